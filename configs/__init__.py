@@ -1,0 +1,1 @@
+"""Experiment configurations: `base.py` holds every field, the others are short differences."""

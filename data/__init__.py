@@ -1,0 +1,1 @@
+"""From sources to device-ready batches: corpora, token store, layouts, curriculum, pipeline."""

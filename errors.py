@@ -1,0 +1,9 @@
+"""The one exception that a user, not a programmer, is meant to read."""
+
+
+class UserError(Exception):
+    """Something the user can put right: bad config, bad data, a full disk.
+
+    The message is one line that says what is wrong, where, and what to do about it. `main.py`
+    prints it alone, without a traceback, and exits with a non-zero status.
+    """

@@ -1,0 +1,1 @@
+"""Scores beyond the training length, their statistics and the report."""

@@ -1,0 +1,1 @@
+"""The decoder: masks, positions, attention, transformer. Knows neither data nor training."""

@@ -1,0 +1,1 @@
+"""Position schemes, a file a family."""

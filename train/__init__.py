@@ -1,0 +1,1 @@
+"""Optimization: the loop, the compiled step of each bucket, checkpoints, metrics."""
