@@ -1,0 +1,209 @@
+"""The two passes over a unit of the corpus, each leaving a record of what it did.
+
+scan: names, sizes, text hashes and MinHash signatures. From these come clusters and splits, and
+so the texts that a tokenizer may be trained on. tokenize: the shards. A record is written after
+everything it speaks of, and carries a key of all that it depends on; a record with the right key
+is finished work, in whichever run it was done.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.atomic_write import atomic_write
+from data.corpora import Document, Source, Unit
+from data.near_duplicates import NUM_HASHES, SCHEME, signature
+from data.token_store import FORMAT_VERSION, SHARDS, ShardEntry, checksum, token_dtype
+from data.tokenizers import load_tokenizer
+from errors import UserError
+
+BUILDING = "building"  # folder of the records, removed when the store is finished
+_BATCH_CHARACTERS = 1 << 22  # text given to a tokenizer at once
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    source: Source
+    unit: Unit
+    directory: Path  # of the store
+
+    @property
+    def record(self) -> Path:
+        return self.directory / BUILDING / f"scan-{self.unit.index:05d}.npz"
+
+    @property
+    def key(self) -> str:
+        return f"{FORMAT_VERSION} {SCHEME} {self.unit.key}"
+
+
+@dataclass(frozen=True)
+class TokenizeTask:
+    scan: ScanTask
+    tokenizer_path: Path | None  # None: bytes
+    end_of_text_token: str
+    tokenizer: str  # Tokenizer.describe()
+    shard_tokens: int
+    skip_empty: bool
+
+    @property
+    def record(self) -> Path:
+        return self.scan.directory / BUILDING / f"tokenize-{self.scan.unit.index:05d}.npz"
+
+    @property
+    def key(self) -> str:
+        # asdict would copy the source; these are the fields that change what is written.
+        return f"{self.scan.key} {self.tokenizer} {self.shard_tokens} {self.skip_empty}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    file_bytes: int
+    documents: int
+    tokens: int
+
+
+def text_digest(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def scan_unit(task: ScanTask) -> Progress:
+    """Writes the scan record of a unit. Raises UserError as the source does."""
+    names, sizes, digests, signatures = [], [], [], []
+    skipped: Counter[str] = Counter()
+    for document in task.source.documents(task.unit, skipped):
+        text = document.text.encode("utf-8")
+        names.append(document.name)
+        sizes.append(len(text))
+        digests.append(np.frombuffer(text_digest(text), np.uint8))
+        signatures.append(signature(text))
+    write_record(
+        task.record,
+        {"key": task.key, "names": names, "skipped": skipped},
+        {
+            "bytes": np.array(sizes, np.int64),
+            "digests": np.array(digests, np.uint8).reshape(-1, 16),
+            "signatures": np.array(signatures, np.uint32).reshape(-1, NUM_HASHES),
+        },
+    )
+    return Progress(task.unit.num_bytes, len(names), 0)
+
+
+def tokenize_unit(task: TokenizeTask) -> Progress:
+    """Writes the shards of a unit, then its record.
+
+    Raises:
+      UserError: the texts are no longer those that were scanned; a document without tokens;
+        as the source does.
+    """
+    # The old record goes first: it must never stand beside shards that it does not describe.
+    task.record.unlink(missing_ok=True)
+    scanned = read_record(task.scan.record, task.scan.key)
+    assert scanned is not None, "a unit is scanned before it is tokenized"
+    tokenizer = load_tokenizer(task.tokenizer_path, task.end_of_text_token)
+    if tokenizer.describe() != task.tokenizer:
+        raise UserError(f"{task.tokenizer_path} changed during preparation; run again")
+    end = np.array([tokenizer.end_of_text], token_dtype(tokenizer.vocab_size))
+    shards = _ShardWriter(task)
+    skipped: Counter[str] = Counter()
+    lengths: list[int] = []
+    digests: list[bytes] = []
+    for batch in batches_of_text(task.scan.source.documents(task.scan.unit, Counter())):
+        encoded = tokenizer.encode_batch([document.text for document in batch])
+        for document, ids in zip(batch, encoded, strict=True):
+            digests.append(text_digest(document.text.encode("utf-8")))
+            if (ids == tokenizer.end_of_text).any():
+                raise UserError(f"{document.name}: its text has end-of-text tokens inside")
+            if ids.size:
+                shards.add(np.concatenate([ids.astype(end.dtype), end]))
+                lengths.append(ids.size + 1)
+            elif task.skip_empty:
+                skipped["no tokens"] += 1
+                lengths.append(0)
+            else:
+                raise UserError(
+                    f"{document.name}: a document with no tokens under {task.tokenizer}; "
+                    "remove it or set data.empty_documents='skip'"
+                )
+    if b"".join(digests) != scanned["digests"].tobytes():
+        task.scan.record.unlink()
+        names = ", ".join(name for name, _ in task.scan.unit.files[:2])
+        raise UserError(f"the corpus changed during preparation (near {names}); run again")
+    shards.flush()
+    write_record(
+        task.record,
+        {"key": task.key, "shards": [asdict(s) for s in shards.entries], "skipped": skipped},
+        {"lengths": np.array(lengths, np.int64)},
+    )
+    return Progress(task.scan.unit.num_bytes, len(lengths), sum(lengths))
+
+
+def batches_of_text(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Consecutive documents, cut where a batch passes a bounded number of characters."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        batch.append(document)
+        characters += len(document.text)
+        if characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+class _ShardWriter:
+    """Whole documents into shards of at most `shard_tokens`, unless one alone is longer."""
+
+    def __init__(self, task: TokenizeTask) -> None:
+        self._task = task
+        self._pending: list[np.ndarray] = []
+        self._tokens = 0
+        self.entries: list[ShardEntry] = []
+
+    def add(self, document: np.ndarray) -> None:
+        if self._tokens and self._tokens + document.size > self._task.shard_tokens:
+            self.flush()
+        self._pending.append(document)
+        self._tokens += document.size
+
+    def flush(self) -> None:
+        if not self._tokens:
+            return
+        name = f"{SHARDS}/{self._task.scan.unit.index:05d}-{len(self.entries):03d}.bin"
+        data = np.concatenate(self._pending).tobytes()
+        atomic_write(self._task.scan.directory / name, [data])
+        self.entries.append(ShardEntry(name, self._tokens, checksum(data)))
+        self._pending, self._tokens = [], 0
+
+
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    """An `.npz` file; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def write_record(path: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    facts_u8 = np.frombuffer(json.dumps(facts).encode("ascii"), np.uint8)
+    atomic_write(path, [npz_bytes({**arrays, "facts": facts_u8})])
+
+
+def read_record(path: Path, key: str) -> dict[str, Any] | None:
+    """The facts and arrays of a record, None when there is none with that key."""
+    try:
+        with np.load(path) as arrays:
+            record = dict(arrays)
+        facts = json.loads(record.pop("facts").tobytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # not whole, as after a loss of power: the unit is done again
+    return {**record, **facts} if facts["key"] == key else None

@@ -1,0 +1,84 @@
+"""Work spread over processes that die with the one that started them."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Map = Callable[[Callable[[Task], Result], Iterable[Task]], Iterator[Result]]
+
+_BYTES_A_WORKER = 4 << 20  # below this, starting a process costs more than it saves (0.7 s)
+
+
+def choose_workers(asked: int, num_units: int, num_bytes: int) -> int:
+    """Processes to use: `asked`, or for 0 as many cores as the work is worth; at most a unit each.
+
+    Raises UserError for a negative number.
+    """
+    if asked < 0:
+        raise UserError(f"data.workers={asked} must be positive, or 0 for all cores")
+    return max(1, min(asked or _cores(), num_units, num_units if asked else _worth(num_bytes)))
+
+
+def _worth(num_bytes: int) -> int:
+    return num_bytes // _BYTES_A_WORKER
+
+
+def _cores() -> int:
+    # The affinity is what containers limit; macOS does not have it.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def worker_pool(num_workers: int) -> Iterator[Map]:
+    """A function like `map`, but with results in the order in which they are done.
+
+    One worker is this process itself. Others are spawned, not forked: a fork beside the threads
+    of jax may hang.
+    """
+    if num_workers == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
+
+    def unordered(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        futures = [executor.submit(function, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process preparing the corpus died, perhaps for want of memory; "
+                "run again with fewer data.workers (what is finished is kept)"
+            ) from error
+
+    try:
+        yield unordered
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a process a core is enough
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # The queue never reports a parent killed by SIGKILL, as its other workers hold it open too.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
