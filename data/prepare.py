@@ -8,36 +8,25 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from data import near_duplicates, splits, token_store
+from data import splits, token_store
 from data.atomic_write import TEMPORARY, atomic_write
 from data.corpora import make_source
-from data.store_writer import (
-    BUILDING,
-    Progress,
-    ScanTask,
-    TokenizeTask,
-    npz_bytes,
-    read_record,
-    scan_unit,
-    tokenize_unit,
-)
+from data.corpus_scan import ScannedCorpus, SplitRule, run_units, scan_corpus, train_tokenizer
+from data.store_writer import BUILDING, ScanTask, TokenizeTask, npz_bytes, tokenize_unit
 from data.token_store import Manifest, ShardEntry, TokenStore, checksum, token_dtype
-from data.tokenizers import Tokenizer, load_tokenizer, train_bpe, trained_vocab_size
-from data.worker_pool import Map, choose_workers, worker_pool
+from data.tokenizers import Tokenizer, load_tokenizer, trained_vocab_size
+from data.worker_pool import choose_workers, worker_pool
 from errors import UserError
 
 LOCK = "lock"
 _NOT_CONTENT = ("workers", "verify")  # settings that leave the same store
-
-Task = TypeVar("Task", ScanTask, TokenizeTask)
 
 
 @dataclass(frozen=True)
@@ -64,24 +53,23 @@ def prepare(config: DataConfig, directory: Path) -> TokenStore:
     """Opens the store at `directory`, after making it when it is missing.
 
     One process at a time prepares; others wait for it. Killed at any moment, the next call keeps
-    the units that were finished and still are what the source holds.
+    the units that were finished and still are what the source holds. A finished store may lie on
+    a read-only file system, and its source may be gone.
 
     Raises:
       UserError: impossible settings, missing, empty or broken corpus, a store of other settings
         or a damaged one at `directory`, no room to write.
     """
     _check(config)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {directory}: {error.strerror}") from error
-    with _locked(directory):
-        if not (directory / token_store.MANIFEST).exists():
-            _make(config, directory)
-        _check_same(config, directory)
-        # Also after a kill between the manifest and the end of tidying up.
-        if (directory / BUILDING).exists():
-            _tidy(directory)
+    manifest, building = directory / token_store.MANIFEST, directory / BUILDING
+    if not manifest.exists() or building.exists():
+        with _locked(directory):
+            if not manifest.exists():
+                _make(config, directory)
+            _check_same(config, directory)
+            if building.exists():  # also after a kill while this was tidying up
+                _tidy(directory)
+    _check_same(config, directory)
     return TokenStore.open(directory, verify=config.verify)
 
 
@@ -103,17 +91,38 @@ def _content(config: DataConfig) -> dict[str, Any]:
 
 
 def _check_same(config: DataConfig, directory: Path) -> None:
+    """Raises UserError when the finished store was made with other settings."""
     manifest = token_store.read_manifest(directory)
+    different = "choose another directory or delete this one"
     for name, wanted in _content(config).items():
         if manifest.config.get(name) != wanted:
             raise UserError(
                 f"{directory} holds a token store with data.{name}={manifest.config.get(name)!r}, "
-                f"not {wanted!r}; choose another directory or delete this one"
+                f"not {wanted!r}; {different}"
             )
+    given = _given_tokenizer(config)
+    if given is not None and given.exists():
+        found = load_tokenizer(given, config.end_of_text_token).describe()
+        if found != manifest.tokenizer:
+            raise UserError(
+                f"{directory} holds a token store of {manifest.tokenizer}, but {given} is now "
+                f"{found}; {different}"
+            )
+
+
+def _given_tokenizer(config: DataConfig) -> Path | None:
+    """The user's tokenizer.json, None when it is bytes or trained here."""
+    own = config.tokenizer == "bytes" or trained_vocab_size(config.tokenizer) is not None
+    return None if own else Path(config.tokenizer)
 
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / LOCK).touch()
+    except OSError as error:
+        raise UserError(f"cannot write in the folder {directory}: {error.strerror}") from error
     with open(directory / LOCK, "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,13 +137,22 @@ def _make(config: DataConfig, directory: Path) -> None:
         config.source, config.path, config.pattern, config.field, config.empty_documents
     )
     units = source.units()
+    given = _given_tokenizer(config)
+    if given is not None:  # a wrong path should not cost a scan of the corpus
+        load_tokenizer(given, config.end_of_text_token)
     (directory / BUILDING).mkdir(exist_ok=True)
     (directory / token_store.SHARDS).mkdir(exist_ok=True)
     scans = [ScanTask(source, unit, directory) for unit in units]
+    rule = SplitRule(
+        config.selection_share,
+        config.report_share,
+        config.split_seed,
+        config.near_duplicate_threshold,
+    )
     num_bytes = sum(unit.num_bytes for unit in units)
     with worker_pool(choose_workers(config.workers, len(units), num_bytes)) as pool:
-        corpus = _scan(config, scans, pool)
-        tokenizer_path = _provide_tokenizer(config, directory, scans, corpus)
+        corpus = scan_corpus(pool, scans, rule)
+        tokenizer_path = given or _trained_tokenizer(config, directory, scans, corpus)
         tokenizer = load_tokenizer(tokenizer_path, config.end_of_text_token)
         tasks = [
             TokenizeTask(
@@ -147,109 +165,23 @@ def _make(config: DataConfig, directory: Path) -> None:
             )
             for scan in scans
         ]
-        written = _run(pool, tokenize_unit, tasks, "tokenizing")
+        written = run_units(pool, tokenize_unit, tasks, "tokenizing")
     _finish(config, directory, source.describe(), tokenizer_path, tokenizer, corpus, written)
 
 
-@dataclass(frozen=True)
-class _Corpus:
-    """The scanned documents in order, N of them."""
-
-    names: list[str]
-    num_bytes: np.ndarray  # int64 [N]
-    clusters: np.ndarray  # int64 [N]
-    splits: np.ndarray  # uint8 [N]
-    skipped: Counter[str]
-    fingerprint: str
-
-
-def _scan(config: DataConfig, scans: list[ScanTask], pool: Map) -> _Corpus:
-    records = _run(pool, scan_unit, scans, "scanning")
-    names = [name for record in records for name in record["names"]]
-    if not names:
-        raise UserError(f"the corpus is empty: {scans[0].source.describe()} has no documents")
-    num_bytes = np.concatenate([record["bytes"] for record in records])
-    digests = np.concatenate([record["digests"] for record in records])
-    signatures = np.concatenate([record["signatures"] for record in records])
-    clusters = near_duplicates.cluster_near_duplicates(signatures, config.near_duplicate_threshold)
-    document_splits = splits.assign_splits(
-        num_bytes,
-        clusters,
-        digests,
-        selection_share=config.selection_share,
-        report_share=config.report_share,
-        seed=config.split_seed,
-    )
-    rule = (
-        splits.RULE,
-        near_duplicates.SCHEME,
-        config.near_duplicate_threshold,
-        config.selection_share,
-        config.report_share,
-        config.split_seed,
-    )
-    fingerprint = hashlib.blake2b(digests.tobytes() + repr(rule).encode(), digest_size=8)
-    skipped: Counter[str] = sum((Counter(record["skipped"]) for record in records), Counter())
-    return _Corpus(names, num_bytes, clusters, document_splits, skipped, fingerprint.hexdigest())
-
-
-def _run(pool: Map, work: Any, tasks: Sequence[Task], what: str) -> list[dict[str, Any]]:
-    """Does what has no record yet; the records of all tasks, in order."""
-    done = [read_record(task.record, task.key) is not None for task in tasks]
-    left = [task for task, is_done in zip(tasks, done, strict=True) if not is_done]
-    units = [task.unit if isinstance(task, ScanTask) else task.scan.unit for task in tasks]
-    total = sum(unit.num_bytes for unit in units)
-    finished = sum(unit.num_bytes for unit, is_done in zip(units, done, strict=True) if is_done)
-    documents = tokens = 0
-    with tqdm(total=total, initial=finished, desc=what, unit="B", unit_scale=True) as bar:
-        progress: Progress
-        for progress in pool(work, left):
-            documents += progress.documents
-            tokens += progress.tokens
-            seconds = max(bar.format_dict["elapsed"], 1e-3)
-            rates = {"documents/s": f"{documents / seconds:,.0f}"}
-            if tokens:
-                rates["tokens/s"] = f"{tokens / seconds:,.0f}"
-            bar.set_postfix(rates, refresh=False)
-            bar.update(progress.file_bytes)
-    records = []
-    for task in tasks:
-        record = read_record(task.record, task.key)
-        if record is None:
-            raise UserError(f"{task.record} disappeared during preparation; run again")
-        records.append(record)
-    return records
-
-
-def _provide_tokenizer(
-    config: DataConfig, directory: Path, scans: list[ScanTask], corpus: _Corpus
+def _trained_tokenizer(
+    config: DataConfig, directory: Path, scans: list[ScanTask], corpus: ScannedCorpus
 ) -> Path | None:
-    """Path of the tokenizer.json to use, None for bytes; trains one where that is asked."""
-    if config.tokenizer == "bytes":
-        return None
+    """Path of the tokenizer trained on this corpus, None when none is asked for."""
     vocab_size = trained_vocab_size(config.tokenizer)
     if vocab_size is None:
-        return Path(config.tokenizer)
-    wanted = f"{corpus.fingerprint}-{vocab_size}-{config.end_of_text_token}"
-    name = hashlib.blake2b(wanted.encode(), digest_size=8).hexdigest()
+        return None
+    # Named by what it was trained on, so that a continued preparation finds the right one.
+    wanted = f"{corpus.fingerprint} {vocab_size} {config.end_of_text_token}".encode()
+    name = hashlib.blake2b(wanted, digest_size=8).hexdigest()
     path = directory / BUILDING / f"tokenizer-{name}.json"
     if not path.exists():
-
-        def train_texts() -> Iterator[str]:
-            documents = (
-                document
-                for scan in scans
-                for document in scan.source.documents(scan.unit, Counter())
-            )
-            # Held-out text must not shape the vocabulary. A corpus that has changed since the
-            # scan is found when it is tokenized.
-            for document, split in zip(documents, corpus.splits, strict=False):
-                bar.update()
-                if split == splits.Split.TRAIN:
-                    yield document.text
-
-        with tqdm(total=len(corpus.names), desc="training tokenizer", unit="document") as bar:
-            trained = train_bpe(train_texts(), vocab_size, config.end_of_text_token)
+        trained = train_tokenizer(scans, corpus, vocab_size, config.end_of_text_token)
         atomic_write(path, [trained])
     return path
 
@@ -260,7 +192,7 @@ def _finish(
     source: str,
     tokenizer_path: Path | None,
     tokenizer: Tokenizer,
-    corpus: _Corpus,
+    corpus: ScannedCorpus,
     written: list[dict[str, Any]],
 ) -> None:
     """Writes the tables and, last, the manifest."""
@@ -314,6 +246,7 @@ def _tidy(directory: Path) -> None:
     for path in (directory / token_store.SHARDS).iterdir():
         if path not in named:
             path.unlink()
-    for path in directory.glob(f"*{TEMPORARY}"):
-        path.unlink()
+    for name in (token_store.MANIFEST, *manifest.tables):
+        for path in directory.glob(f"{name}.*{TEMPORARY}"):
+            path.unlink()
     shutil.rmtree(directory / BUILDING)

@@ -54,12 +54,15 @@ class TokenizeTask:
     skip_empty: bool
 
     @property
+    def unit(self) -> Unit:
+        return self.scan.unit
+
+    @property
     def record(self) -> Path:
-        return self.scan.directory / BUILDING / f"tokenize-{self.scan.unit.index:05d}.npz"
+        return self.scan.directory / BUILDING / f"tokenize-{self.unit.index:05d}.npz"
 
     @property
     def key(self) -> str:
-        # asdict would copy the source; these are the fields that change what is written.
         return f"{self.scan.key} {self.tokenizer} {self.shard_tokens} {self.skip_empty}"
 
 
@@ -115,7 +118,7 @@ def tokenize_unit(task: TokenizeTask) -> Progress:
     skipped: Counter[str] = Counter()
     lengths: list[int] = []
     digests: list[bytes] = []
-    for batch in batches_of_text(task.scan.source.documents(task.scan.unit, Counter())):
+    for batch in batches_of_text(task.scan.source.documents(task.unit, Counter())):
         encoded = tokenizer.encode_batch([document.text for document in batch])
         for document, ids in zip(batch, encoded, strict=True):
             digests.append(text_digest(document.text.encode("utf-8")))
@@ -134,7 +137,7 @@ def tokenize_unit(task: TokenizeTask) -> Progress:
                 )
     if b"".join(digests) != scanned["digests"].tobytes():
         task.scan.record.unlink()
-        names = ", ".join(name for name, _ in task.scan.unit.files[:2])
+        names = ", ".join(name for name, _ in task.unit.files[:2])
         raise UserError(f"the corpus changed during preparation (near {names}); run again")
     shards.flush()
     write_record(
@@ -142,7 +145,7 @@ def tokenize_unit(task: TokenizeTask) -> Progress:
         {"key": task.key, "shards": [asdict(s) for s in shards.entries], "skipped": skipped},
         {"lengths": np.array(lengths, np.int64)},
     )
-    return Progress(task.scan.unit.num_bytes, len(lengths), sum(lengths))
+    return Progress(task.unit.num_bytes, len(lengths), sum(lengths))
 
 
 def batches_of_text(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -177,7 +180,7 @@ class _ShardWriter:
     def flush(self) -> None:
         if not self._tokens:
             return
-        name = f"{SHARDS}/{self._task.scan.unit.index:05d}-{len(self.entries):03d}.bin"
+        name = f"{SHARDS}/{self._task.unit.index:05d}-{len(self.entries):03d}.bin"
         data = np.concatenate(self._pending).tobytes()
         atomic_write(self._task.scan.directory / name, [data])
         self.entries.append(ShardEntry(name, self._tokens, checksum(data)))

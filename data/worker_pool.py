@@ -26,11 +26,8 @@ def choose_workers(asked: int, num_units: int, num_bytes: int) -> int:
     """
     if asked < 0:
         raise UserError(f"data.workers={asked} must be positive, or 0 for all cores")
-    return max(1, min(asked or _cores(), num_units, num_units if asked else _worth(num_bytes)))
-
-
-def _worth(num_bytes: int) -> int:
-    return num_bytes // _BYTES_A_WORKER
+    worth = asked or min(_cores(), num_bytes // _BYTES_A_WORKER)
+    return max(1, min(worth, num_units))
 
 
 def _cores() -> int:
@@ -71,7 +68,7 @@ def worker_pool(num_workers: int) -> Iterator[Map]:
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends us without a traceback of our own
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a process a core is enough
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
