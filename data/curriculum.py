@@ -119,6 +119,8 @@ class Schedule:
         for name, value in (("curriculum.cycles", config.cycles), ("budget_steps", budget_steps)):
             if value < 1:
                 raise UserError(f"{name} = {value} must be at least 1")
+        if not 0 <= seed < 2**64:
+            raise UserError(f"seed = {seed} must be between 0 and 2^64 - 1")
         if not any(rows * length >= tokens_per_step for length, rows in bucket_rows.items()):
             fill = ", ".join(f"{length}: {rows * length}" for length, rows in bucket_rows.items())
             raise UserError(
@@ -190,7 +192,7 @@ class Schedule:
         """For each step of a cycle: the bucket's place, and its earlier visits in this cycle."""
         quotas = np.subtract(self._quotas_before(cycle + 1), self._quotas_before(cycle))
         places = np.repeat(np.arange(quotas.size, dtype=np.uint8), quotas)
-        random = np.random.Generator(np.random.Philox(key=[self._seed, cycle]))
+        random = np.random.Generator(np.random.Philox(key=np.array([self._seed, cycle], np.uint64)))
         if self._odds is None:
             # Drawing by what remains is drawing a uniformly random order of all that there is.
             order = random.permutation(places)

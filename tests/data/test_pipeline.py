@@ -1,0 +1,239 @@
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.curriculum import CurriculumConfig, Schedule
+from data.layouts import Layout, LayoutConfig, build_layout
+from data.pipeline import HostBatch, assemble, batches, data_fingerprint
+
+PACK = LayoutConfig("decompose", 8, 64, "pack", "equal_tokens")
+PAD = dataclasses.replace(PACK, tails="pad", mixture="longest_first")
+CONCAT = dataclasses.replace(PACK, name="concat_and_chunk", largest_bucket=32)
+NAMES = ("inputs", "targets", "segment_ids", "positions")
+TOKENS_PER_STEP = 128
+
+
+class InMemoryStore:
+    """Documents of random tokens; like the token store, it reads inside one document alone."""
+
+    def __init__(self, lengths: list[int]):
+        self.document_offsets = np.concatenate([[0], np.cumsum(lengths)])
+        self.tokens = np.random.default_rng(0).integers(1, 257, sum(lengths)).astype(np.uint16)
+
+    def read(self, start: int, length: int) -> np.ndarray:
+        document = np.searchsorted(self.document_offsets, start, side="right")
+        assert 0 <= start < start + length <= self.document_offsets[document]
+        return self.tokens[start : start + length]
+
+
+class FailingStore(InMemoryStore):
+    def read(self, start: int, length: int) -> np.ndarray:
+        raise OSError("shard-00003 is truncated")
+
+
+class SlowStore(InMemoryStore):
+    def read(self, start: int, length: int) -> np.ndarray:
+        time.sleep(start % 7 * 1e-4)
+        return super().read(start, length)
+
+
+LENGTHS = [int(n) for n in np.random.default_rng(1).lognormal(4, 1.2, 80).astype(int) + 1]
+STORE = InMemoryStore(LENGTHS)
+
+
+def laid_out(config: LayoutConfig) -> Layout:
+    return build_layout(config, STORE.document_offsets, np.arange(len(LENGTHS)), seed=3)
+
+
+def plan_of(layout: Layout, seed: int = 0) -> Schedule:
+    return Schedule(
+        CurriculumConfig("uniform", (), 2), layout.bucket_rows, TOKENS_PER_STEP, 30, seed
+    )
+
+
+def everything(length: int) -> tuple[np.ndarray, slice]:
+    return np.arange(TOKENS_PER_STEP // length), slice(0, length)
+
+
+def serve(
+    layout: Layout, *, start_step: int = 0, num_steps: int = 40, num_threads: int = 2, **changes
+) -> Iterator[HostBatch]:
+    arguments = {"store": STORE, "schedule": plan_of(layout), "local_slices": everything} | changes
+    store, schedule = arguments.pop("store"), arguments.pop("schedule")
+    return batches(
+        store, layout, schedule, start_step=start_step, num_steps=num_steps,
+        num_threads=num_threads, prefetch=4, **arguments,
+    )  # fmt: skip
+
+
+def reference_row(layout: Layout, length: int, row: int) -> dict[str, list[int]]:
+    """A row, target by target."""
+    bucket = layout.buckets[length]
+    arrays: dict[str, list[int]] = {name: [] for name in NAMES}
+    a, b = bucket.row_offsets[row : row + 2]
+    if layout.joined:
+        text = [
+            int(STORE.tokens[start + i])
+            for start, size in zip(bucket.piece_start[a:b], bucket.piece_tokens[a:b], strict=True)
+            for i in range(size)
+        ]
+        columns = (text[:-1], text[1:], [1] * length, list(range(length)))
+        return dict(zip(NAMES, columns, strict=True))
+    for segment in range(1, b - a + 1):
+        start = bucket.piece_start[a + segment - 1]
+        for position in range(bucket.piece_tokens[a + segment - 1] - 1):
+            arrays["inputs"].append(int(STORE.tokens[start + position]))
+            arrays["targets"].append(int(STORE.tokens[start + position + 1]))
+            arrays["segment_ids"].append(segment)
+            arrays["positions"].append(position)
+    return {name: values + [0] * (length - len(values)) for name, values in arrays.items()}
+
+
+@pytest.mark.parametrize("config", [PACK, PAD, CONCAT])
+def test_every_row_equals_the_reference(config: LayoutConfig) -> None:
+    layout = laid_out(config)
+    for length, bucket in layout.buckets.items():
+        rows = np.random.default_rng(0).permutation(bucket.rows)
+        arrays = assemble(STORE, layout, length, rows, slice(None))
+        for name, array in arrays.items():
+            assert array.dtype == np.int32
+            assert array.shape == (bucket.rows, length)
+            expected = [reference_row(layout, length, int(row))[name] for row in rows]
+            np.testing.assert_array_equal(array, np.reshape(expected, array.shape))
+        assert tuple(arrays) == NAMES
+        valid = np.count_nonzero(arrays["segment_ids"])
+        (account,) = (b for b in layout.accounting.buckets if b.length == length)
+        assert valid == account.targets
+
+
+def test_packed_rows_are_what_the_reference_test_sees() -> None:
+    smallest = laid_out(PACK).buckets[8]
+    assert smallest.segmented
+    assert np.diff(smallest.row_offsets).max() > 1
+    assert np.diff(laid_out(CONCAT).buckets[32].row_offsets).max() > 2
+
+
+@given(
+    config=st.sampled_from([PACK, PAD, CONCAT]),
+    processes=st.sampled_from([1, 2, 4]),
+    views=st.sampled_from([1, 2, 4, 8]),
+    step=st.integers(0, 60),
+)
+def test_local_slices_make_up_the_global_batch(
+    config: LayoutConfig, processes: int, views: int, step: int
+) -> None:
+    layout = laid_out(config)
+    draw = plan_of(layout).draw(step)
+    whole = assemble(STORE, layout, draw.length, draw.rows, slice(None))
+    width = draw.length // views
+    found = {name: np.full_like(array, -1) for name, array in whole.items()}
+    for process in range(processes):
+        mine = np.arange(process, draw.rows.size, processes)  # not contiguous, not in order
+        for view in range(views):
+            columns = slice(view * width, (view + 1) * width)
+            local = assemble(STORE, layout, draw.length, draw.rows[mine[::-1]], columns)
+            for name in NAMES:
+                found[name][mine[::-1], columns] = local[name]
+    for name in NAMES:
+        np.testing.assert_array_equal(found[name], whole[name])
+
+
+def assert_same(found: HostBatch, expected: HostBatch) -> None:
+    assert (found.step, found.length) == (expected.step, expected.length)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    for name in NAMES:
+        np.testing.assert_array_equal(found.arrays[name], expected.arrays[name])
+
+
+@settings(max_examples=10)
+@given(config=st.sampled_from([PACK, CONCAT]), start=st.integers(0, 40), threads=st.integers(0, 3))
+def test_resuming_gives_the_rest_of_the_same_batches(
+    config: LayoutConfig, start: int, threads: int
+) -> None:
+    layout = laid_out(config)
+    whole = list(serve(layout))
+    rest = list(serve(layout, start_step=start, num_steps=40 - start, num_threads=threads))
+    assert [batch.step for batch in whole] == list(range(40))
+    assert len(rest) == 40 - start
+    for found, expected in zip(rest, whole[start:], strict=True):
+        assert_same(found, expected)
+
+
+def test_batches_hold_the_local_part_of_what_the_schedule_draws() -> None:
+    layout = laid_out(PACK)
+    plan = plan_of(layout)
+
+    def second_half(length: int) -> tuple[np.ndarray, slice]:
+        return np.arange(TOKENS_PER_STEP // length)[1:], slice(length // 2, length)
+
+    for batch in serve(layout, local_slices=second_half):
+        draw = plan.draw(batch.step)
+        assert batch.length == draw.length
+        np.testing.assert_array_equal(batch.rows, draw.rows)
+        whole = assemble(STORE, layout, draw.length, draw.rows, slice(None))
+        for name in NAMES:
+            expected = whole[name][1:, draw.length // 2 :]
+            np.testing.assert_array_equal(batch.arrays[name], expected)
+
+
+def test_slow_reads_do_not_change_the_order() -> None:
+    layout = laid_out(PACK)
+    slow = serve(layout, store=SlowStore(LENGTHS), num_threads=4)
+    for found, expected in zip(slow, serve(layout, num_threads=0), strict=True):
+        assert_same(found, expected)
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_an_error_in_a_thread_reaches_the_consumer(num_threads: int) -> None:
+    served = serve(laid_out(PACK), store=FailingStore(LENGTHS), num_threads=num_threads)
+    with pytest.raises(OSError, match="shard-00003 is truncated"):
+        next(served)
+    assert_no_threads_left()
+
+
+def test_closing_early_stops_the_threads() -> None:
+    served = serve(laid_out(PACK), num_steps=10**6)
+    next(served)
+    assert any("grain" in thread.name for thread in threading.enumerate())
+    served.close()  # type: ignore[attr-defined]
+    assert_no_threads_left()
+
+
+def test_dropping_the_iterator_stops_the_threads() -> None:
+    for _ in serve(laid_out(PACK), num_steps=10**6):
+        break
+    assert_no_threads_left()
+
+
+def assert_no_threads_left() -> None:
+    for thread in threading.enumerate():
+        if "grain" in thread.name:
+            thread.join(timeout=20)
+            assert not thread.is_alive()
+
+
+def test_asking_for_what_is_not_there_is_an_error() -> None:
+    layout = laid_out(PACK)
+    for row in (-1, layout.buckets[64].rows):
+        with pytest.raises(IndexError, match="rows"):
+            assemble(STORE, layout, 64, np.array([row]), slice(None))
+    with pytest.raises(ValueError, match="contiguous"):
+        assemble(STORE, layout, 64, np.array([0]), slice(0, 64, 2))
+
+
+def test_data_fingerprint_follows_store_layout_and_schedule() -> None:
+    pack, pad = laid_out(PACK), laid_out(PAD)
+    prints = {
+        data_fingerprint("a", pack, plan_of(pack)),
+        data_fingerprint("b", pack, plan_of(pack)),
+        data_fingerprint("a", pad, plan_of(pack)),
+        data_fingerprint("a", pack, plan_of(pack, seed=1)),
+    }
+    assert len(prints) == 4
+    assert data_fingerprint("a", pack, plan_of(pack)) in prints
