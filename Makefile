@@ -1,0 +1,53 @@
+# make quickstart [DEVICE=cpu|tpu|cuda]   train, score and report on the embedded corpus
+# make test                               checks and tests
+PYTHON ?= python3
+DEVICE ?= cpu
+WORKDIR ?= runs/quickstart
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+JAX_cpu := jax
+JAX_tpu := jax[tpu]
+JAX_cuda := jax[cuda12]
+ifeq ($(JAX_$(DEVICE)),)
+$(error DEVICE=$(DEVICE) is unknown; choose cpu, tpu or cuda)
+endif
+
+.PHONY: help quickstart test test-slow lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+quickstart: $(VENV)/.installed-$(DEVICE)
+	$(RUN) main.py --config=configs/quickstart.py --workdir=$(WORKDIR)
+
+test: lint
+	$(RUN) -m pytest -m "not slow"
+
+# Everything, the slow ones too: before a release, or when the resume path changes.
+test-slow: $(VENV)/.installed-test
+	$(RUN) -m pytest
+
+lint: $(VENV)/.installed-test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is older than 3.11; say which to use: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) has no venv module; install it (Debian, Ubuntu: apt install python3-venv; Fedora: dnf install python3)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-%: requirements.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt "$(JAX_$*)"
+	@touch $@
+
+$(VENV)/.installed-test: requirements.txt requirements-test.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

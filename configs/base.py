@@ -1,0 +1,137 @@
+"""Every field of a run with its unit. Other configs are short differences from this one.
+
+Override any of them on the command line: `--config.model.layers=6`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0  # of initialization, data order and dropout
+
+    config.data = ConfigDict(
+        {
+            "source": "stdlib",  # stdlib | text | jsonl
+            "path": "",  # text: a folder; jsonl: a file, a folder or a glob pattern
+            "pattern": "**/*.txt",  # text: which files of the folder
+            "field": "text",  # jsonl: the field that holds the document
+            "empty_documents": "error",  # error | skip: a text or jsonl document with no text
+            "tokenizer": "bytes",  # bytes | path of a tokenizer.json | train:bpe:VOCABULARY
+            "end_of_text_token": "<|endoftext|>",  # the end-of-text token's name in a tokenizer.json
+            "store": "",  # directory of the token store; empty: WORKDIR/store
+            "shard_tokens": 1 << 26,  # tokens a shard, at most (a longer document stands alone)
+            "workers": 0,  # processes that tokenize; 0: one a core
+            "selection_share": 0.05,  # share of the text that chooses (stopping, best, scaling)
+            "report_share": 0.05,  # share of the text that is scored once, at the end
+            "split_seed": 0,
+            "near_duplicate_threshold": 0.5,  # Jaccard index that joins near-duplicates
+            "verify": True,  # re-read the checksums of the store at every start
+        }
+    )
+
+    config.model = ConfigDict(
+        {
+            "layers": 6,
+            "embed_dim": 256,  # channels
+            "num_heads": 8,
+            "num_kv_heads": 4,
+            "head_dim": 32,  # channels
+            "mlp_dim": 768,  # hidden channels of SwiGLU
+            "rope_theta": 10_000.0,
+            "qk_norm": True,
+            "attention_softcap": 0.0,  # scores -> cap * tanh(scores / cap); 0: off
+            "logit_softcap": 0.0,  # logits -> cap * tanh(logits / cap); 0: off
+            "dropout": 0.0,  # share of channels
+            "tie_embeddings": True,
+            "compute_dtype": "auto",  # auto | float32 | bfloat16; auto: float32 on a CPU
+            "attention": "auto",  # auto | dense | blockwise
+            "attention_block": 256,  # queries and keys a block of the blockwise path
+            "layer_execution": "auto",  # auto | unroll | scan; auto: unroll on a CPU
+            "remat": "none",  # none | full
+        }
+    )
+
+    config.optimizer = ConfigDict(
+        {
+            "learning_rate": 3e-3,  # peak
+            "warmup_steps": 100,
+            "schedule": "cosine",  # cosine | wsd | constant
+            "decay_share": 0.2,  # wsd: share of the steps in the decay at the end
+            "final_share": 0.1,  # last learning rate / peak
+            "beta1": 0.9,
+            "beta2": 0.95,
+            "epsilon": 1e-8,
+            "l2": 0.1,  # decoupled weight decay, on matrices
+            "l1": 0.0,  # decoupled L1, on matrices
+            "clip_norm": 1.0,  # global gradient norm
+            "z_loss": 1e-4,  # weight of log_partition ** 2
+        }
+    )
+
+    # One phase, or the template of several: each item of `phases` is a nested dict that overrides
+    # fields of `phase`, for example ({"steps": 900}, {"steps": 100, "layout": {...}}).
+    config.phase = ConfigDict(
+        {
+            "steps": 1000,  # optimizer steps
+            "tokens_per_step": 8192,  # tokens of a batch, the same for every bucket
+            "microbatches": 1,
+            "budget_steps": 0,  # steps that the cycles divide; 0: `steps` at the first start
+            "rope_scaling": {"kind": "none", "factor": 1.0},  # none | linear | ntk
+            "layout": {
+                "name": "decompose",  # decompose | concat_and_chunk
+                "smallest_bucket": 64,  # tokens, a power of two
+                "largest_bucket": 512,  # tokens, a power of two; the training length
+                "tails": "pack",  # pack | pad: what is shorter than the smallest bucket
+                "mixture": "longest_first",  # longest_first | equal_tokens | explicit
+                "shares": (),  # explicit: share of tokens a bucket, shortest first
+            },
+            "curriculum": {
+                "name": "grow_p2",  # natural | uniform | grow_linear | grow_p2 | grow_p100 | ...
+                "odds": (),  # explicit: odds a bucket, shortest first
+                "cycles": 4,  # cycles of the token budget
+            },
+        }
+    )
+    config.phases = ()
+
+    config.train = ConfigDict(
+        {
+            "log_every": 1,  # steps between rows of metrics.jsonl
+            "eval_every": 250,  # steps between scores on the selection split; 0: at the end
+            "checkpoint_every": 250,  # steps between checkpoints
+            "checksums": False,  # a hash of (batch, loss, parameters) in every row
+            "reader_threads": 2,  # threads that assemble batches
+            "prefetch": 4,  # batches assembled ahead
+            "compile": "auto",  # auto | ahead | behind; auto: behind on a CPU
+            "init_from": "",  # a work directory whose newest weights this run starts from
+        }
+    )
+
+    config.stopping = ConfigDict(
+        {
+            "patience": 0,  # evaluations in a row worse than the best; 0: never stop early
+            "min_delta": 0.0,  # nats/token that count as better
+        }
+    )
+
+    config.mesh = ConfigDict({"tensor": 1})  # devices that share one layer's heads
+
+    config.eval = ConfigDict(
+        {
+            "checkpoint": "last",  # last | best (by the selection score): which one is reported
+            "ratios": (0.25, 0.5, 1.0, 2.0, 4.0),  # tested contexts / L_train
+            "scalings": ("linear", "ntk"),  # RoPE scalings tried beside the plain model
+            "multipliers": (1.0, 2.0, 4.0),  # candidates m of the factor m * context / L_train
+            "sinks": 4,  # first tokens that the Lambda mask keeps
+            "documents": 128,  # held-out documents, at most
+            "min_documents": 20,
+            "blocks": 8,  # blocks of targets a document, at most
+            "targets_per_block": 16,  # tokens
+            "bootstrap_samples": 1000,
+            "confidence": 0.95,
+            "tokens_per_call": 32_768,  # tokens the scorer takes at a time
+            "seed": 0,
+        }
+    )
+    return config.lock()

@@ -1,0 +1,13 @@
+"""The quickstart's rival: the same model and budget on chunks of glued documents."""
+
+from ml_collections import ConfigDict
+
+from configs import quickstart
+
+
+def get_config() -> ConfigDict:
+    config = quickstart.get_config()
+    config.phase.layout.name = "concat_and_chunk"
+    config.phase.curriculum.name = "natural"
+    config.phase.curriculum.cycles = 1
+    return config

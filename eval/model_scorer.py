@@ -1,0 +1,151 @@
+"""A trained decoder as a `Scorer`: one executable per (length, mask), whatever the scaling."""
+
+import functools
+import threading
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from eval.scorer import Scorer
+from model import transformer
+from model.masks import Mask
+from model.positions.rope import RopeScaling, RopeTables, rope_tables
+from model.settings import ModelSettings
+
+Executable = Callable[..., jax.Array]
+
+
+class ScoringExecutables:
+    """Compiled scoring passes of one architecture; parameters and RoPE tables are operands.
+
+    Args:
+      tokens_per_call: tokens of a device batch; its rows are tokens_per_call / length.
+      data_sharding: (batch, length) -> where such an array lives.
+    """
+
+    def __init__(
+        self,
+        model: ModelSettings,
+        vocab_size: int,
+        platform: str,
+        abstract_params: object,
+        tokens_per_call: int,
+        data_sharding: Callable[[int, int], NamedSharding],
+        seed: int,
+    ):
+        self._model = model
+        self._vocab_size = vocab_size
+        self._platform = platform
+        self._abstract_params = abstract_params
+        self._tokens_per_call = tokens_per_call
+        self._data_sharding = data_sharding
+        self._seed = seed
+        self._compiled: dict[tuple[int, Mask], Executable] = {}
+        self._lock = threading.Lock()
+
+    def batch_size(self, length: int) -> int:
+        return max(1, self._tokens_per_call // length)
+
+    def __getitem__(self, key: tuple[int, Mask]) -> Executable:
+        """The executable of (length, mask), compiled on first use."""
+        with self._lock:
+            if key not in self._compiled:
+                self._compiled[key] = self._compile(*key)
+            return self._compiled[key]
+
+    def _compile(self, length: int, mask: Mask) -> Executable:
+        model = self._model.resolve(self._vocab_size, self._platform, length)
+        shape = (self.batch_size(length), length)
+        sharding = self._data_sharding(*shape)
+        everywhere = NamedSharding(sharding.mesh, PartitionSpec())
+
+        def nats(
+            params: object,
+            inputs_BL: jax.Array,
+            targets_BL: jax.Array,
+            positions_BL: jax.Array,
+            rope: RopeTables,
+        ) -> jax.Array:
+            logits_BLV = transformer.apply(
+                model,
+                params,
+                inputs_BL,
+                positions_BL=positions_BL,
+                segment_ids_BL=None,
+                rope=rope,
+                mask=mask,
+                dropout_key=None,
+            )
+            chosen_BL1 = jnp.take_along_axis(logits_BLV, targets_BL[..., None], axis=-1)
+            return jax.nn.logsumexp(logits_BLV, axis=-1) - chosen_BL1[..., 0]
+
+        tokens = jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
+        tables = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+            self.tables("none", 1.0),
+        )
+        return (
+            jax.jit(nats, out_shardings=everywhere)
+            .lower(self._abstract_params, tokens, tokens, tokens, tables)
+            .compile()
+        )
+
+    def tables(self, scaling: str, factor: float) -> RopeTables:
+        return rope_tables(
+            self._model.head_dim, self._model.rope_theta, RopeScaling(scaling, factor)
+        )
+
+    def place(self, array_BL: np.ndarray) -> jax.Array:
+        sharding = self._data_sharding(*array_BL.shape)
+        return jax.make_array_from_callback(
+            array_BL.shape, sharding, lambda index: array_BL[index].astype(np.int32)
+        )
+
+    def bind(self, params: object) -> "BoundModel":
+        """A scorer factory for one checkpoint's parameters."""
+        return BoundModel(self, params, self._seed)
+
+
+class BoundModel:
+    """`eval.scorer.ScorerFactory` over given parameters."""
+
+    def __init__(self, executables: ScoringExecutables, params: object, seed: int):
+        self._executables = executables
+        self._params = params
+        self._seed = seed
+        self._scorers: dict[tuple, Scorer] = {}
+
+    def __call__(
+        self, *, scaling: str, factor: float, window: int | None, sinks: int, shuffled: bool
+    ) -> Scorer:
+        """See `ScorerFactory`. Equal arguments give the same object, so that it is scored once."""
+        key = (scaling, factor, window, sinks, shuffled)
+        if key not in self._scorers:
+            tables = self._executables.tables(scaling, factor)
+            mask = Mask(window=window, sinks=sinks)
+            self._scorers[key] = functools.partial(self._score, tables, mask, shuffled)
+        return self._scorers[key]
+
+    def _score(
+        self, tables: RopeTables, mask: Mask, shuffled: bool, tokens: np.ndarray
+    ) -> np.ndarray:
+        rows, length = tokens.shape[0], tokens.shape[1] - 1
+        run = self._executables[length, mask]
+        batch = self._executables.batch_size(length)
+        place = self._executables.place
+        pending = []
+        for start in range(0, rows, batch):
+            part = tokens[start : start + batch]
+            # Padding rows repeat the last one; what they score is cut off below.
+            part = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+            positions = np.broadcast_to(np.arange(length), (batch, length))
+            if shuffled:
+                rng = np.random.default_rng([self._seed, start])
+                positions = rng.permuted(positions, axis=1)
+            pending.append(
+                run(self._params, place(part[:, :-1]), place(part[:, 1:]), place(positions), tables)
+            )
+        return np.concatenate([np.asarray(nats) for nats in pending])[:rows]

@@ -1,0 +1,118 @@
+"""One step: the loss is the sum over valid targets / their number, however it is cut up."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from model.positions.rope import RopeScaling, rope_tables
+from train.mesh import MeshConfig, batch_sharding, mesh_view
+from train.step import StepConfig, StepInputs, TrainState, checksum, make_train_step
+
+VOCABULARY, LENGTH, ROWS = 7, 8, 16
+TABLES = rope_tables(4, 100.0, RopeScaling("none", 1.0))
+
+
+def bigram(params, batch, rope, key):
+    """A table of next-token logits; with a key, noise as dropout would bring."""
+    logits = params["table"][batch["inputs"]]
+    return logits if key is None else logits + jax.random.normal(key, (VOCABULARY,))[None, None]
+
+
+def batch(seed=0):
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, VOCABULARY, (ROWS, LENGTH + 1)).astype(np.int32)
+    # Rows end in padding of uneven length, so that microbatches hold uneven numbers of targets.
+    valid = np.arange(LENGTH)[None, :] < rng.integers(1, LENGTH + 1, (ROWS, 1))
+    return {
+        "inputs": tokens[:, :-1] * valid,
+        "targets": tokens[:, 1:] * valid,
+        "segment_ids": valid.astype(np.int32),
+        "positions": np.tile(np.arange(LENGTH, dtype=np.int32), (ROWS, 1)),
+    }
+
+
+def state(optimizer):
+    table = np.random.default_rng(1).normal(size=(VOCABULARY, VOCABULARY)).astype(np.float32)
+    params = {"table": jnp.asarray(table)}
+    return TrainState(params=params, opt_state=optimizer.init(params))
+
+
+def one_step(config, data, *, step=3, optimizer=None, put=lambda x: x):
+    optimizer = optimizer or optax.sgd(1.0)
+    inputs = StepInputs(step=np.int32(step), seed=np.uint32(5), rope=TABLES)
+    run = jax.jit(make_train_step(bigram, optimizer, config))
+    new, metrics = run(state(optimizer), jax.tree.map(put, data), inputs)
+    return np.asarray(new.params["table"]), {k: np.asarray(v).item() for k, v in metrics.items()}
+
+
+def config(**changes):
+    settings = {"microbatches": 1, "z_loss": 0.0, "dropout": 0.0, "checksum": False}
+    return StepConfig(**{**settings, **changes})
+
+
+def reference(data, z_loss):
+    """Loss, penalized loss and gradient of the table, in float64."""
+    table = np.random.default_rng(1).normal(size=(VOCABULARY, VOCABULARY)).astype(np.float32)
+    table = table.astype(np.float64)
+    gradient, nats, penalty, count = np.zeros_like(table), 0.0, 0.0, 0
+    for row in range(ROWS):
+        for column in range(LENGTH):
+            if not data["segment_ids"][row, column]:
+                continue
+            source, target = data["inputs"][row, column], data["targets"][row, column]
+            log_partition = np.log(np.exp(table[source]).sum())
+            probability = np.exp(table[source] - log_partition)
+            nats += log_partition - table[source, target]
+            penalty += log_partition**2
+            gradient[source] += probability * (1 + 2 * z_loss * log_partition)
+            gradient[source, target] -= 1
+            count += 1
+    return nats / count, table - gradient / count, count
+
+
+@pytest.mark.parametrize("microbatches", [1, 4, 16])
+@pytest.mark.parametrize("z_loss", [0.0, 0.1])
+def test_loss_and_update_match_the_formula_whatever_the_microbatches(microbatches, z_loss):
+    data = batch()
+    loss, updated, count = reference(data, z_loss)
+    table, metrics = one_step(config(microbatches=microbatches, z_loss=z_loss), data)
+    assert metrics["targets"] == count
+    assert metrics["loss"] == pytest.approx(loss, rel=1e-6)
+    np.testing.assert_allclose(table, updated, atol=2e-6)
+
+
+@pytest.mark.parametrize("view", [(64, 16), (8, 2)])
+def test_loss_and_update_do_not_depend_on_the_mesh_view(view):
+    sharding = batch_sharding(mesh_view(*view, MeshConfig(tensor=1), jax.devices()))
+    data = batch()
+    loss, updated, _ = reference(data, 0.0)
+    table, metrics = one_step(config(), data, put=lambda x: jax.device_put(x, sharding))
+    assert metrics["loss"] == pytest.approx(loss, rel=1e-6)
+    np.testing.assert_allclose(table, updated, atol=2e-6)
+
+
+def test_a_batch_of_padding_alone_changes_nothing():
+    data = {name: np.zeros_like(array) for name, array in batch().items()}
+    table, metrics = one_step(config(), data)
+    assert metrics["loss"] == 0
+    np.testing.assert_array_equal(table, np.asarray(state(optax.sgd(1.0)).params["table"]))
+
+
+def test_dropout_noise_is_a_function_of_seed_and_step():
+    data, noisy = batch(), config(dropout=0.5)
+    first, again = one_step(noisy, data)[1]["loss"], one_step(noisy, data)[1]["loss"]
+    other = one_step(noisy, data, step=4)[1]["loss"]
+    assert first == again != other
+
+
+def test_the_checksum_sees_one_bit_and_a_swap():
+    tree = {"a": np.arange(6, dtype=np.float32), "b": np.ones((2, 2), np.float32)}
+    bits = tree["a"].view(np.uint32).copy()
+    bits[4] ^= 1
+    flipped = {**tree, "a": bits.view(np.float32)}
+    swapped = {**tree, "a": tree["a"][[1, 0, 2, 3, 4, 5]]}
+    sums = [int(jax.jit(checksum)(t)) for t in (tree, flipped, swapped, tree)]
+    assert sums[0] == sums[3]
+    assert len({*sums[:3]}) == 3

@@ -1,0 +1,147 @@
+"""Checkpoints with Orbax: asynchronous, the last two and the best, exact resume."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import (
+    AnyPreservationPolicy,
+    BestN,
+    LatestN,
+)
+
+from errors import UserError
+from train.step import TrainState
+
+FORMAT_VERSION = 1
+_SCORE = "selection_score"
+
+
+class Checkpoints:
+    """The checkpoints of a work directory, named by the number of optimizer steps done.
+
+    Each holds the state, and as JSON what the host must know to go on: format version, data step,
+    fingerprint of (store, layouts, schedule, seed), stopping state.
+    """
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        keep = AnyPreservationPolicy(
+            [
+                LatestN(2),
+                BestN(
+                    n=1,
+                    get_metric_fn=lambda metrics: -metrics[_SCORE],
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            directory.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                # Without best_fn Orbax writes no metrics, and a restarted run forgets the best.
+                best_fn=lambda metrics: metrics[_SCORE],
+                best_mode="min",
+                preservation_policy=keep,
+                cleanup_tmp_directories=True,
+            ),
+            item_names=("state", "host"),
+        )
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the lowest selection score; None where none has one."""
+        scored = {
+            step: metrics[_SCORE]
+            for step in self._manager.all_steps()
+            if (metrics := self._manager.metrics(step)) is not None
+        }
+        return min(scored, key=lambda step: scored[step]) if scored else None
+
+    def save(
+        self, step: int, state: TrainState, host: dict[str, Any], score: float | None
+    ) -> None:
+        """Starts saving; returns when the state is copied and may be donated.
+
+        Args:
+          score: the selection score at this very step, None where it was not evaluated.
+
+        Raises:
+          UserError: this or the save before failed (a full disk); earlier ones are untouched.
+        """
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            host=ocp.args.JsonSave({"format_version": FORMAT_VERSION, **host}),
+        )
+        metrics = None if score is None else {_SCORE: score}
+        try:
+            self._manager.save(step, args=arguments, metrics=metrics, force=True)
+        except (OSError, ValueError) as error:
+            raise self._save_error(step, error) from error
+
+    def wait(self) -> None:
+        """Blocks until what `save` started is on disk.
+
+        Raises:
+          UserError: as for `save`.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise self._save_error(None, error) from error
+
+    def _save_error(self, step: int | None, error: Exception) -> UserError:
+        which = "a checkpoint" if step is None else f"the checkpoint of step {step}"
+        good = self._manager.latest_step()
+        kept = f"step {good} is the last good one" if good is not None else "there is none before"
+        reason = " ".join(str(error).split())[:300]
+        return UserError(
+            f"{self._directory}: {which} could not be written ({reason}); {kept}; "
+            "make room and start again with the same --workdir to go on"
+        )
+
+    def host(self, step: int) -> dict[str, Any]:
+        """The JSON part of a checkpoint.
+
+        Raises:
+          UserError: written by another format version.
+        """
+        restored = self._manager.restore(step, args=ocp.args.Composite(host=ocp.args.JsonRestore()))
+        host = restored["host"]
+        if host["format_version"] != FORMAT_VERSION:
+            raise UserError(
+                f"{self._directory}: checkpoint {step} has format {host['format_version']}, "
+                f"this code reads {FORMAT_VERSION}; use the release that wrote it"
+            )
+        return host
+
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
+        """The state, placed as the shardings of `abstract` (ShapeDtypeStructs) say."""
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        return self._manager.restore(step, args=arguments)["state"]
+
+    def restore_params(self, step: int, abstract_params: object) -> object:
+        """The weights alone, for `init_from` and for scoring."""
+        item = {"params": abstract_params}
+        restored = ocp.PyTreeCheckpointer().restore(
+            self._directory.absolute() / str(step) / "state",
+            args=ocp.args.PyTreeRestore(
+                item=item,
+                partial_restore=True,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+            ),
+        )
+        return restored["params"]
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+def abstract_like(tree: object, shardings: object) -> object:
+    """ShapeDtypeStructs of `tree` with `shardings`."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings
+    )

@@ -1,0 +1,142 @@
+"""Phases: stretches of a run, each with its own lengths, layout, curriculum and positions."""
+
+import bisect
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from data.curriculum import CurriculumConfig, Schedule
+from data.layouts import Layout, LayoutConfig, build_layout
+from data.pipeline import HostBatch, batches
+from data.splits import Split
+from data.token_store import TokenStore
+from errors import UserError
+from model.positions.rope import RopeScaling
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseConfig:
+    """Settings of one phase."""
+
+    steps: int  # optimizer steps
+    tokens_per_step: int  # tokens of a batch, padding included: the same for every bucket
+    microbatches: int  # parts of a batch computed one after the other, to save memory
+    budget_steps: int  # steps that `curriculum.cycles` divides; a longer run adds cycles alike
+    rope_scaling: RopeScaling
+    layout: LayoutConfig
+    curriculum: CurriculumConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A phase with its index and schedule; covers steps [first_step, first_step + steps)."""
+
+    number: int
+    first_step: int
+    config: PhaseConfig
+    layout: Layout
+    schedule: Schedule
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return tuple(self.layout.buckets)
+
+    def batch_size(self, length: int) -> int:
+        return self.config.tokens_per_step // length
+
+
+class Phases:
+    """The phases of a run in order; the batch of a step is a pure function of the step."""
+
+    def __init__(self, configs: Sequence[PhaseConfig], store: TokenStore, seed: int):
+        documents = store.documents(Split.TRAIN)
+        self.store = store
+        self.phases: list[Phase] = []
+        first = 0
+        for number, config in enumerate(configs):
+            if config.steps < 1:
+                raise UserError(f"phase {number}: steps={config.steps} must be at least 1")
+            phase_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            layout = build_layout(config.layout, store.document_offsets, documents, phase_seed)
+            schedule = Schedule(
+                config.curriculum,
+                {length: bucket.rows for length, bucket in layout.buckets.items()},
+                config.tokens_per_step,
+                config.budget_steps,
+                phase_seed,
+            )
+            for length in layout.buckets:
+                rows = config.tokens_per_step // length
+                if rows % config.microbatches:
+                    raise UserError(
+                        f"phase {number}: microbatches={config.microbatches} does not divide "
+                        f"the batch of {rows} rows of bucket {length}"
+                    )
+            self.phases.append(Phase(number, first, config, layout, schedule))
+            first += config.steps
+        self.total_steps = first
+        self._starts = [phase.first_step for phase in self.phases]
+
+    def at(self, step: int) -> Phase:
+        """The phase of a step (0-based: the number of steps done before it)."""
+        return self.phases[bisect.bisect_right(self._starts, step) - 1]
+
+    @property
+    def l_train(self) -> int:
+        """The longest length that the run trains on."""
+        return max(max(phase.lengths) for phase in self.phases)
+
+    def fingerprint(self) -> str:
+        """Names the order of the data: store, layouts, schedules; not how many steps are run."""
+        parts = [self.store.manifest.fingerprint]
+        for phase in self.phases:
+            parts += [phase.layout.fingerprint, phase.schedule.fingerprint]
+        return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+
+    def keys(self, start_step: int) -> list[tuple[int, int]]:
+        """(phase number, length) of every bucket that a step from `start_step` on may use.
+
+        The one needed first stands first.
+        """
+        current = self.at(start_step)
+        first = (current.number, current.schedule.bucket(start_step - current.first_step))
+        rest = [
+            (phase.number, length)
+            for phase in self.phases[current.number :]
+            for length in phase.lengths
+        ]
+        return [first, *(key for key in rest if key != first)]
+
+    def batches(
+        self,
+        start_step: int,
+        local_slices: Callable[[int, int], tuple[np.ndarray, slice]],
+        *,
+        num_threads: int,
+        prefetch: int,
+    ) -> Iterator[tuple[Phase, HostBatch]]:
+        """Host batches from `start_step` to the end, read ahead by threads.
+
+        Args:
+          local_slices: (phase number, length) -> rows and columns that this process reads.
+        """
+        for phase in self.phases[self.at(start_step).number :]:
+            start = max(0, start_step - phase.first_step)
+            number = phase.number
+
+            def held(length: int, number: int = number) -> tuple[np.ndarray, slice]:
+                return local_slices(number, length)
+
+            for batch in batches(
+                self.store,
+                phase.layout,
+                phase.schedule,
+                start_step=start,
+                num_steps=phase.config.steps - start,
+                local_slices=held,
+                num_threads=num_threads,
+                prefetch=prefetch,
+            ):
+                yield phase, batch

@@ -1,0 +1,340 @@
+"""Builds a run from its settings: mesh views, parameters, compiled steps; then loops."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from data.pipeline import HostBatch
+from errors import UserError
+from model import transformer
+from model.flops import train_step_flops
+from model.masks import Mask
+from model.positions.rope import RopeTables, rope_tables
+from model.settings import ModelSettings
+from train.checkpoint import Checkpoints, abstract_like
+from train.compiled import CompiledSteps, resolve_compile_mode
+from train.loop import LoopConfig, Outcome, Running, run_loop
+from train.mesh import (
+    LocalSlice,
+    MeshConfig,
+    batch_sharding,
+    local_slice,
+    mesh_view,
+    parameter_shardings,
+    put_batch,
+    replicated,
+)
+from train.metrics import MetricsWriter
+from train.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+from train.phases import Phase, PhaseConfig, Phases
+from train.signals import TerminationRequest
+from train.step import StepConfig, StepInputs, TrainState, make_train_step
+from train.stopping import EarlyStopping, StoppingConfig
+
+CAUSAL = Mask(window=None, sinks=0)
+BATCH_ARRAYS = ("inputs", "positions", "segment_ids", "targets")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a run."""
+
+    seed: int
+    model: ModelSettings
+    optimizer: OptimizerConfig
+    phases: tuple[PhaseConfig, ...]
+    loop: LoopConfig
+    stopping: StoppingConfig
+    mesh: MeshConfig
+    compile: str  # one of train.compiled.COMPILE_MODES
+    init_from: str  # a work directory to take the first weights from; empty: random ones
+
+
+class Setup:
+    """What follows from settings, phases and devices alone: no parameter is made yet."""
+
+    def __init__(self, config: TrainConfig, phases: Phases):
+        self.config = config
+        self.phases = phases
+        self.devices = jax.devices()
+        self.platform = self.devices[0].platform
+        self.vocab_size = phases.store.manifest.vocab_size
+        self.optimizer = make_optimizer(config.optimizer, phases.total_steps)
+        model = config.model.resolve(self.vocab_size, self.platform, phases.l_train)
+        self._init = functools.partial(transformer.init_params, model)
+        abstract = jax.eval_shape(self._init, jax.ShapeDtypeStruct((), np.uint32))
+        # Any view gives the same physical placement; the longest bucket's is as good as another.
+        last = phases.phases[-1]
+        self.home = self.view(max(last.lengths), last.batch_size(max(last.lengths)))
+        axes = transformer.logical_axes(model)
+        self.abstract_params = abstract_like(
+            abstract, parameter_shardings(axes, abstract, self.home)
+        )
+        opt_state = jax.eval_shape(self.optimizer.init, abstract)
+        self.abstract_state = TrainState(
+            params=self.abstract_params, opt_state=self._place_opt_state(opt_state)
+        )
+
+    def _place_opt_state(self, opt_state: object) -> object:
+        """Moments live where their parameters do; counters everywhere."""
+        params_structure = jax.tree.structure(self.abstract_params)
+
+        def is_params_like(node: object) -> bool:
+            return jax.tree.structure(node) == params_structure
+
+        def place(node: object) -> object:
+            if is_params_like(node):
+                return jax.tree.map(lambda _, p: p, node, self.abstract_params)
+            return jax.ShapeDtypeStruct(node.shape, node.dtype, sharding=replicated(self.home))
+
+        return jax.tree.map(place, opt_state, is_leaf=is_params_like)
+
+    def view(self, length: int, batch: int) -> jax.sharding.Mesh:
+        return mesh_view(length, batch, self.config.mesh, self.devices)
+
+    def data_sharding(self, batch: int, length: int) -> jax.sharding.NamedSharding:
+        """Where a [batch, length] array lives."""
+        return batch_sharding(self.view(length, batch))
+
+    @functools.cached_property
+    def shardings(self) -> dict[tuple[int, int], jax.sharding.NamedSharding]:
+        """The sharding of the batch of each (phase, bucket)."""
+        return {
+            (phase.number, length): self.data_sharding(phase.batch_size(length), length)
+            for phase in self.phases.phases
+            for length in phase.lengths
+        }
+
+    @functools.cached_property
+    def held(self) -> dict[tuple[int, int], LocalSlice]:
+        """What of each (phase, bucket)'s batch this process reads."""
+        return {
+            (number, length): local_slice(sharding, self._shape(number, length))
+            for (number, length), sharding in self.shardings.items()
+        }
+
+    def _shape(self, number: int, length: int) -> tuple[int, int]:
+        return self.phases.phases[number].batch_size(length), length
+
+    def initial_state(self) -> TrainState:
+        """Random parameters, born sharded, and a fresh optimizer state."""
+        make = jax.jit(
+            lambda seed: self._fresh(self._init(seed)),
+            out_shardings=jax.tree.map(lambda x: x.sharding, self.abstract_state),
+        )
+        return make(np.uint32(self.config.seed))
+
+    def state_from(self, params: object) -> TrainState:
+        """A fresh optimizer state over given weights."""
+        return jax.jit(
+            self._fresh, out_shardings=jax.tree.map(lambda x: x.sharding, self.abstract_state)
+        )(params)
+
+    def _fresh(self, params: object) -> TrainState:
+        return TrainState(params=params, opt_state=self.optimizer.init(params))
+
+    @functools.cached_property
+    def rope(self) -> list[RopeTables]:
+        """The tables of each phase, on the devices."""
+        model = self.config.model
+        return [
+            jax.device_put(
+                rope_tables(model.head_dim, model.rope_theta, phase.config.rope_scaling),
+                replicated(self.home),
+            )
+            for phase in self.phases.phases
+        ]
+
+    def step_inputs(self, phase: Phase, step: int) -> StepInputs:
+        return StepInputs(
+            step=np.int32(step), seed=np.uint32(self.config.seed), rope=self.rope[phase.number]
+        )
+
+    def compile_step(self, key: tuple[int, int]) -> Callable:
+        """The compiled step of (phase number, length)."""
+        number, length = key
+        phase = self.phases.phases[number]
+        model = self.config.model.resolve(self.vocab_size, self.platform, length)
+        segmented = phase.layout.buckets[length].segmented
+
+        def logits(
+            params: object, batch: dict[str, jax.Array], rope: RopeTables, key: jax.Array | None
+        ) -> jax.Array:
+            return transformer.apply(
+                model,
+                params,
+                batch["inputs"],
+                positions_BL=batch["positions"],
+                segment_ids_BL=batch["segment_ids"] if segmented else None,
+                rope=rope,
+                mask=CAUSAL,
+                dropout_key=key,
+            )
+
+        step = make_train_step(
+            logits,
+            self.optimizer,
+            StepConfig(
+                microbatches=phase.config.microbatches,
+                z_loss=self.config.optimizer.z_loss,
+                dropout=self.config.model.dropout,
+                checksum=self.config.loop.checksums,
+            ),
+        )
+        sharding = self.shardings[key]
+        everywhere = replicated(sharding.mesh)
+        batch = {
+            name: jax.ShapeDtypeStruct(self._shape(*key), np.int32, sharding=sharding)
+            for name in BATCH_ARRAYS
+        }
+        inputs = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+            self.step_inputs(phase, 0),
+        )
+        state_shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state)
+        compiled = jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, everywhere))
+        return compiled.lower(self.abstract_state, batch, inputs).compile()
+
+    def device_batches(
+        self, start_step: int
+    ) -> Iterator[tuple[Phase, HostBatch, dict[str, jax.Array]]]:
+        """Batches on the devices, from `start_step` to the end of the run."""
+        held, config = self.held, self.config.loop
+
+        def slices(number: int, length: int) -> tuple[np.ndarray, slice]:
+            part = held[number, length]
+            return part.rows, part.columns
+
+        for phase, batch in self.phases.batches(
+            start_step, slices, num_threads=config.reader_threads, prefetch=config.prefetch
+        ):
+            key = (phase.number, batch.length)
+            arrays = put_batch(batch.arrays, held[key], self.shardings[key], self._shape(*key))
+            yield phase, batch, arrays
+
+    def step_flops(self, phase: Phase, length: int) -> float:
+        """Analytic FLOPs of one step."""
+        model = self.config.model.resolve(self.vocab_size, self.platform, length)
+        return train_step_flops(model, length, phase.batch_size(length))
+
+    def fingerprint(self) -> str:
+        return f"{self.phases.fingerprint()}-seed{self.config.seed}"
+
+
+def restore_or_init(
+    setup: Setup, checkpoints: Checkpoints, stopping: EarlyStopping
+) -> tuple[TrainState, int]:
+    """The newest checkpoint's state and step; else `init_from`'s weights or random ones at 0.
+
+    Raises:
+      UserError: the checkpoint was trained on another order of data.
+    """
+    step = checkpoints.latest_step()
+    if step is not None:
+        host = checkpoints.host(step)
+        if host["fingerprint"] != setup.fingerprint():
+            raise UserError(
+                f"checkpoint {step} was trained on other data: its fingerprint of (store, layout, "
+                f"curriculum, seed) is {host['fingerprint']}, this run's is {setup.fingerprint()}; "
+                "restore the token store or choose another --workdir"
+            )
+        if host["data_step"] > setup.phases.total_steps:
+            raise UserError(
+                f"the checkpoint is at step {step}, beyond the {setup.phases.total_steps} steps "
+                "of this config; raise phase.steps or choose another --workdir"
+            )
+        stopping.restore(host["stopping"])
+        return checkpoints.restore(step, setup.abstract_state), host["data_step"]
+    if setup.config.init_from:
+        return setup.state_from(weights_of(setup, Path(setup.config.init_from))), 0
+    return setup.initial_state(), 0
+
+
+def weights_of(setup: Setup, workdir: Path) -> object:
+    """The newest weights of another work directory, for a model of the same shape.
+
+    Raises:
+      UserError: no checkpoint there, or another shape.
+    """
+    directory = workdir / "checkpoints"
+    if not directory.is_dir():
+        raise UserError(f"train.init_from={workdir} has no checkpoints; give a --workdir of a run")
+    source = Checkpoints(directory)
+    try:
+        step = source.latest_step()
+        if step is None:
+            raise UserError(f"train.init_from={workdir} holds no finished checkpoint")
+        return source.restore_params(step, setup.abstract_params)
+    finally:
+        source.close()
+
+
+def train(
+    setup: Setup,
+    workdir: Path,
+    checkpoints: Checkpoints,
+    *,
+    evaluate: Callable[[object, int], dict[str, Any]],
+    prepare_evaluation: Callable[[], None],
+    peak_flops: float,
+) -> Outcome:
+    """Trains or goes on training in `workdir`.
+
+    Args:
+      evaluate: (parameters, step) -> figures of the selection split, "score" among them.
+      prepare_evaluation: compiles what evaluation needs; called before step 0 where all
+        executables are compiled ahead.
+      peak_flops: FLOP/s of all devices together, for the share of peak.
+
+    Raises:
+      UserError: see `run_loop` and `restore_or_init`.
+    """
+    config = setup.config
+    stopping = EarlyStopping(config.stopping)
+    state, step = restore_or_init(setup, checkpoints, stopping)
+    if stopping.should_stop or step == setup.phases.total_steps:
+        reason = "early stopping" if stopping.should_stop else "finished"
+        return Outcome(state, step, reason, compiles_after_first_step=0, seconds=0.0)
+    ahead = resolve_compile_mode(config.compile, setup.platform) == "ahead"
+    compiled = CompiledSteps(setup.compile_step, setup.phases.keys(step), ahead=ahead)
+    if ahead:
+        prepare_evaluation()
+    writer = MetricsWriter(workdir, resume_step=step)
+    schedule = learning_rate_schedule(config.optimizer, setup.phases.total_steps)
+    rates = np.asarray(jax.jit(jax.vmap(schedule))(np.arange(setup.phases.total_steps)))
+
+    def host_state(step: int) -> dict[str, Any]:
+        return {
+            "optimizer_step": step,
+            "data_step": step,
+            "fingerprint": setup.fingerprint(),
+            "stopping": stopping.state(),
+        }
+
+    try:
+        with TerminationRequest() as termination:
+            running = Running(
+                config=config.loop,
+                phases=setup.phases,
+                steps=compiled,
+                step_inputs=setup.step_inputs,
+                device_batches=setup.device_batches,
+                step_flops=setup.step_flops,
+                peak_flops=peak_flops,
+                learning_rate=lambda step: float(rates[step]),
+                evaluate=evaluate,
+                checkpoints=checkpoints,
+                writer=writer,
+                stopping=stopping,
+                host_state=host_state,
+                termination=termination,
+            )
+            return run_loop(running, state, step)
+    finally:
+        compiled.close()
+        writer.close()

@@ -1,0 +1,111 @@
+"""The work directory: one owner at a time, one config for its life."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from errors import UserError
+
+# What a resumed run may change, beside the steps of its last phase; all else must stay as it was
+# at the first start.
+FREE_ON_RESUME = ("train.", "stopping.", "eval.", "data.workers", "data.verify", "data.store")
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds the work directory; the lock dies with the process, however it ends.
+
+    Raises:
+      UserError: another process holds it, or it can't be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / "lock").open("a+")
+    except OSError as error:
+        raise UserError(f"--workdir={workdir} can't be written: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip()
+            raise UserError(
+                f"--workdir={workdir} is in use by process {owner}; wait for it or choose another"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Fields by dotted name; items of a list of sections by their number."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            value = {str(number): item for number, item in enumerate(value)}
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def contradictions(saved: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Fields in which two resolved configs may not differ but do, as "name: saved -> asked"."""
+    before, now = flatten(saved), flatten(config)
+    free = (*FREE_ON_RESUME, f"phases.{len(saved['phases']) - 1}.steps")
+    return [
+        f"{name}: {before.get(name)!r} -> {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not name.startswith(free)
+    ]
+
+
+def read_config(workdir: Path) -> dict[str, Any] | None:
+    """The resolved config of a work directory; None where there is none yet.
+
+    Raises:
+      UserError: the file is broken.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); restore it or choose another") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes atomically: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w") as file:
+        json.dump(value, file, indent=1, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def claim_config(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Checks `config` against the directory's own and records it.
+
+    Raises:
+      UserError: the directory belongs to another config; names the fields.
+    """
+    # Through JSON, so that tuples and lists compare alike.
+    config = json.loads(json.dumps(config, allow_nan=False))
+    saved = read_config(workdir)
+    if saved is not None:
+        differing = contradictions(saved, config)
+        if differing:
+            raise UserError(
+                f"--workdir={workdir} belongs to another config: {'; '.join(differing)} "
+                "(saved -> asked); use the saved values or another --workdir"
+            )
+    write_json(workdir / "config.json", config)
