@@ -185,7 +185,7 @@ class Schedule:
         with self._growing:
             while len(self._steps_before) <= cycle:
                 total = len(self._steps_before) * self.cycle_steps
-                self._steps_before.append(_apportion(self._steps_before[-1], self._tokens, total))
+                self._steps_before.append(apportion(self._steps_before[-1], self._tokens, total))
             return self._steps_before[cycle]
 
     def _make_cycle(self, cycle: int) -> tuple[np.ndarray, np.ndarray]:
@@ -225,7 +225,7 @@ class Schedule:
         return tuple(notes)
 
 
-def _apportion(before: tuple[int, ...], weights: tuple[int, ...], total: int) -> tuple[int, ...]:
+def apportion(before: tuple[int, ...], weights: tuple[int, ...], total: int) -> tuple[int, ...]:
     """Counts that add up to `total`, follow the weights and are nowhere below `before`.
 
     The largest-remainder rule on what each is owed, in exact integers, so that the shares neither

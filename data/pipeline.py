@@ -1,6 +1,5 @@
 """From steps to host batches: reads the rows a schedule draws, a few steps ahead in threads."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,12 +30,6 @@ class HostBatch:
     length: int  # L, the bucket
     rows: np.ndarray  # int64 [B] row ids of the whole batch in the bucket
     arrays: dict[str, np.ndarray]  # see assemble; local rows and columns only
-
-
-def data_fingerprint(store_fingerprint: str, layout: Layout, schedule: Schedule) -> str:
-    """Short hex string that changes when any batch of the run would."""
-    parts = (store_fingerprint, layout.fingerprint, schedule.fingerprint)
-    return hashlib.blake2b(" ".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def assemble(

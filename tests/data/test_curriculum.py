@@ -1,5 +1,6 @@
 import functools
 import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from data.curriculum import CURRICULA, CurriculumConfig, Schedule, bucket_odds
+import data.curriculum
+from data.curriculum import CURRICULA, CurriculumConfig, Schedule, apportion, bucket_odds
 from errors import UserError
 
 ROWS = {4: 130, 8: 61, 16: 35, 32: 9}
@@ -83,6 +85,21 @@ def test_quotas_fill_every_cycle_and_follow_the_token_shares(
         assert plan.visits(steps) == {n: so_far.count(n) for n in plan.lengths}
 
 
+@pytest.mark.parametrize("cycle_steps", [1, 2, 7])
+def test_counts_only_grow_and_stay_near_their_shares(cycle_steps: int) -> None:
+    # Equal large weights beside small ones: the shares of the large ones round up together.
+    weights = (1000, 98, 3, 1000, 1000, 1000, 2, 3, 3, 1, 1000, 2)
+    before = (0,) * len(weights)
+    for cycle in range(1, 500):
+        total = cycle * cycle_steps
+        after = apportion(before, weights, total)
+        assert sum(after) == total
+        for had, has, weight in zip(before, after, weights, strict=True):
+            assert has >= had
+            assert abs(has - total * weight / sum(weights)) < 1.5
+        before = after
+
+
 def test_a_budget_of_one_epoch_visits_every_bucket_in_proportion_in_every_cycle() -> None:
     rows = {4: 160, 8: 80, 16: 40, 32: 20}
     plan = schedule("grow_p100", rows=rows, budget_steps=80, cycles=4)
@@ -121,12 +138,17 @@ def test_lengthening_goes_on_with_cycles_of_the_same_length() -> None:
     assert len({tuple(cycle) for cycle in first_cycles}) > 1
 
 
-def test_threads_get_what_one_thread_gets() -> None:
-    steps = np.random.default_rng(0).permutation(2000)
+def test_threads_get_what_one_thread_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow_apportion(*arguments: tuple) -> tuple[int, ...]:
+        time.sleep(1e-3)  # so that another thread gets its turn in the middle
+        return apportion(*arguments)
+
+    monkeypatch.setattr(data.curriculum, "apportion", slow_apportion)
+    steps = np.random.default_rng(0).permutation(1000).tolist()
     serial, shared = schedule(), schedule()
-    expected = [serial.draw(int(step)) for step in steps]
+    expected = [serial.draw(step) for step in steps]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(shared.draw, map(int, steps)))
+        found = list(pool.map(shared.draw, steps))
     for a, b in zip(expected, found, strict=True):
         assert a.length == b.length
         np.testing.assert_array_equal(a.rows, b.rows)

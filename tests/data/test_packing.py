@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from data.packing import best_fit_decreasing
 
 
-def reference_number_of_bins(sizes: list[int], capacity: int) -> int:
+def reference_loads(sizes: list[int], capacity: int) -> list[int]:
     """The rule one item at a time."""
     rooms: list[int] = []
     for size in sorted(sizes, reverse=True):
@@ -17,7 +17,7 @@ def reference_number_of_bins(sizes: list[int], capacity: int) -> int:
             rooms[min(fitting, key=rooms.__getitem__)] -= size
         else:
             rooms.append(capacity - size)
-    return len(rooms)
+    return sorted(capacity - room for room in rooms)
 
 
 @st.composite
@@ -33,7 +33,7 @@ def test_equals_the_rule_one_item_at_a_time(problem: tuple[list[int], int]) -> N
     np.testing.assert_array_equal(np.sort(items), np.arange(len(sizes)))
     loads = [sum(sizes[i] for i in items[a:b]) for a, b in itertools.pairwise(offsets)]
     assert all(0 < load <= capacity for load in loads)
-    assert len(loads) == reference_number_of_bins(sizes, capacity)
+    assert sorted(loads) == reference_loads(sizes, capacity)
     assert len(loads) <= 2 * sum(sizes) / capacity + 1
 
 
@@ -45,10 +45,12 @@ def test_tails_of_a_corpus_pack_within_one_percent_of_full_bins() -> None:
     assert offsets.size - 1 <= 1.01 * tails.sum() / 64 + 1
 
 
-def test_large_capacity_equals_the_rule() -> None:
-    sizes = np.random.default_rng(1).integers(1, 70_000, 300)
-    offsets, _ = best_fit_decreasing(sizes, 70_000)
-    assert offsets.size - 1 == reference_number_of_bins(sizes.tolist(), 70_000)
+@pytest.mark.parametrize("capacity", [64, 1000, 70_000])
+def test_many_items_equal_the_rule(capacity: int) -> None:
+    sizes = np.random.default_rng(1).integers(1, capacity // 2, 400)
+    offsets, items = best_fit_decreasing(sizes, capacity)
+    loads = np.add.reduceat(sizes[items], offsets[:-1])
+    assert sorted(loads) == reference_loads(sizes.tolist(), capacity)
 
 
 @pytest.mark.parametrize("sizes", [[0, 3], [9]])
