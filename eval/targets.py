@@ -1,0 +1,151 @@
+"""Which held-out documents are scored, and which of their tokens are targets.
+
+Position is confounded with content: text deep inside a document differs from its opening. So
+every context length is scored on the *same target tokens*, only with more or less text before
+them. A block of T consecutive targets ends at token `end`; for a context of c tokens the row is
+tokens [end-c, end], c inputs of which only the last T predictions count. Those targets have
+between c-T+1 and c preceding tokens, never more than c, so that c = L_train stays within the
+positions seen in training: it is truncation to L_train. A row may end earlier in the block and
+score fewer of its targets (see eval/config.py, targets_per_row), which narrows that range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from data.splits import Split
+from errors import UserError
+from eval.config import EvalConfig
+
+
+class DocumentSource(Protocol):
+    """The part of data.token_store.TokenStore that evaluation reads."""
+
+    @property
+    def document_offsets(self) -> np.ndarray: ...  # int64 [N+1] global token positions
+    @property
+    def document_clusters(self) -> np.ndarray: ...  # int [N] near-duplicate cluster per document
+    def documents(self, split: Split) -> np.ndarray: ...  # int64 document ids
+    def read(self, start: int, length: int) -> np.ndarray: ...  # tokens of one document
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Documents and target blocks, the same for every context and method."""
+
+    source: DocumentSource
+    split: Split
+    longest_context: int  # tokens
+    targets_per_block: int  # tokens, T
+    documents_N: np.ndarray  # int64 document ids, ascending
+    starts_N: np.ndarray  # int64 global position of each document's first token
+    clusters_N: np.ndarray  # near-duplicate cluster of each document
+    block_document_R: np.ndarray  # int64 index into documents_N
+    block_end_R: np.ndarray  # int64 global position of the block's last target
+
+    @property
+    def num_clusters(self) -> int:
+        return len(np.unique(self.clusters_N))
+
+    def row_ends(self, per_row: int) -> np.ndarray:
+        """[R * T / per_row] global positions of the last target of each row, block by block."""
+        first = per_row - self.targets_per_block
+        return (self.block_end_R[:, None] + np.arange(first, 1, per_row)).ravel()
+
+    def rows(self, ends: np.ndarray, context: int) -> np.ndarray:
+        """[rows, context+1] int64: the tokens up to and including each row's last target."""
+        return self._read(ends - context, context + 1)
+
+    def openings(self, documents: slice, length: int) -> np.ndarray:
+        """[N, length+1] int64: the first tokens of each document."""
+        return self._read(self.starts_N[documents], length + 1)
+
+    def _read(self, starts: np.ndarray, length: int) -> np.ndarray:
+        return np.stack([self.source.read(int(start), length) for start in starts]).astype(np.int64)
+
+
+def choose_targets(
+    source: DocumentSource, split: Split, longest_context: int, config: EvalConfig
+) -> Targets:
+    """Documents of `split` with room for `longest_context`, and target blocks in each.
+
+    At most `config.documents`, seeded, documents of different near-duplicate clusters first; in
+    each at most `config.blocks` non-overlapping blocks that all have `longest_context` tokens of
+    their own document before their last target. The blocks of a document depend on the seed and
+    its id alone, not on which other documents are there.
+
+    Raises UserError when fewer than `config.min_documents` clusters have a document that long.
+    """
+    ids = source.documents(split)
+    tokens = np.diff(source.document_offsets)[ids]
+    clusters = source.document_clusters[ids]
+    long_enough = tokens >= longest_context + 1
+    if len(np.unique(clusters[long_enough])) < config.min_documents:
+        raise UserError(_too_few(split, tokens, clusters, longest_context, config))
+    ids, clusters = ids[long_enough], clusters[long_enough]
+
+    order = np.random.default_rng([config.seed, int(split)]).permutation(len(ids))
+    rank = _rank_within(clusters[order])
+    chosen = np.sort(ids[order[np.argsort(rank, kind="stable")][: config.documents]])
+
+    starts = source.document_offsets[chosen]
+    ends = [
+        start + _block_ends(int(document), int(length), longest_context, config)
+        for document, start, length in zip(
+            chosen, starts, source.document_offsets[chosen + 1] - starts, strict=True
+        )
+    ]
+    return Targets(
+        source=source,
+        split=split,
+        longest_context=longest_context,
+        targets_per_block=config.targets_per_block,
+        documents_N=chosen,
+        starts_N=starts,
+        clusters_N=source.document_clusters[chosen],
+        block_document_R=np.repeat(np.arange(len(chosen)), [len(e) for e in ends]),
+        block_end_R=np.concatenate(ends),
+    )
+
+
+def _block_ends(document: int, length: int, context: int, config: EvalConfig) -> np.ndarray:
+    """Last targets of the blocks, as indices in the document: multiples of T apart, distinct."""
+    rng = np.random.default_rng([config.seed, document])
+    room = length - 1 - context  # the last target may stand anywhere in [context, length - 1]
+    slots = room // config.targets_per_block + 1
+    offset = rng.integers(room % config.targets_per_block + 1)
+    picked = rng.permutation(slots)[: config.blocks]
+    return np.sort(context + offset + picked * config.targets_per_block)
+
+
+def _rank_within(clusters: np.ndarray) -> np.ndarray:
+    """0 for the first document of its cluster in the given order, 1 for the second, ..."""
+    by_cluster = np.argsort(clusters, kind="stable")
+    ordered = clusters[by_cluster]
+    first = np.searchsorted(ordered, ordered)
+    rank = np.empty(len(clusters), np.int64)
+    rank[by_cluster] = np.arange(len(clusters)) - first
+    return rank
+
+
+def _too_few(
+    split: Split, tokens: np.ndarray, clusters: np.ndarray, context: int, config: EvalConfig
+) -> str:
+    groups, index = np.unique(clusters, return_inverse=True)
+    longest = np.zeros(len(groups), np.int64)
+    np.maximum.at(longest, index, tokens)
+    have = int((longest >= context + 1).sum())
+    message = (
+        f"the {split.name.lower()} split has {have} independent documents of at least "
+        f"{context + 1} tokens, but eval.min_documents is {config.min_documents}: "
+    )
+    if len(groups) < config.min_documents:
+        return message + f"it has only {len(groups)} in all; use a larger corpus"
+    enough = int(np.sort(longest)[-config.min_documents]) - 1
+    return message + (
+        f"a longest context of {enough} tokens would have enough; "
+        "lower eval.ratios or use longer documents"
+    )
