@@ -33,7 +33,7 @@ def read_json_lines(path: Path, field: str, skipped: Counter[str]) -> Iterator[t
 
 def _parse(line: bytes, field: str, where: str) -> str:
     try:
-        record = json.loads(line.decode("utf-8"))
+        record = json.loads(line.rstrip(b"\r\n").decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: not UTF-8 at byte {error.start} of the line") from error
     except json.JSONDecodeError as error:

@@ -90,7 +90,8 @@ def assign_splits(
     longest = np.zeros(num_clusters, np.int64)
     np.maximum.at(longest, clusters, num_bytes)
     order = np.argsort(_cluster_hashes(clusters, digests, num_clusters, seed), kind="stable")
-    smallest_share = min(held_out.values())
+    smallest_share, both = min(held_out.values()), sum(held_out.values())
+    most = (1 + both) / (2 * both)
     strata = strata_of_clusters(longest, smallest_share)
     chosen = np.full(num_clusters, Split.TRAIN, np.uint8)
     for stratum in range(int(strata.max()) + 1):
@@ -99,12 +100,17 @@ def assign_splits(
         # A cluster heavier than a whole quota (the codec tables of the standard library) would
         # be most of what is held out at its length, and all alike: it is trained on.
         line = members[mass[members] <= smallest_share * total]
+        length = mass[line].sum()
+        # The others make up for it, but at least half the share of them that was to be trained on
+        # still is.
+        quotas = {name: share * min(total, most * length) for name, share in held_out.items()}
         middles = np.cumsum(mass[line]) - mass[line] / 2
-        chosen[line[middles < selection_share * total]] = Split.SELECTION
-        chosen[line[mass[line].sum() - middles < report_share * total]] = Split.REPORT
-    for split in held_out:
+        chosen[line[middles < quotas.get(Split.SELECTION, 0)]] = Split.SELECTION
+        chosen[line[length - middles < quotas.get(Split.REPORT, 0)]] = Split.REPORT
+    for split in (Split.TRAIN, *held_out):
         if not (chosen == split).any():  # a corpus of a few documents
-            chosen[order[chosen[order] == Split.TRAIN][0]] = split
+            most_common = np.bincount(chosen).argmax()
+            chosen[order[chosen[order] == most_common][0]] = split
     return chosen[clusters]
 
 
@@ -112,7 +118,7 @@ def _cluster_hashes(
     clusters: np.ndarray, digests: np.ndarray, num_clusters: int, seed: int
 ) -> np.ndarray:
     """uint64 [num_clusters]: the least hash of (seed, text) in each cluster."""
-    key = seed.to_bytes(8, "little", signed=True)
+    key = str(seed).encode()
     hashes = np.array(
         [
             int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest())
