@@ -59,67 +59,72 @@ def assemble(
         raise ValueError(f"columns must be contiguous, got {columns}")
     if rows.size and (rows.min() < 0 or rows.max() >= bucket.rows):
         raise IndexError(f"bucket {length} has {bucket.rows} rows")
-    if bucket.segmented:
-        return _assemble_segmented(store, bucket, rows, begin, end)
-    read = _read_joined if layout.joined else _read_whole
-    tokens = np.empty((rows.size, end - begin + 1), np.int32)
-    read(store, bucket, rows, begin, tokens)
-    shape = (rows.size, end - begin)
-    return {
+    width = end - begin
+    first_piece = bucket.row_offsets[rows]
+    # Most rows of any layout are one piece: one read each, and nothing else to do.
+    whole = bucket.piece_tokens[first_piece] == length + 1
+    starts = (bucket.piece_start[first_piece] + begin).tolist()
+    tokens = np.zeros((rows.size, width + 1), np.int32)
+    for row in np.flatnonzero(whole).tolist():
+        tokens[row] = store.read(starts[row], width + 1)
+    in_pieces = np.flatnonzero(~whole).tolist()
+    if layout.joined:
+        for row in in_pieces:
+            _read_joined(store, _pieces(bucket, rows[row]), begin, tokens[row])
+    arrays = {
         "inputs": np.ascontiguousarray(tokens[:, :-1]),
         "targets": np.ascontiguousarray(tokens[:, 1:]),
-        "segment_ids": np.ones(shape, np.int32),
+        "segment_ids": np.ones((rows.size, width), np.int32),
         "positions": np.tile(np.arange(begin, end, dtype=np.int32), (rows.size, 1)),
     }
-
-
-def _read_whole(
-    store: TokenReader, bucket: BucketIndex, rows: np.ndarray, begin: int, tokens: np.ndarray
-) -> None:
-    """Rows of one piece: one read a row."""
-    starts = bucket.piece_start[bucket.row_offsets[rows]] + begin
-    width = tokens.shape[1]
-    for row, start in enumerate(starts.tolist()):
-        tokens[row] = store.read(start, width)
-
-
-def _read_joined(
-    store: TokenReader, bucket: BucketIndex, rows: np.ndarray, begin: int, tokens: np.ndarray
-) -> None:
-    """Rows whose pieces follow each other and add up to L + 1 tokens."""
-    width = tokens.shape[1]
-    for row, row_id in enumerate(rows.tolist()):
-        at = -begin  # where the piece starts, from the first column asked for
-        for start, size in _pieces(bucket, row_id):
-            first, last = max(0, at), min(width, at + size)
-            if first < last:
-                tokens[row, first:last] = store.read(start + first - at, last - first)
-            at += size
-
-
-def _assemble_segmented(
-    store: TokenReader, bucket: BucketIndex, rows: np.ndarray, begin: int, end: int
-) -> dict[str, np.ndarray]:
-    """Rows of pieces shifted one by one, so that no target is another document's."""
-    width = end - begin
-    names = ("inputs", "targets", "segment_ids", "positions")
-    arrays = {name: np.zeros((rows.size, width), np.int32) for name in names}
-    inputs, targets, segment_ids, positions = arrays.values()
-    for row, row_id in enumerate(rows.tolist()):
-        at = -begin
-        for segment, (start, size) in enumerate(_pieces(bucket, row_id), 1):
-            first, last = max(0, at), min(width, at + size - 1)
-            if first < last:
-                tokens = store.read(start + first - at, last - first + 1)
-                inputs[row, first:last] = tokens[:-1]
-                targets[row, first:last] = tokens[1:]
-                segment_ids[row, first:last] = segment
-                positions[row, first:last] = np.arange(first - at, last - at)
-            at += size - 1
+    if not layout.joined:
+        for row in in_pieces:
+            _read_segments(
+                store,
+                _pieces(bucket, rows[row]),
+                begin,
+                {name: array[row] for name, array in arrays.items()},
+            )
     return arrays
 
 
-def _pieces(bucket: BucketIndex, row: int) -> Iterator[tuple[int, int]]:
+def _read_joined(
+    store: TokenReader, pieces: Iterator[tuple[int, int]], begin: int, tokens: np.ndarray
+) -> None:
+    """Fills `tokens`, which begin at column `begin` of the row; its pieces make L + 1 tokens."""
+    at = -begin  # where the piece starts in `tokens`
+    for start, size in pieces:
+        first, last = max(0, at), min(tokens.size, at + size)
+        if first < last:
+            tokens[first:last] = store.read(start + first - at, last - first)
+        at += size
+
+
+def _read_segments(
+    store: TokenReader,
+    pieces: Iterator[tuple[int, int]],
+    begin: int,
+    row: dict[str, np.ndarray],
+) -> None:
+    """Fills the row's arrays from column `begin` on, each piece shifted on its own.
+
+    So no target is another document's.
+    """
+    for array in row.values():
+        array[:] = 0
+    at = -begin
+    for segment, (start, size) in enumerate(pieces, 1):
+        first, last = max(0, at), min(row["inputs"].size, at + size - 1)
+        if first < last:
+            tokens = store.read(start + first - at, last - first + 1)
+            row["inputs"][first:last] = tokens[:-1]
+            row["targets"][first:last] = tokens[1:]
+            row["segment_ids"][first:last] = segment
+            row["positions"][first:last] = np.arange(first - at, last - at)
+        at += size - 1
+
+
+def _pieces(bucket: BucketIndex, row: np.int64) -> Iterator[tuple[int, int]]:
     """First token and number of tokens of each piece of a row."""
     pieces = slice(bucket.row_offsets[row], bucket.row_offsets[row + 1])
     starts, sizes = bucket.piece_start[pieces].tolist(), bucket.piece_tokens[pieces].tolist()
