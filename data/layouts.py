@@ -30,7 +30,8 @@ class LayoutConfig:
     smallest_bucket: int  # tokens, a power of two; decompose only
     largest_bucket: int  # tokens, a power of two; the one length of concat_and_chunk
     tails: str  # one of TAILS; decompose only
-    mixture: str | tuple[float, ...]  # one of MIXTURES or shares, shortest first; decompose only
+    mixture: str  # one of data.mixture.MIXTURES; decompose only
+    shares: tuple[float, ...]  # explicit mixture: share of targets a bucket, shortest first
 
     def __post_init__(self) -> None:
         if self.name not in LAYOUTS:
@@ -46,7 +47,7 @@ class LayoutConfig:
                 f"layout.smallest_bucket = {self.smallest_bucket} is above "
                 f"layout.largest_bucket = {self.largest_bucket}: exchange them"
             )
-        resolve_mixture(self.mixture, len(self.lengths))
+        resolve_mixture(self.mixture, self.shares, len(self.lengths))
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -141,7 +142,7 @@ def _decompose(
     tailed = tail_targets > 0
     tail_starts = (starts + (targets & -config.smallest_bucket))[tailed]
     tail_targets = tail_targets[tailed]
-    shares = resolve_mixture(config.mixture, len(config.lengths))
+    shares = resolve_mixture(config.mixture, config.shares, len(config.lengths))
     if shares is not None:
         sequences = reach_mixture(sequences, int(tail_targets.sum()), shares, seed)
     buckets = {length: _whole_rows(length, first) for length, first in sequences.items()}
@@ -216,7 +217,7 @@ def _account(
     possible: int,
     joined: bool,
 ) -> Accounting:
-    asked = resolve_mixture(config.mixture, len(buckets)) if not joined else None
+    asked = resolve_mixture(config.mixture, config.shares, len(buckets)) if not joined else None
     targets, own_context, context = {}, 0, 0
     for length, bucket in buckets.items():
         pieces = bucket.piece_tokens.astype(np.int64)

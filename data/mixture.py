@@ -11,34 +11,34 @@ import numpy as np
 from data.shuffle import derive_key, hash64
 from errors import UserError
 
-MIXTURES = ("longest_first", "equal_tokens")
+MIXTURES = ("longest_first", "equal_tokens", "explicit")
 
 
-def resolve_mixture(mixture: str | tuple[float, ...], num_buckets: int) -> np.ndarray | None:
+def resolve_mixture(name: str, shares: tuple[float, ...], num_buckets: int) -> np.ndarray | None:
     """The asked share of targets for each bucket, shortest first; None for longest_first.
 
     Raises:
-      UserError: an unknown name; shares that are not one non-negative number a bucket or do not
-        add up to 1.
+      UserError: an unknown name; shares where none are asked for, or that are not one non-negative
+        number a bucket, or that do not add up to 1.
     """
-    if isinstance(mixture, str):
-        if mixture not in MIXTURES:
+    if name not in MIXTURES:
+        raise UserError(f"unknown layout.mixture {name!r}: use one of {', '.join(MIXTURES)}")
+    if name != "explicit":
+        if shares:
             raise UserError(
-                f"unknown layout.mixture {mixture!r}: use one of {', '.join(MIXTURES)}, "
-                "or a tuple of shares, one for each bucket, shortest first"
+                f"layout.shares is only for layout.mixture = 'explicit', not {name!r}: "
+                "leave it empty or change the mixture"
             )
-        return None if mixture == "longest_first" else np.full(num_buckets, 1 / num_buckets)
-    shares = np.asarray(mixture, np.float64)
-    if shares.shape != (num_buckets,):
+        return None if name == "longest_first" else np.full(num_buckets, 1 / num_buckets)
+    asked = np.asarray(shares, np.float64)
+    if asked.shape != (num_buckets,):
         raise UserError(
-            f"layout.mixture has {shares.size} shares for {num_buckets} buckets: "
+            f"layout.shares has {asked.size} shares for {num_buckets} buckets: "
             "give one for each bucket, shortest first"
         )
-    if not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6:
-        raise UserError(
-            f"layout.mixture shares must not be negative and must add up to 1, got {mixture}"
-        )
-    return shares
+    if not (asked >= 0).all() or abs(asked.sum() - 1) > 1e-6:
+        raise UserError(f"layout.shares must not be negative and must add up to 1, got {shares}")
+    return asked
 
 
 def reach_mixture(

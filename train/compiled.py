@@ -55,6 +55,10 @@ class CompiledSteps(Generic[Key, Executable]):
         """The executable; waits for the compiling thread where it is not done yet."""
         return self._futures[key].result()
 
+    def __len__(self) -> int:
+        """How many keys there are, compiled or not."""
+        return len(self._futures)
+
     def close(self) -> None:
         """Waits for what is being compiled and drops the rest of the queue."""
         self._pool.shutdown(cancel_futures=True)

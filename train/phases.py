@@ -41,7 +41,8 @@ class Phase:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        return tuple(self.layout.buckets)
+        """The buckets that are drawn, ascending: those that hold sequences."""
+        return self.schedule.lengths
 
     def batch_size(self, length: int) -> int:
         return self.config.tokens_per_step // length
@@ -67,7 +68,7 @@ class Phases:
                 config.budget_steps,
                 phase_seed,
             )
-            for length in layout.buckets:
+            for length in schedule.lengths:
                 rows = config.tokens_per_step // length
                 if rows % config.microbatches:
                     raise UserError(

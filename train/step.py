@@ -131,8 +131,8 @@ def make_train_step(
         metrics = {
             "loss": nats / count,
             "targets": targets,
-            "grad_norm": optax.global_norm(grads),
-            "param_norm": optax.global_norm(params),
+            "grad_norm": optax.tree.norm(grads),
+            "param_norm": optax.tree.norm(params),
         }
         if config.checksum:
             metrics["checksum"] = checksum(params)

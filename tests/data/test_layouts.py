@@ -12,12 +12,18 @@ from hypothesis import strategies as st
 from data.layouts import BucketIndex, Layout, LayoutConfig, build_layout
 from errors import UserError
 
-DECOMPOSE = LayoutConfig("decompose", 8, 64, "pack", "longest_first")
+DECOMPOSE = LayoutConfig("decompose", 8, 64, "pack", "longest_first", ())
 CONCAT = dataclasses.replace(DECOMPOSE, name="concat_and_chunk", largest_bucket=16)
 
 documents = st.lists(st.integers(1, 300), min_size=1, max_size=25)
 mixtures = st.sampled_from(
-    ["longest_first", "equal_tokens", (0.7, 0.1, 0.1, 0.1), (0.0, 0.0, 0.5, 0.5), (1.0, 0, 0, 0)]
+    [
+        ("longest_first", ()),
+        ("equal_tokens", ()),
+        ("explicit", (0.7, 0.1, 0.1, 0.1)),
+        ("explicit", (0.0, 0.0, 0.5, 0.5)),
+        ("explicit", (1.0, 0, 0, 0)),
+    ]
 )
 
 
@@ -43,12 +49,12 @@ def targets_of(layout: Layout) -> Iterator[int]:
 
 @given(lengths=documents, tails=st.sampled_from(["pack", "pad"]), mixture=mixtures, data=st.data())
 def test_each_token_after_a_documents_first_is_a_target_exactly_once(
-    lengths: list[int], tails: str, mixture: str | tuple[float, ...], data: st.DataObject
+    lengths: list[int], tails: str, mixture: tuple[str, tuple[float, ...]], data: st.DataObject
 ) -> None:
     ids = [*data.draw(st.permutations(range(len(lengths)))), len(lengths)]
     ids = ids[data.draw(st.integers(0, len(lengths))) :]  # a split, never empty
     offsets = offsets_of([*lengths, 50])
-    config = dataclasses.replace(DECOMPOSE, tails=tails, mixture=mixture)
+    config = dataclasses.replace(DECOMPOSE, tails=tails, mixture=mixture[0], shares=mixture[1])
     layout = build_layout(config, offsets, np.array(ids), seed=0)
     expected = Counter(t for i in ids for t in range(offsets[i] + 1, offsets[i + 1]))
     assert Counter(targets_of(layout)) == expected
@@ -202,7 +208,7 @@ def test_fingerprint_changes_with_the_index_alone() -> None:
         ({"smallest_bucket": 24}, "smallest_bucket = 24 must be a power of two"),
         ({"largest_bucket": 0}, "largest_bucket = 0 must be a power of two"),
         ({"smallest_bucket": 128}, "above layout.largest_bucket"),
-        ({"mixture": (1.0,)}, "1 shares for 4 buckets"),
+        ({"mixture": "explicit", "shares": (1.0,)}, "1 shares for 4 buckets"),
     ],
 )
 def test_says_what_is_wrong_with_a_config(change: dict, says: str) -> None:

@@ -70,20 +70,21 @@ def test_the_seed_chooses_evenly_which_sequences_are_halved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mixture", "says"),
+    ("name", "shares", "says"),
     [
-        ("equal", "longest_first, equal_tokens"),
-        ((0.5, 0.5), "2 shares for 4 buckets"),
-        ((0.5, 0.5, 0.5, 0.5), "add up to 1"),
-        ((-0.5, 0.5, 0.5, 0.5), "must not be negative"),
-        ((float("nan"), 0.0, 0.5, 0.5), "must not be negative"),
+        ("equal", (), "longest_first, equal_tokens, explicit"),
+        ("equal_tokens", (0.25,) * 4, "only for layout.mixture = 'explicit'"),
+        ("explicit", (0.5, 0.5), "2 shares for 4 buckets"),
+        ("explicit", (0.5, 0.5, 0.5, 0.5), "add up to 1"),
+        ("explicit", (-0.5, 0.5, 0.5, 0.5), "must not be negative"),
+        ("explicit", (float("nan"), 0.0, 0.5, 0.5), "must not be negative"),
     ],
 )
-def test_says_what_is_wrong_with_a_mixture(mixture: str | tuple[float, ...], says: str) -> None:
+def test_says_what_is_wrong_with_a_mixture(name: str, shares: tuple[float, ...], says: str) -> None:
     with pytest.raises(UserError, match=says):
-        resolve_mixture(mixture, 4)
+        resolve_mixture(name, shares, 4)
 
 
 def test_named_mixtures() -> None:
-    assert resolve_mixture("longest_first", 4) is None
-    np.testing.assert_array_equal(resolve_mixture("equal_tokens", 4), np.full(4, 0.25))
+    assert resolve_mixture("longest_first", (), 4) is None
+    np.testing.assert_array_equal(resolve_mixture("equal_tokens", (), 4), np.full(4, 0.25))

@@ -12,7 +12,7 @@ from data.curriculum import CurriculumConfig, Schedule
 from data.layouts import Layout, LayoutConfig, build_layout
 from data.pipeline import HostBatch, assemble, batches
 
-PACK = LayoutConfig("decompose", 8, 64, "pack", "equal_tokens")
+PACK = LayoutConfig("decompose", 8, 64, "pack", "equal_tokens", ())
 PAD = dataclasses.replace(PACK, tails="pad", mixture="longest_first")
 CONCAT = dataclasses.replace(PACK, name="concat_and_chunk", largest_bucket=32)
 NAMES = ("inputs", "targets", "segment_ids", "positions")
