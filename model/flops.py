@@ -1,0 +1,54 @@
+"""Analytic cost of a decoder: parameters and model FLOPs.
+
+Counted by hand since XLA's own count takes a scan's body once and a kernel as nothing. A matmul of
+[m, k] by [k, n] is 2mnk FLOPs, the backward pass twice the forward. Attention counts only pairs
+that the mask lets see each other, whatever the backend computes. Norms, softmax, rotation and
+recomputation are not counted (the convention of PaLM, arXiv:2204.02311, appendix B, with its
+attention term cut to the visible pairs).
+"""
+
+from model.config import ModelConfig
+from model.masks import Mask
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """Numbers in the parameters of `transformer.init_params(config, seed)`."""
+    D, C, F = config.embed_dim, config.head_dim, config.mlp_dim
+    block = _matmul_parameters(D, C, F, config.num_heads, config.num_kv_heads) + 2 * D
+    if config.qk_norm:
+        block += 2 * C
+    embeddings = config.vocab_size * D * (1 if config.tie_embeddings else 2)
+    return config.layers * block + embeddings + D
+
+
+def visible_pairs(mask: Mask, length: int) -> int:
+    """(query, key) pairs that see each other in one row that is a single segment."""
+    if mask.window is None or mask.window >= length:
+        return length * (length + 1) // 2
+    window = mask.window
+    near = window * (window + 1) // 2 + (length - window) * window
+    # Query i >= W also sees the sinks before its window, which starts at i - W + 1.
+    late = length - window
+    ramp = min(late, mask.sinks)
+    return near + ramp * (ramp + 1) // 2 + (late - ramp) * mask.sinks
+
+
+def forward_flops(config: ModelConfig, length: int, batch: int, mask: Mask) -> int:
+    """Model FLOPs of one forward pass over `batch` rows of `length` tokens, logits included.
+
+    Rows count as single segments: with a document mask the true number is smaller.
+    """
+    D, C, F = config.embed_dim, config.head_dim, config.mlp_dim
+    block = _matmul_parameters(D, C, F, config.num_heads, config.num_kv_heads)
+    matmuls = 2 * length * (config.layers * block + D * config.vocab_size)
+    attention = 4 * config.layers * config.num_heads * C * visible_pairs(mask, length)
+    return batch * (matmuls + attention)
+
+
+def train_step_flops(config: ModelConfig, length: int, batch: int, mask: Mask) -> int:
+    """Model FLOPs of a forward and backward pass; the optimizer is not counted."""
+    return 3 * forward_flops(config, length, batch, mask)
+
+
+def _matmul_parameters(D: int, C: int, F: int, H: int, K: int) -> int:
+    return D * C * (2 * H + 2 * K) + 3 * D * F
