@@ -123,7 +123,10 @@ def tokenize_unit(task: TokenizeTask) -> Progress:
         for document, ids in zip(batch, encoded, strict=True):
             digests.append(text_digest(document.text.encode("utf-8")))
             if (ids == tokenizer.end_of_text).any():
-                raise UserError(f"{document.name}: its text has end-of-text tokens inside")
+                raise UserError(
+                    f"{document.name}: its text has end-of-text tokens inside under "
+                    f"{task.tokenizer}, perhaps for unknown words; use another tokenizer"
+                )
             if ids.size:
                 shards.add(np.concatenate([ids.astype(end.dtype), end]))
                 lengths.append(ids.size + 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data import near_duplicates
 from data.near_duplicates import NUM_HASHES, cluster_near_duplicates, signature
 
 
@@ -70,14 +71,29 @@ def test_exact_duplicates_cluster_at_any_threshold() -> None:
 
 
 def test_threshold_decides() -> None:
+    """Pairs of all likenesses: joined exactly where the signatures reach the threshold."""
     rng = random.Random(1)
-    words = random_text(rng, 2_000)
-    a, b = b" ".join(words), b" ".join(edited(rng, words, 0.1))
-    exact = jaccard(a, b)
-    assert 0.4 < exact < 0.8
-    signatures = np.array([signature(a), signature(b)])
-    assert cluster_near_duplicates(signatures, exact - 0.15).tolist() == [0, 0]
-    assert cluster_near_duplicates(signatures, exact + 0.15).tolist() == [0, 1]
+    pairs = []
+    for _ in range(60):
+        words = random_text(rng, 500)
+        pairs += [words, edited(rng, words, rng.uniform(0.05, 0.4))]
+    signatures = np.array([signature(b" ".join(words)) for words in pairs])
+    alike = (signatures[::2] == signatures[1::2]).mean(axis=1)
+    clusters = cluster_near_duplicates(signatures, 0.35)
+    joined = clusters[::2] == clusters[1::2]
+    assert (alike < 0.35).sum() > 15
+    assert (alike > 0.5).sum() > 5
+    assert not joined[alike < 0.35].any()
+    assert joined[alike > 0.5].all()
+
+
+def test_slices_of_long_documents_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = random.Random(2).randbytes(3_000)
+    whole = near_duplicates._window_hashes(text)
+    assert 600 < whole.size < 900, "one window in four"
+    for size in (64, 100, 2_985, 2_986):
+        monkeypatch.setattr(near_duplicates, "_SLICE", size)
+        np.testing.assert_array_equal(near_duplicates._window_hashes(text), whole)
 
 
 def test_codec_tables_of_the_standard_library_are_one_cluster() -> None:

@@ -121,6 +121,13 @@ def test_neighbours_of_a_heavy_family_are_trained_on_too() -> None:
     assert 35 <= (splits[900:] == Split.TRAIN).sum() <= 45
 
 
+def test_three_documents_fill_three_splits() -> None:
+    num_bytes, clusters = np.array([300, 300, 400]), np.arange(3)
+    for seed in range(20):
+        documents = num_bytes, clusters, corpus(seed, 3, 3)[2]
+        assert sorted(split(documents, 0, 0.49, 0.49)) == [0, 1, 2]
+
+
 @given(st.lists(st.integers(1, 2**40), min_size=1, max_size=300), st.floats(0.02, 0.5))
 def test_strata_are_ranges_of_powers_with_enough_clusters(sizes: list[int], share: float) -> None:
     longest = np.array(sizes)

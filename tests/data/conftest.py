@@ -1,0 +1,40 @@
+"""A small corpus of text files with settings for it, prepared in several units."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from data import corpora
+from data.prepare import DataConfig
+
+
+@pytest.fixture
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several units from a small corpus."""
+    monkeypatch.setattr(corpora, "_MIN_UNIT_BYTES", 4_000)
+
+
+@pytest.fixture
+def config(tmp_path: Path, small_units: None) -> DataConfig:
+    rng = random.Random(0)
+    (tmp_path / "corpus").mkdir()
+    for i in range(30):
+        words = [f"w{rng.randrange(500)}" for _ in range(rng.randrange(20, 300))]
+        (tmp_path / "corpus" / f"{i:02d}.txt").write_text(" ".join(words))
+    return DataConfig(
+        source="text",
+        path=str(tmp_path / "corpus"),
+        pattern="*.txt",
+        field="",
+        empty_documents="error",
+        tokenizer="bytes",
+        end_of_text_token="<|endoftext|>",
+        shard_tokens=2_500,
+        workers=1,
+        selection_share=0.1,
+        report_share=0.1,
+        split_seed=0,
+        near_duplicate_threshold=0.35,
+        verify=True,
+    )
