@@ -15,7 +15,6 @@ from data.prepare import DataConfig, prepare
 from data.splits import Split
 from errors import UserError
 
-ROOT = Path(__file__).parents[2]
 END = "<|endoftext|>"
 
 
