@@ -216,7 +216,7 @@ def _read_file(path: str) -> bytes:
 def _group(files: Iterable[tuple[str, Path]], options: str) -> list[Unit]:
     """Sorted `(name, path)` cut into units where the running sum of bytes passes a multiple."""
     entries = []
-    for name, path in sorted(files):
+    for name, path in sorted(set(files)):  # a pattern with several "**" may repeat files
         status = path.stat()
         entries.append((name, str(path), status.st_size, status.st_mtime_ns))
     total = sum(size for _, _, size, _ in entries)

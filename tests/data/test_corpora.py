@@ -72,8 +72,9 @@ def test_text_folder(tmp_path: Path) -> None:
     (tmp_path / "b" / "one.txt").write_text("eins ä", encoding="utf-8")
     (tmp_path / "z.txt").write_text("zwei")
     (tmp_path / "no.md").write_text("drei")
-    documents, _ = read_all(TextSource(tmp_path, "*.txt", skip_empty=False))
-    assert documents == {"b/one.txt": "eins ä", "z.txt": "zwei"}
+    for pattern in ("*.txt", "**/*.txt", "**/**/*.txt"):
+        documents, _ = read_all(TextSource(tmp_path, pattern, skip_empty=False))
+        assert documents == {"b/one.txt": "eins ä", "z.txt": "zwei"}
 
 
 def test_text_that_is_not_utf8_names_file_and_byte(tmp_path: Path) -> None:
