@@ -160,10 +160,25 @@ class SelectionProbe:
         return _selection_rows(self.targets, [plain_method(make_scorer)], identity, self.config)[0]
 
     @staticmethod
-    def stopping_score(rows: list[ResultRow]) -> float:
-        """nats/token at 2 l_train on the targets of the selection split; lower is better."""
-        (row,) = (r for r in rows if r.metric == SAME_TARGET_NLL and r.context == 2 * r.l_train)
-        return row.value
+    def record(rows: list[ResultRow]) -> dict[str, float]:
+        """The rows flat, for metrics.jsonl, in nats/token.
+
+        score: NLL at 2 l_train, which stopping and the best checkpoint go by, lower is better;
+        in_range_score: NLL at l_train; gain: the difference over truncation. Each with _low and
+        _high, and the contexts in tokens.
+        """
+        named: dict[str, float] = {}
+        for row in rows:
+            beyond = row.context > row.l_train
+            if row.metric == SAME_TARGET_NLL:
+                name = "score" if beyond else "in_range_score"
+                named[f"{name}_context"] = row.context
+            elif beyond:
+                name = "gain"
+            else:
+                continue
+            named |= {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
+        return named
 
 
 def _selection_rows(

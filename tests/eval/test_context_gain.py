@@ -255,9 +255,16 @@ def test_selection_probe_scores_the_selection_split_within_twice_l_train():
     probe = SelectionProbe(source, L_TRAIN, eval_config())
     rows = probe.rows(PlantedFactory(), IDENTITY)
     assert {(r.split, r.context) for r in rows} == {("selection", 32), ("selection", 64)}
-    score = SelectionProbe.stopping_score(rows)
-    (row,) = (r for r in rows if r.metric == SAME_TARGET_NLL and r.context == 64)
-    assert score == row.value
+    record = SelectionProbe.record(rows)
+    for prefix, metric, context in (
+        ("score", SAME_TARGET_NLL, 64),
+        ("in_range_score", SAME_TARGET_NLL, 32),
+        ("gain", GAIN, 64),
+    ):
+        (row,) = (r for r in rows if r.metric == metric and r.context == context)
+        values = (record[prefix], record[f"{prefix}_low"], record[f"{prefix}_high"])
+        assert values == (row.value, row.low, row.high)
+    assert (record["score_context"], record["in_range_score_context"]) == (64, 32)
     assert set(source.document_splits[probe.targets.documents_N]) == {Split.SELECTION}
 
 

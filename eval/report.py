@@ -1,0 +1,228 @@
+"""The report: one self-contained page, readable with no network, and its pictures as PNGs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from tqdm import tqdm
+
+from eval.pictures import (
+    Picture,
+    draw_curriculum,
+    draw_position_nll,
+    draw_same_target,
+    draw_selection,
+    draw_training_curves,
+)
+from eval.results import GAIN, POSITION_NLL, SAME_TARGET_NLL, Results
+from eval.style import DARK, LIGHT, bucket_colors, png_bytes, svg_data_uri, token_count
+from eval.training_log import TrainingLog, evaluation_rows
+from eval.wording import (
+    cell,
+    headline,
+    headline_table,
+    length_table,
+    method_title,
+    ratio_text,
+    useful_lengths,
+    useful_text,
+)
+
+HEADLINE_RATIOS = (2.0, 4.0)  # beside truncation, which is the plain model at 1
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything the page shows."""
+
+    title: str
+    config: Mapping[str, Any]  # resolved, nested
+    metrics: Sequence[Mapping[str, Any]]  # rows of metrics.jsonl, kinds "train" and "eval"
+    layouts: Sequence[Mapping[str, Any]]  # data.accounting.Accounting.as_dict(), one per phase
+    facts: Mapping[str, Mapping[str, Any]]  # titled blocks: "Corpus", "Model", "Machine", ...
+    results: Results
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as data URIs, for light and dark pages, wide and narrow ones."""
+
+    name: str
+    caption: str
+    description: str
+    light_wide: str
+    light_narrow: str
+    dark_wide: str
+    dark_narrow: str
+
+
+def write_report(workdir: Path, inputs: ReportInputs) -> Path:
+    """Writes workdir/report/index.html and a PNG per picture beside it; returns the page's path.
+
+    Each file is replaced whole. Raises UserError where metrics hold no training step.
+    """
+    directory = workdir / "report"
+    directory.mkdir(parents=True, exist_ok=True)
+    log = TrainingLog(inputs.metrics)
+    figures = {}
+    for picture in tqdm(_pictures(inputs, log), desc="drawing the report", unit="picture"):
+        figures[picture.name], png = _drawn(picture)
+        _replace(directory / f"{picture.name}.png", png)
+    page = render(inputs, log, figures)
+    _replace(directory / "index.html", page.encode("utf-8"))
+    return directory / "index.html"
+
+
+def headline_text(results: Results) -> str:
+    """The headline for a terminal: sentences, then the useful length of each method."""
+    l_train = results.rows[0].l_train
+    lines = headline(results)
+    for name, useful in useful_lengths(results).items():
+        lines.append(f"useful length, {method_title(name)}: {useful_text(useful, l_train)}")
+    return "\n".join(lines)
+
+
+def render(inputs: ReportInputs, log: TrainingLog, figures: Mapping[str, Figure]) -> str:
+    """The page as text; whatever comes from the user is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        tokens=token_count,
+        ratio=ratio_text,
+        cell=cell,
+        method=method_title,
+        setting=_setting,
+        fact=_fact,
+    )
+    results = inputs.results
+    (truncation,) = results.select(metric=SAME_TARGET_NLL, role="result", method="plain", ratio=1.0)
+    return environment.get_template("report.html.j2").render(
+        title=inputs.title,
+        sentences=headline(results),
+        ratios=HEADLINE_RATIOS,
+        headline_rows=headline_table(results, HEADLINE_RATIOS),
+        truncation=truncation,
+        length_rows=length_table(results),
+        multipliers=results.multipliers,
+        selection_documents=results.select(role="selection")[0].n_documents,
+        position=results.select(metric=POSITION_NLL, role="result")[0],
+        controls=results.select(metric=GAIN, role="control"),
+        figures=figures,
+        speed=log.speed(),
+        log_every=log.log_every,
+        bucket_colors={theme.name: bucket_colors(log.lengths, theme) for theme in (LIGHT, DARK)},
+        last_step=int(log.step[-1]),
+        last_tokens=int(log.tokens[-1]),
+        layouts=inputs.layouts,
+        sections=_sections(inputs.config),
+        facts=inputs.facts,
+    )
+
+
+def _pictures(inputs: ReportInputs, log: TrainingLog) -> list[Picture]:
+    results = inputs.results
+    (truncation,) = results.select(metric=SAME_TARGET_NLL, role="result", method="plain", ratio=1.0)
+    l_train = token_count(truncation.l_train)
+    position = results.select(metric=POSITION_NLL, role="result")[0]
+    interval = f"{truncation.confidence:.0%} intervals, {truncation.n_clusters} documents"
+    pictures = [
+        Picture(
+            "same_target",
+            f"The same {truncation.n_targets:,} target tokens, scored with more and more context. "
+            f"Dashed: truncation, the plain model with its context cut to the last {l_train} "
+            "tokens. Right: the gain over truncation, estimated in pairs, which is why its "
+            "intervals are tighter than those on the left; its axis is linear near zero and "
+            f"logarithmic further out where losses are large. Bars: {interval}.",
+            "Line chart of loss against context length, one line per method, with the training "
+            "length and truncation marked; beside it the paired gain over truncation.",
+            partial(draw_same_target, results),
+        ),
+        Picture(
+            "position_nll",
+            f"One pass over the first {token_count(position.pass_length)} tokens of each "
+            "document, in bins of powers of two. Content changes with position as well, so this "
+            "shows where a model breaks, not what context is worth. A scaling factor that "
+            "depends on the length is the one for the whole pass, in range too. "
+            f"Bars: {interval}.",
+            "Line chart of loss against position on a logarithmic axis, one line per method, "
+            "with the training length marked.",
+            partial(draw_position_nll, results),
+        ),
+        Picture(
+            "training",
+            "Each line is one bucket: sequences of one length, averaged over stretches of "
+            "training. Buckets hold different text, so their levels are not comparable.",
+            "Line charts of training loss and gradient norm by bucket.",
+            partial(draw_training_curves, log),
+        ),
+        Picture(
+            "curriculum",
+            "Which lengths the model was trained on, when, and how much."
+            + ("" if log.log_every == 1 else f" From every {log.log_every}th step."),
+            "Stacked area chart of the share of each bucket over steps, and a bar chart of "
+            "tokens by bucket.",
+            partial(draw_curriculum, log),
+        ),
+    ]
+    evaluations = evaluation_rows(inputs.metrics)
+    if evaluations:
+        pictures.append(
+            Picture(
+                "selection",
+                "Same-target score on the selection split during training; early stopping and "
+                f"the best checkpoint go by the one at 2x. Shaded: {truncation.confidence:.0%} "
+                "intervals.",
+                "Line chart of the selection score over training steps at the training length "
+                "and twice that.",
+                partial(draw_selection, evaluations),
+            )
+        )
+    return pictures
+
+
+def _drawn(picture: Picture) -> tuple[Figure, bytes]:
+    """The picture in every variant for the page, and as a PNG."""
+    drawings = {
+        f"{theme.name}_{width}": picture.draw(theme, width == "narrow")
+        for theme in (LIGHT, DARK)
+        for width in ("wide", "narrow")
+    }
+    variants = {name: svg_data_uri(drawing) for name, drawing in drawings.items()}
+    figure = Figure(picture.name, picture.caption, picture.description, **variants)
+    return figure, png_bytes(drawings["light_wide"], LIGHT)
+
+
+def _sections(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Nested parts of the config by name; plain fields of the top level come first."""
+    plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
+    nested = {key: value for key, value in config.items() if isinstance(value, Mapping)}
+    return ({"run": plain} if plain else {}) | nested
+
+
+def _setting(value: Any) -> str:
+    """A config value as it would be written."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _fact(value: Any) -> str:
+    """A value for reading: whole numbers with thousands separators."""
+    return f"{value:,}" if isinstance(value, int) else _setting(value)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial_path = path.with_name(path.name + ".partial")
+    partial_path.write_bytes(content)
+    os.replace(partial_path, path)

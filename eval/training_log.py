@@ -1,0 +1,109 @@
+"""metrics.jsonl, summed up for the report: by bucket, over steps, and as speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class BucketSpeed:
+    """Medians over the logged steps of one bucket."""
+
+    length: int  # tokens
+    logged_steps: int
+    milliseconds: float  # per step
+    tokens_per_second: float
+    flops_per_second: float
+    peak_share: float  # of the machine's matmul peak
+    data_wait_share: float  # of the step time, in all
+
+
+class TrainingLog:
+    """Rows of kind "train" as arrays [M], ascending in step.
+
+    Raises UserError when there is none.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]):
+        trained = [row for row in rows if row["kind"] == "train"]
+        if not trained:
+            raise UserError("metrics.jsonl holds no training step; train before writing a report")
+
+        def column(name: str) -> np.ndarray:
+            return np.array([row[name] for row in trained])
+
+        self.step = column("step")
+        self.tokens = column("tokens")  # of all steps up to this one
+        self.bucket = column("bucket")
+        self.loss = column("loss")
+        self.grad_norm = column("grad_norm")
+        self._rows = trained
+        # Tokens since the row before: exact per bucket where each step is logged.
+        self.new_tokens = np.diff(self.tokens, prepend=0)
+        self.lengths = [int(length) for length in np.unique(self.bucket)]
+        self.log_every = int(np.median(np.diff(self.step))) if len(trained) > 1 else 1
+
+    def tokens_by_bucket(self) -> dict[int, int]:
+        """Bucket length -> tokens trained on in it, padding included."""
+        return {n: int(self.new_tokens[self.bucket == n].sum()) for n in self.lengths}
+
+    def bucket_shares(self, bins: int) -> tuple[np.ndarray, np.ndarray]:
+        """(edges [n+1] in steps, shares [buckets, n] of the tokens of each stretch of steps)."""
+        bins = min(bins, len(self.step))
+        edges = np.linspace(self.step[0] - self.log_every, self.step[-1], bins + 1)
+        counts = np.stack(
+            [
+                np.histogram(self.step, edges, weights=self.new_tokens * (self.bucket == n))[0]
+                for n in self.lengths
+            ]
+        )
+        total = counts.sum(axis=0)
+        filled = total > 0
+        left = np.append(edges[:-1][filled], edges[-1])
+        return left, counts[:, filled] / total[filled]
+
+    def curve(self, values: np.ndarray, length: int, points: int) -> tuple[np.ndarray, np.ndarray]:
+        """(tokens, mean value) of one bucket in up to `points` equal stretches of training."""
+        mine = self.bucket == length
+        stretch = np.minimum(points * self.tokens[mine] // self.tokens[-1], points - 1)
+        _, index = np.unique(stretch, return_inverse=True)
+        counts = np.bincount(index)
+        tokens = np.bincount(index, self.tokens[mine]) / counts
+        return tokens, np.bincount(index, values[mine]) / counts
+
+    def speed(self) -> list[BucketSpeed]:
+        """Per bucket, shortest first. The first logged step of each is left out where there are
+        more: it may hold a compilation."""
+        result = []
+        for length in self.lengths:
+            mine = [row for row in self._rows if row["bucket"] == length]
+            mine = mine[1:] or mine
+            middle = {
+                name: float(np.median([row[name] for row in mine]))
+                for name in ("seconds", "tokens_per_second", "flops_per_second", "peak_share")
+            }
+            seconds = sum(row["seconds"] for row in mine)
+            waited = sum(row["data_wait_seconds"] for row in mine)
+            result.append(
+                BucketSpeed(
+                    length=length,
+                    logged_steps=len(mine),
+                    milliseconds=1000 * middle["seconds"],
+                    tokens_per_second=middle["tokens_per_second"],
+                    flops_per_second=middle["flops_per_second"],
+                    peak_share=middle["peak_share"],
+                    data_wait_share=waited / seconds,
+                )
+            )
+        return result
+
+
+def evaluation_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows of kind "eval": SelectionProbe.record with its step."""
+    return [row for row in rows if row["kind"] == "eval"]

@@ -1,0 +1,220 @@
+"""The results in words and as table cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eval.results import GAIN, SAME_TARGET_NLL, ResultRow, Results
+from eval.style import method_rank, token_count
+from eval.verdicts import UsefulLength, Verdict, useful_length
+
+METHOD_TITLES = {
+    "plain": "Plain",
+    "linear": "Linear (PI)",
+    "ntk": "NTK-aware",
+    "lambda": "Lambda mask",
+}
+METHOD_NOTES = {
+    "plain": "the model as trained, run at the longer length",
+    "linear": "position interpolation: RoPE positions divided by the factor",
+    "ntk": "RoPE base raised so that the lowest frequency is interpolated by the factor",
+    "lambda": "attention sees the first tokens (sinks) and a window, L_train tokens in all",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One estimate as text. verdict: of a gain beyond L_train, else empty."""
+
+    value: str
+    interval: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class LengthRow:
+    """A line of the table by length."""
+
+    method: str
+    context: str
+    ratio: str
+    scaling: str
+    nll: Cell
+    gain: Cell
+    reference: bool  # this line is truncation itself
+
+
+@dataclass(frozen=True)
+class HeadlineRow:
+    """A method at the ratios of the headline; useful: its useful length in words."""
+
+    method: str
+    note: str
+    useful: str
+    cells: list[Cell | None]  # NLL and verdict per headline ratio; None where not tested
+
+
+def method_title(name: str) -> str:
+    """A method's name for people; unknown ones keep their own."""
+    return METHOD_TITLES.get(name, name)
+
+
+def number(value: float, *, half_width: float, signed: bool = False) -> str:
+    """Three decimals, or four where the interval is tighter than that; a true minus sign."""
+    decimals = 3 if half_width >= 0.002 or half_width == 0 else 4
+    text = f"{value:{'+' if signed else ''}.{decimals}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def cell(row: ResultRow, *, verdict: str | None = None) -> Cell:
+    """Value and interval; gains carry their sign."""
+    signed = row.metric == GAIN
+    half_width = (row.high - row.low) / 2
+    value, low, high = (
+        number(x, half_width=half_width, signed=signed) for x in (row.value, row.low, row.high)
+    )
+    return Cell(value, f"[{low}, {high}]", verdict or row.verdict or "")
+
+
+def ratio_text(ratio: float) -> str:
+    """1/4x, 1x, 2x."""
+    inverse = 1 / ratio
+    if ratio < 1 and inverse == int(inverse):
+        return f"1/{int(inverse)}x"
+    return f"{ratio:g}x"
+
+
+def useful_lengths(results: Results) -> dict[str, UsefulLength]:
+    """Method -> useful length, from the gains on the report split."""
+    gains = results.select(metric=GAIN, role="result")
+    names = list(dict.fromkeys(row.method for row in gains))
+    return {
+        name: useful_length(
+            {r.context: Verdict(r.verdict) for r in gains if r.method == name and r.verdict},
+            gains[0].l_train,
+        )
+        for name in sorted(names, key=lambda n: method_rank(n, names))
+    }
+
+
+def useful_text(useful: UsefulLength, l_train: int) -> str:
+    """'512 tokens (4x)', or 'at least ...' where every tested length was useful."""
+    if useful.tokens == l_train:
+        return f"{token_count(l_train)} tokens (none beyond)"
+    least = "at least " if useful.censored else ""
+    return f"{least}{token_count(useful.tokens)} tokens ({ratio_text(useful.tokens / l_train)})"
+
+
+def headline(results: Results) -> list[str]:
+    """The outcome in sentences, the most important first."""
+    lengths = useful_lengths(results)
+    gains = results.select(metric=GAIN, role="result")
+    l_train = gains[0].l_train
+    longest = max(row.context for row in gains)
+    reached = max(length.tokens for length in lengths.values())
+    if reached == l_train:
+        first = (
+            f"Trained on sequences of up to {token_count(l_train)} tokens, the model gains nothing "
+            f"detectable from context beyond them, however it is run: the useful length is "
+            f"{token_count(l_train)} tokens."
+        )
+    else:
+        best = [name for name, length in lengths.items() if length.tokens == reached]
+        methods = _listed([_in_sentence(name) for name in best])
+        censored = ", the longest tested" if lengths[best[0]].censored else ""
+        first = (
+            f"Trained on sequences of up to {token_count(l_train)} tokens, the model makes use of "
+            f"context up to {token_count(reached)} tokens{censored} "
+            f"({ratio_text(reached / l_train)}), {methods}."
+        )
+    return [first, *_plain_sentences([r for r in gains if r.method == "plain"], longest)]
+
+
+def _plain_sentences(gains: list[ResultRow], longest: int) -> list[str]:
+    """What happens to the model as trained, at twice its length and at the longest."""
+    beyond = [r for r in gains if r.verdict]
+    at_two = [r for r in beyond if r.ratio == 2]
+    last = [r for r in beyond if r.context == longest and r.ratio != 2]
+    return [_compared(row) for row in at_two + last]
+
+
+def _compared(gain: ResultRow) -> str:
+    subject = f"Run as it is at {ratio_text(gain.ratio)} the training length, it"
+    if gain.verdict == Verdict.NO_DIFFERENCE:
+        shown = cell(gain)
+        return (
+            f"{subject} shows no difference detectable from truncation "
+            f"(gain {shown.value} {shown.interval} nats/token)."
+        )
+    ends = sorted((abs(gain.low), abs(gain.high)))
+    amount, low, high = (
+        number(x, half_width=(gain.high - gain.low) / 2) for x in (abs(gain.value), *ends)
+    )
+    does = "beats truncation" if gain.verdict == Verdict.USEFUL else "is worse than truncation"
+    return f"{subject} {does} by {amount} [{low}, {high}] nats/token."
+
+
+def headline_table(results: Results, ratios: tuple[float, ...]) -> list[HeadlineRow]:
+    """Methods against ratios: NLL with interval, and the verdict against truncation."""
+    rows = []
+    for name, useful in useful_lengths(results).items():
+        cells: list[Cell | None] = []
+        for ratio in ratios:
+            nll = results.select(metric=SAME_TARGET_NLL, role="result", method=name, ratio=ratio)
+            gain = results.select(metric=GAIN, role="result", method=name, ratio=ratio)
+            cells.append(cell(nll[0], verdict=gain[0].verdict) if nll else None)
+        l_train = results.rows[0].l_train
+        rows.append(
+            HeadlineRow(
+                method_title(name), METHOD_NOTES.get(name, ""), useful_text(useful, l_train), cells
+            )
+        )
+    return rows
+
+
+def length_table(results: Results) -> list[LengthRow]:
+    """Every method at every context, with truncation marked; in range only the plain model,
+    which all methods are there."""
+    rows = []
+    for name in useful_lengths(results):
+        for nll in results.select(metric=SAME_TARGET_NLL, role="result", method=name):
+            if name != "plain" and nll.context <= nll.l_train:
+                continue
+            (gain,) = results.select(metric=GAIN, role="result", method=name, context=nll.context)
+            rows.append(
+                LengthRow(
+                    method=method_title(name),
+                    context=token_count(nll.context),
+                    ratio=ratio_text(nll.ratio),
+                    scaling=how(nll),
+                    nll=cell(nll),
+                    gain=cell(gain),
+                    reference=name == "plain" and nll.context == nll.l_train,
+                )
+            )
+    return rows
+
+
+def how(row: ResultRow) -> str:
+    """Scaling factor and mask where they differ from the plain model's."""
+    parts = []
+    if row.scaling != "none":
+        parts.append(f"factor {row.factor:g}")
+    if row.mask != "causal":
+        parts.append(row.mask)
+    return ", ".join(parts)
+
+
+def _in_sentence(name: str) -> str:
+    return {
+        "plain": "run as it is",
+        "linear": "with linear RoPE scaling",
+        "ntk": "with NTK-aware RoPE scaling",
+        "lambda": "with the Lambda mask",
+    }.get(name, f"with {name}")
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " or " + items[-1]

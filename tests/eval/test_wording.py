@@ -1,0 +1,89 @@
+import pytest
+
+from eval.results import GAIN, SAME_TARGET_NLL
+from eval.statistics import Estimate
+from eval.wording import (
+    cell,
+    headline,
+    headline_table,
+    length_table,
+    number,
+    ratio_text,
+    useful_lengths,
+)
+from tests.eval.synthetic_report import GAINS, L_TRAIN, results, row
+
+
+def test_headline_names_the_useful_length_and_who_reaches_it():
+    first, *rest = headline(results())
+    assert "up to 128 tokens" in first
+    assert "up to 512 tokens (4x), with NTK-aware RoPE scaling" in first
+    assert rest == [
+        "Run as it is at 2x the training length, it is worse than truncation by "
+        "0.620 [0.530, 0.710] nats/token.",
+        "Run as it is at 8x the training length, it is worse than truncation by "
+        "1.730 [1.640, 1.820] nats/token.",
+    ]
+
+
+def test_headline_says_so_when_nothing_is_gained():
+    first, second, _ = headline(results({"plain": (0.01, -0.02, 0.03)}))
+    assert "gains nothing detectable" in first
+    assert "useful length is 128 tokens" in first
+    assert (
+        "no difference detectable from truncation (gain +0.010 [\N{MINUS SIGN}0.080, +0.100]"
+        in second
+    )
+
+
+def test_headline_marks_a_useful_length_that_the_tested_lengths_cut_short():
+    first, second, _ = headline(results({"plain": (0.2, 0.3, 0.4)}))
+    assert "up to 1,024 tokens, the longest tested (8x), run as it is" in first
+    assert "beats truncation by 0.200 [0.110, 0.290] nats/token" in second
+
+
+def test_a_gain_after_a_gap_does_not_count():
+    lengths = useful_lengths(results({"plain": (0.2, -0.3, 0.4), "ntk": (0.0, 0.2, 0.2)}))
+    assert (lengths["plain"].tokens, lengths["ntk"].tokens) == (256, L_TRAIN)
+
+
+def test_tables_hold_every_number_once_with_its_interval():
+    lines = length_table(results())
+    assert len(lines) == 6 + 3 * (len(GAINS) - 1)  # in range only the plain model
+    assert [line.reference for line in lines].count(True) == 1
+    (line,) = (x for x in lines if x.method == "NTK-aware" and x.ratio == "8x")
+    assert (line.gain.value, line.gain.interval) == ("+0.006", "[\N{MINUS SIGN}0.006, +0.018]")
+    assert line.gain.verdict == "no difference detectable"
+    assert line.scaling == "factor 8"
+    plain, *_ = headline_table(results(), (2.0, 3.0))
+    assert plain.useful == "128 tokens (none beyond)"
+    assert (plain.cells[0].value, plain.cells[0].verdict) == ("2.022", "worse")
+    assert plain.cells[1] is None  # a ratio that was not tested
+
+
+@pytest.mark.parametrize(
+    ("value", "half_width", "signed", "expected"),
+    [
+        (1.40249, 0.05, False, "1.402"),
+        (-0.03, 0.01, True, "\N{MINUS SIGN}0.030"),
+        (0.00042, 0.0001, True, "+0.0004"),
+        (-0.00004, 0.01, True, "0.000"),
+        (0.0, 0.0, True, "0.000"),
+    ],
+)
+def test_numbers(value, half_width, signed, expected):
+    assert number(value, half_width=half_width, signed=signed) == expected
+
+
+def test_ratios_and_cells():
+    assert [ratio_text(r) for r in (0.25, 0.3, 1.0, 1.5, 8.0)] == [
+        "1/4x",
+        "0.3x",
+        "1x",
+        "1.5x",
+        "8x",
+    ]
+    nll = row(SAME_TARGET_NLL, Estimate(1.5, 1.4, 1.7), context=64)
+    assert (cell(nll).value, cell(nll).interval) == ("1.500", "[1.400, 1.700]")
+    gain = row(GAIN, Estimate(0.1, 0.05, 0.2), context=256)
+    assert (cell(gain).value, cell(gain).verdict) == ("+0.100", "useful")
