@@ -52,7 +52,7 @@ DARK = Theme(
     grid="#2e3238",
     background="#14161a",
     methods=("#5cb8f0", "#f2ab3c", "#2ecfa0", "#ec9cc6", "#9ad4f5", "#ff8f4a"),
-    buckets=(0.34, 1.0),
+    buckets=(0.38, 0.92),
 )
 
 NARROW_INCHES = 4.1
