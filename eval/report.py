@@ -31,8 +31,6 @@ from eval.wording import (
     length_table,
     method_title,
     ratio_text,
-    useful_lengths,
-    useful_text,
 )
 
 HEADLINE_RATIOS = (2.0, 4.0)  # beside truncation, which is the plain model at 1
@@ -79,15 +77,6 @@ def write_report(workdir: Path, inputs: ReportInputs) -> Path:
     page = render(inputs, log, figures)
     _replace(directory / "index.html", page.encode("utf-8"))
     return directory / "index.html"
-
-
-def headline_text(results: Results) -> str:
-    """The headline for a terminal: sentences, then the useful length of each method."""
-    l_train = results.rows[0].l_train
-    lines = headline(results)
-    for name, useful in useful_lengths(results).items():
-        lines.append(f"useful length, {method_title(name)}: {useful_text(useful, l_train)}")
-    return "\n".join(lines)
 
 
 def render(inputs: ReportInputs, log: TrainingLog, figures: Mapping[str, Figure]) -> str:

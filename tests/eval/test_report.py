@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from eval.report import headline_text, render, write_report
+from eval.report import render, write_report
 from eval.training_log import TrainingLog
 from tests.eval.synthetic_report import layout, metrics, report_inputs, results
 
@@ -144,9 +144,3 @@ def test_runs_without_evaluation_during_training_and_with_several_phases():
     assert "Phase 0:" in text
     assert "concat_and_chunk" in text
     assert "Phase 0:" not in stub_page()
-
-
-def test_terminal_headline_lists_every_method():
-    text = headline_text(results())
-    assert "useful length, NTK-aware: 512 tokens (4x)" in text
-    assert "useful length, Plain: 128 tokens (none beyond)" in text
