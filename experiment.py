@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
@@ -58,7 +58,9 @@ def overlay(base: dict[str, Any], change: Mapping[str, Any], where: str) -> dict
     merged = copy.deepcopy(base)
     for name, value in change.items():
         if name not in merged:
-            raise UserError(f"{where}.{name} is no field; choose one of {', '.join(sorted(merged))}")
+            raise UserError(
+                f"{where}.{name} is no field; choose one of {', '.join(sorted(merged))}"
+            )
         if isinstance(merged[name], dict) and isinstance(value, Mapping):
             merged[name] = overlay(merged[name], value, f"{where}.{name}")
         else:
@@ -74,7 +76,7 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
         left to be derived keeps its first value, so that a longer run rewrites no earlier batch.
     """
     raw = config.to_dict()
-    changes = raw["phases"] or ({},)
+    changes: Sequence[Mapping[str, Any]] = raw["phases"] or ({},)
     phases = [overlay(raw["phase"], c, f"phases[{i}]") for i, c in enumerate(changes)]
     kept = saved["phases"] if saved else []
     for number, phase in enumerate(phases):
@@ -113,5 +115,3 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
         eval=build(EvalConfig, evaluation),
         eval_checkpoint=checkpoint,
     )
-
-

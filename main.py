@@ -6,11 +6,9 @@
 report; `eval` scores a trained work directory again; `prepare` only makes the token store.
 """
 
-import os
-import signal
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
 from errors import UserError
@@ -22,23 +20,22 @@ _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the other processes of a pod (jax.distributed.initialize)."
 )
 
-TERMINATED = 128 + signal.SIGTERM  # exit status by which a scheduler knows to start us again
-
 
 def main(argv: list[str]) -> int:
     """Runs the mode; returns the exit status."""
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}; fields are set by --config.field=value")
-    for name, value in (("config", _CONFIG.value), ("workdir", _WORKDIR.value)):
-        if value is None:
-            raise UserError(f"--{name} is missing; see python main.py --help")
+    config, workdir = _CONFIG.value, _WORKDIR.value
+    if config is None or workdir is None:
+        missing = "--config" if config is None else "--workdir"
+        raise UserError(f"{missing} is missing; see python main.py --help")
     import jax  # after the flags: --help and a mistyped field should not wait for it
 
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     import modes
 
-    return modes.run(_MODE.value, _CONFIG.value, _WORKDIR.value)
+    return modes.run(_MODE.value, config, workdir)
 
 
 def one_line(error: BaseException) -> str:

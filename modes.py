@@ -1,31 +1,37 @@
 """What `main.py --mode` names: wires data, model, train and eval together."""
 
-import functools
-import json
-import platform
-from collections.abc import Callable
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from data.prepare import prepare
+from data.splits import Split
 from data.token_store import TokenStore
 from errors import UserError
+from eval.config import tested_contexts
 from eval.model_scorer import ScoringExecutables
 from eval.report import ReportInputs, write_report
 from eval.results import Results, RunIdentity, save_results
+from eval.suite import SelectionProbe, evaluate
+from eval.targets import choose_targets
+from eval.wording import headline
 from experiment import Experiment, load
+from model.flops import parameter_count
+from model.masks import Mask
 from train.checkpoint import Checkpoints
-from train.loop import Outcome
+from train.machine import machine_facts
 from train.metrics import read_rows
-from train.peak import Peak, device_peak
+from train.peak import device_peak
 from train.phases import Phases
-from train.run import Setup, train
-from train.workdir import claim_config, locked, read_config, write_json
+from train.run import CAUSAL, Setup, train
+from train.workdir import claim_config, locked, read_config
 
-TERMINATED_STATUS = 143  # 128 + SIGTERM
+TERMINATED_STATUS = 128 + signal.SIGTERM  # by which a scheduler knows to start the run again
+POSITION_SCHEME = "rope"
 
 
 def run(mode: str, config: ConfigDict, workdir: str) -> int:
@@ -70,9 +76,14 @@ class Session:
         self.phases = Phases(experiment.train.phases, self.store, experiment.train.seed)
         self.setup = Setup(experiment.train, self.phases)
         self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
+        # Before hours of training, not after: too few long documents is an error here.
+        self.probe = SelectionProbe(self.store, self.phases.l_train, experiment.eval)
+        choose_targets(self.store, Split.REPORT, self.contexts[-1], experiment.eval)
+        self.model = experiment.train.model.resolve(
+            self.setup.vocab_size, self.setup.platform, self.phases.l_train
+        )
         self._describe()
-        device = self.setup.devices[0]
-        self.peak = device_peak(device, self._model(self.phases.l_train).compute_dtype)
+        self.peak = device_peak(self.setup.devices[0], self.model.compute_dtype)
         self.executables = ScoringExecutables(
             experiment.train.model,
             self.setup.vocab_size,
@@ -83,23 +94,125 @@ class Session:
             experiment.eval.seed,
         )
 
-    def _model(self, length: int) -> ModelConfig:
-        return self.experiment.train.model.resolve(
-            self.setup.vocab_size, self.setup.platform, length
-        )
-
     def _describe(self) -> None:
         """Prints what was decided before anything is compiled."""
         for phase in self.phases.phases:
-            print(f"phase {phase.number}: {phase.config.steps:,} steps, {phase.layout.name}")
+            print(f"phase {phase.number}: {phase.config.steps:,} steps")
             print(phase.layout.accounting.table())
             for note in phase.schedule.notes:
                 print(f"note: {note}")
-        lengths = sorted({length for phase in self.phases.phases for length in phase.lengths})
-        for length in lengths:
-            choice = self.experiment.train.model.attention_choice(self.setup.platform, length)
-            print(f"bucket {length}: attention {choice}")
+            for length in phase.lengths:
+                settings = self.experiment.train.model
+                choice = settings.attention_choice(self.setup.platform, length)
+                print(f"bucket {length}: batch {phase.batch_size(length)}, attention {choice}")
+        devices = self.setup.devices
         print(
-            f"model: {parameter_count(self._model(self.phases.l_train)):,} parameters on "
-            f"{len(self.setup.devices)} x {self.setup.devices[0].device_kind}"
+            f"model: {parameter_count(self.model):,} parameters, {self.model.compute_dtype}, "
+            f"on {len(devices)} x {devices[0].device_kind}",
+            flush=True,
+        )
+
+    def run(self, *, training: bool) -> int:
+        """Trains where asked to, scores the report split, writes the report."""
+        checkpoints = Checkpoints(self.workdir / "checkpoints")
+        try:
+            if training:
+                status = self._train(checkpoints)
+                if status:
+                    return status
+            self._score(checkpoints)
+        finally:
+            checkpoints.close()
+        return 0
+
+    def _train(self, checkpoints: Checkpoints) -> int:
+        """Returns the exit status: 0, or that of a run ended by SIGTERM."""
+        outcome = train(
+            self.setup,
+            self.workdir,
+            checkpoints,
+            evaluate=self._probe,
+            prepare_evaluation=self._compile_scoring,
+            peak_flops=self.peak.flops_per_second * len(self.setup.devices),
+        )
+        if outcome.reason == "terminated":
+            print(
+                f"terminated at step {outcome.step} by SIGTERM, checkpoint saved; "
+                f"start again with --workdir={self.workdir} to go on"
+            )
+            return TERMINATED_STATUS
+        if outcome.reason == "early stopping":
+            print(
+                f"stopped early at step {outcome.step}: the score beyond the training length got "
+                "worse while the training loss fell; the best checkpoint is "
+                f"{checkpoints.best_step()}"
+            )
+        return 0
+
+    def _identity(self, step: int) -> RunIdentity:
+        return RunIdentity(
+            corpus_fingerprint=self.store.manifest.corpus_fingerprint,
+            checkpoint_step=step,
+            l_train=self.phases.l_train,
+            position_scheme=POSITION_SCHEME,
+        )
+
+    def _probe(self, params: object, step: int) -> dict[str, Any]:
+        """The selection split's scores for metrics.jsonl."""
+        start = time.perf_counter()
+        rows = self.probe.rows(self.executables.bind(params), self._identity(step))
+        return {**self.probe.record(rows), "seconds": time.perf_counter() - start}
+
+    def _compile_scoring(self) -> None:
+        """Every executable of the scores, during training and after."""
+        l_train, sinks = self.phases.l_train, self.experiment.eval.sinks
+        lengths = sorted({*self.contexts, 2 * l_train})
+        keys = [(length, CAUSAL) for length in lengths]
+        keys += [
+            (length, Mask(window=l_train - sinks, sinks=sinks))
+            for length in self.contexts
+            if length > l_train
+        ]
+        for key in tqdm(keys, desc="compiling scores", unit="shape"):
+            self.executables.compile(key)
+
+    def _score(self, checkpoints: Checkpoints) -> None:
+        """Scores a checkpoint on the report split and writes results and report."""
+        best = self.experiment.eval_checkpoint == "best"
+        step = checkpoints.best_step() if best else checkpoints.latest_step()
+        if step is None:
+            raise UserError(f"--workdir={self.workdir} holds no checkpoint to score; train first")
+        params = checkpoints.restore_params(step, self.setup.abstract_params)
+        results = evaluate(
+            self.store, self.executables.bind(params), self._identity(step), self.experiment.eval
+        )
+        save_results(results, self.workdir / "eval" / "results.json")
+        page = write_report(self.workdir, self._report_inputs(results))
+        for line in headline(results):
+            print(line)
+        print(f"report: {page}")
+
+    def _report_inputs(self, results: Results) -> ReportInputs:
+        manifest = self.store.manifest
+        return ReportInputs(
+            title=self.workdir.resolve().name,
+            config=self.experiment.resolved,
+            metrics=read_rows(self.workdir / "metrics.jsonl"),
+            layouts=[phase.layout.accounting.as_dict() for phase in self.phases.phases],
+            facts={
+                "Corpus": {
+                    "source": manifest.source,
+                    "documents": manifest.num_documents,
+                    "tokens": manifest.num_tokens,
+                    "tokenizer": manifest.tokenizer,
+                    "fingerprint": manifest.corpus_fingerprint,
+                },
+                "Model": {
+                    "parameters": parameter_count(self.model),
+                    "positions": POSITION_SCHEME,
+                    "compute": self.model.compute_dtype,
+                },
+                "Machine": machine_facts(self.peak),
+            },
+            results=results,
         )

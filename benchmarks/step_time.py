@@ -74,7 +74,9 @@ def table(workload: Workload, device: jax.Device, dtype: str) -> None:
         mixed = rng.permutation(np.repeat(workload.lengths, _STEPS.value)).tolist()
         ratios.append(workload.seconds(mixed) / total)
     print(f"{device.device_kind}, {dtype}, matmul peak {peak / 1e9:,.0f} GFLOP/s")
-    print(f"{'bucket':>7} {'ms/step':>9} {'95 %':>17} {'tokens/s':>10} {'GFLOP/s':>9} {'of peak':>8}")
+    print(
+        f"{'bucket':>7} {'ms/step':>9} {'95 %':>17} {'tokens/s':>10} {'GFLOP/s':>9} {'of peak':>8}"
+    )
     tokens = workload.phase.config.tokens_per_step
     for length in workload.lengths:
         seconds, low, high = median_interval(single[length])

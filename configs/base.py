@@ -18,14 +18,14 @@ def get_config() -> ConfigDict:
             "field": "text",  # jsonl: the field that holds the document
             "empty_documents": "error",  # error | skip: a text or jsonl document with no text
             "tokenizer": "bytes",  # bytes | path of a tokenizer.json | train:bpe:VOCABULARY
-            "end_of_text_token": "<|endoftext|>",  # the end-of-text token's name in a tokenizer.json
+            "end_of_text_token": "<|endoftext|>",  # its name in a tokenizer.json
             "store": "",  # directory of the token store; empty: WORKDIR/store
             "shard_tokens": 1 << 26,  # tokens a shard, at most (a longer document stands alone)
             "workers": 0,  # processes that tokenize; 0: one a core
-            "selection_share": 0.05,  # share of the text that chooses (stopping, best, scaling)
-            "report_share": 0.05,  # share of the text that is scored once, at the end
+            "selection_share": 0.08,  # share of the text that chooses (stopping, best, scaling)
+            "report_share": 0.08,  # share of the text that is scored once, at the end
             "split_seed": 0,
-            "near_duplicate_threshold": 0.5,  # Jaccard index that joins near-duplicates
+            "near_duplicate_threshold": 0.35,  # Jaccard index that joins near-duplicates
             "verify": True,  # re-read the checksums of the store at every start
         }
     )
@@ -126,8 +126,9 @@ def get_config() -> ConfigDict:
             "sinks": 4,  # first tokens that the Lambda mask keeps
             "documents": 128,  # held-out documents, at most
             "min_documents": 20,
-            "blocks": 8,  # blocks of targets a document, at most
-            "targets_per_block": 16,  # tokens
+            "blocks": 4,  # blocks of targets a document, at most
+            "targets_per_block": 16,  # tokens, in one row beyond L_train
+            "targets_per_row": 2,  # tokens a row up to L_train: contexts exact to 1 token
             "bootstrap_samples": 1000,
             "confidence": 0.95,
             "tokens_per_call": 32_768,  # tokens the scorer takes at a time

@@ -49,7 +49,7 @@ class ScoringExecutables:
     def batch_size(self, length: int) -> int:
         return max(1, self._tokens_per_call // length)
 
-    def __getitem__(self, key: tuple[int, Mask]) -> Executable:
+    def compile(self, key: tuple[int, Mask]) -> Executable:
         """The executable of (length, mask), compiled on first use."""
         with self._lock:
             if key not in self._compiled:
@@ -63,7 +63,7 @@ class ScoringExecutables:
         everywhere = NamedSharding(sharding.mesh, PartitionSpec())
 
         def nats(
-            params: object,
+            params: transformer.Params,
             inputs_BL: jax.Array,
             targets_BL: jax.Array,
             positions_BL: jax.Array,
@@ -133,7 +133,7 @@ class BoundModel:
         self, tables: RopeTables, mask: Mask, shuffled: bool, tokens: np.ndarray
     ) -> np.ndarray:
         rows, length = tokens.shape[0], tokens.shape[1] - 1
-        run = self._executables[length, mask]
+        run = self._executables.compile((length, mask))
         batch = self._executables.batch_size(length)
         place = self._executables.place
         pending = []

@@ -12,7 +12,7 @@ BACKENDS = ("dense", "blockwise")
 # Lengths from which blockwise serves "auto". CPU: forward + backward of a training step, measured
 # with `python -m benchmarks.step_time`: level with dense at 256, 2 to 3 times as fast from 512 on.
 # Elsewhere the limit is the memory of the scores (a gigabyte a row of 16 heads), not a measurement.
-_BLOCKWISE_FROM = {"cpu": 512}
+_BLOCKWISE_FROM = {"cpu": 128}
 _BLOCKWISE_FROM_ELSEWHERE = 4096
 
 

@@ -11,8 +11,5 @@ from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-settings.register_profile(
-    "lengthwise", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("lengthwise", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lengthwise")
-

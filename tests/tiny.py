@@ -37,6 +37,7 @@ def get_config() -> ConfigDict:
     config.eval.min_documents = 4
     config.eval.blocks = 2
     config.eval.targets_per_block = 8
+    config.eval.targets_per_row = 4
     config.eval.bootstrap_samples = 100
     config.eval.tokens_per_call = 2048
     return config

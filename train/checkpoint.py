@@ -61,9 +61,7 @@ class Checkpoints:
         }
         return min(scored, key=lambda step: scored[step]) if scored else None
 
-    def save(
-        self, step: int, state: TrainState, host: dict[str, Any], score: float | None
-    ) -> None:
+    def save(self, step: int, state: TrainState, host: dict[str, Any], score: float | None) -> None:
         """Starts saving; returns when the state is copied and may be donated.
 
         Args:

@@ -169,8 +169,7 @@ class _StepLogger:
     def __init__(self, running: Running, bar: tqdm):
         self._running = running
         self._bar = bar
-        self._clock: float | None = None
-        self.restart_clock()
+        self._clock = time.perf_counter()
 
     def restart_clock(self) -> None:
         """Leaves what came between two steps (evaluation, saving) out of the step time."""

@@ -95,14 +95,11 @@ def parameter_shardings(axes: object, abstract: object, mesh: Mesh) -> object:
       axes: tree of tuples of logical dim names, of the structure of `abstract`.
       abstract: tree of `jax.ShapeDtypeStruct`.
     """
-    leaves, treedef = jax.tree.flatten(abstract)
-    names = treedef.flatten_up_to(axes)
-    return treedef.unflatten(
-        [
-            NamedSharding(mesh, parameter_spec(tuple(name), leaf.shape, mesh))
-            for name, leaf in zip(names, leaves, strict=True)
-        ]
-    )
+
+    def sharding(leaf: jax.ShapeDtypeStruct, names: tuple[str | None, ...]) -> NamedSharding:
+        return NamedSharding(mesh, parameter_spec(names, leaf.shape, mesh))
+
+    return jax.tree.map(sharding, abstract, axes)  # a tuple of names is a leaf of `abstract`
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -126,7 +123,9 @@ def local_slice(sharding: NamedSharding, shape: tuple[int, int]) -> LocalSlice:
     """The rows and the hull of the columns that this process must read."""
     rows: set[int] = set()
     start, stop = shape[1], 0
-    for row_slice, column_slice in sharding.addressable_devices_indices_map(shape).values():
+    for index in sharding.addressable_devices_indices_map(shape).values():
+        assert index is not None  # only for devices of other processes, which are not addressable
+        row_slice, column_slice = index
         rows.update(range(*row_slice.indices(shape[0])))
         low, high, _ = column_slice.indices(shape[1])
         start, stop = min(start, low), max(stop, high)
@@ -134,13 +133,17 @@ def local_slice(sharding: NamedSharding, shape: tuple[int, int]) -> LocalSlice:
 
 
 def put_batch(
-    arrays: Mapping[str, np.ndarray], held: LocalSlice, sharding: NamedSharding, shape: tuple[int, int]
+    arrays: Mapping[str, np.ndarray],
+    held: LocalSlice,
+    sharding: NamedSharding,
+    shape: tuple[int, int],
 ) -> dict[str, jax.Array]:
     """Global arrays of `shape` from the part that this process has read."""
     row_number = {int(row): i for i, row in enumerate(held.rows)}
 
     def place(array: np.ndarray) -> jax.Array:
-        def shard(index: tuple[slice, ...]) -> np.ndarray:
+        def shard(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
             low, high, _ = index[0].indices(shape[0])
             left, right, _ = index[1].indices(shape[1])
             first = row_number[low]

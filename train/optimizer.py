@@ -37,7 +37,8 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
     """
     if config.schedule not in SCHEDULES:
         raise UserError(
-            f"optimizer.schedule={config.schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}"
+            f"optimizer.schedule={config.schedule!r} is unknown; "
+            f"choose one of {', '.join(SCHEDULES)}"
         )
     if config.warmup_steps >= steps:
         raise UserError(

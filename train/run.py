@@ -82,12 +82,12 @@ class Setup:
 
     def _place_opt_state(self, opt_state: object) -> object:
         """Moments live where their parameters do; counters everywhere."""
-        params_structure = jax.tree.structure(self.abstract_params)
+        params_structure: Any = jax.tree.structure(self.abstract_params)
 
         def is_params_like(node: object) -> bool:
-            return jax.tree.structure(node) == params_structure
+            return bool(jax.tree.structure(node) == params_structure)
 
-        def place(node: object) -> object:
+        def place(node: Any) -> object:
             if is_params_like(node):
                 return jax.tree.map(lambda _, p: p, node, self.abstract_params)
             return jax.ShapeDtypeStruct(node.shape, node.dtype, sharding=replicated(self.home))
@@ -163,7 +163,10 @@ class Setup:
         segmented = phase.layout.buckets[length].segmented
 
         def logits(
-            params: object, batch: dict[str, jax.Array], rope: RopeTables, key: jax.Array | None
+            params: transformer.Params,
+            batch: dict[str, jax.Array],
+            rope: RopeTables,
+            key: jax.Array | None,
         ) -> jax.Array:
             return transformer.apply(
                 model,
@@ -187,7 +190,7 @@ class Setup:
             ),
         )
         sharding = self.shardings[key]
-        everywhere = replicated(sharding.mesh)
+        everywhere = replicated(self.home)
         batch = {
             name: jax.ShapeDtypeStruct(self._shape(*key), np.int32, sharding=sharding)
             for name in BATCH_ARRAYS
@@ -220,7 +223,7 @@ class Setup:
     def step_flops(self, phase: Phase, length: int) -> float:
         """Analytic FLOPs of one step."""
         model = self.config.model.resolve(self.vocab_size, self.platform, length)
-        return train_step_flops(model, length, phase.batch_size(length))
+        return train_step_flops(model, length, phase.batch_size(length), CAUSAL)
 
     def fingerprint(self) -> str:
         return f"{self.phases.fingerprint()}-seed{self.config.seed}"
@@ -249,6 +252,7 @@ def restore_or_init(
                 "of this config; raise phase.steps or choose another --workdir"
             )
         stopping.restore(host["stopping"])
+        print(f"resuming at step {step} of {setup.phases.total_steps}", flush=True)
         return checkpoints.restore(step, setup.abstract_state), host["data_step"]
     if setup.config.init_from:
         return setup.state_from(weights_of(setup, Path(setup.config.init_from))), 0

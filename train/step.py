@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from model.positions.rope import RopeTables
 
-PyTree = object
+PyTree = Any  # a nested dict of arrays
 
 
 @flax.struct.dataclass
@@ -25,8 +27,8 @@ class TrainState:
 class StepInputs:
     """Operands that are not the batch: changing them recompiles nothing."""
 
-    step: jax.Array  # int32 scalar, optimizer steps done before this one
-    seed: jax.Array  # uint32 scalar, for dropout
+    step: jax.Array | np.int32  # scalar, optimizer steps done before this one
+    seed: jax.Array | np.uint32  # scalar, for dropout
     rope: RopeTables
 
 
@@ -103,7 +105,9 @@ def make_train_step(
         def split(x: jax.Array) -> jax.Array:
             # Interleaved, so that each part takes rows from every device.
             rows, length = x.shape
-            return x.reshape(rows // config.microbatches, config.microbatches, length).swapaxes(0, 1)
+            return x.reshape(rows // config.microbatches, config.microbatches, length).swapaxes(
+                0, 1
+            )
 
         def add(carry: tuple, part: tuple) -> tuple[tuple, None]:
             number, rows = part

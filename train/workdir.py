@@ -78,7 +78,9 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); restore it or choose another") from error
+        raise UserError(
+            f"{path} is not valid JSON ({error}); restore it or choose another"
+        ) from error
 
 
 def write_json(path: Path, value: object) -> None:

@@ -26,7 +26,12 @@ def shape_of(mesh):
 
 @pytest.mark.parametrize(
     ("length", "batch", "tensor", "view"),
-    [(64, 64, 1, (8, 1, 1)), (1024, 4, 1, (4, 2, 1)), (4096, 1, 1, (1, 8, 1)), (64, 2, 2, (2, 2, 2))],
+    [
+        (64, 64, 1, (8, 1, 1)),
+        (1024, 4, 1, (4, 2, 1)),
+        (4096, 1, 1, (1, 8, 1)),
+        (64, 2, 2, (2, 2, 2)),
+    ],
 )
 def test_the_view_divides_rows_first_and_columns_with_the_rest(length, batch, tensor, view):
     mesh = mesh_view(length, batch, MeshConfig(tensor=tensor), jax.devices())
@@ -40,7 +45,9 @@ def test_parameters_have_one_physical_sharding_for_all_views():
     abstract = {n: jax.ShapeDtypeStruct(s, np.float32) for n, s in shapes.items()}
     placed = []
     for length, batch in ((64, 64), (1024, 4), (4096, 1)):
-        shardings = parameter_shardings(axes, abstract, mesh_view(length, batch, CONFIG, jax.devices()))
+        shardings = parameter_shardings(
+            axes, abstract, mesh_view(length, batch, CONFIG, jax.devices())
+        )
         placed.append(
             {
                 name: {d.id: i for d, i in s.devices_indices_map(shapes[name]).items()}

@@ -88,5 +88,8 @@ def test_a_second_process_is_refused_and_a_dead_one_holds_nothing(tmp_path):
 
 def test_an_unwritable_directory_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be written"), workdir.locked(tmp_path / "file" / "x"):
+    with (
+        pytest.raises(UserError, match="can't be written"),
+        workdir.locked(tmp_path / "file" / "x"),
+    ):
         pass

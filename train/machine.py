@@ -1,0 +1,22 @@
+"""What a run was made on: the part of a result that others can't see."""
+
+import os
+import platform
+from importlib.metadata import version
+
+import jax
+
+from train.peak import Peak
+
+
+def machine_facts(peak: Peak) -> dict[str, str]:
+    """Device, host, and the versions that decide speed and numbers."""
+    devices = jax.devices()
+    return {
+        "devices": f"{len(devices)} x {devices[0].device_kind}",
+        "processes": str(jax.process_count()),
+        "matmul peak of a device": f"{peak.flops_per_second / 1e9:,.0f} GFLOP/s ({peak.source})",
+        "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "grain")},
+    }
