@@ -30,9 +30,7 @@ def sees(i: int, j: int, window: int | None, sinks: int, segments: np.ndarray | 
 
 
 def visible(length: int, window: int | None, sinks: int, segments: np.ndarray | None) -> np.ndarray:
-    pairs = [
-        [sees(i, j, window, sinks, segments) for j in range(length)] for i in range(length)
-    ]
+    pairs = [[sees(i, j, window, sinks, segments) for j in range(length)] for i in range(length)]
     return np.array(pairs)
 
 
@@ -50,7 +48,8 @@ def reference(case: Case, window: int | None, sinks: int, softcap: float | None)
             raw = q[b, :, h] @ k[b, :, g].T / np.sqrt(dim)
             scores = raw if softcap is None else softcap * np.tanh(raw / softcap)
             slope = 1.0 if softcap is None else 1 / np.cosh(raw / softcap) ** 2
-            weights = np.where(seen, np.exp(scores - scores.max(1, keepdims=True)), 0)
+            highest = np.where(seen, scores, -1e9).max(1, keepdims=True)
+            weights = np.where(seen, np.exp(np.minimum(scores - highest, 0)), 0)
             weights /= np.maximum(weights.sum(1, keepdims=True), 1e-300)
             out[b, :, h] = weights @ v[b, :, g]
             d_weights = d_out[b, :, h] @ v[b, :, g].T

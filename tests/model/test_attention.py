@@ -54,8 +54,19 @@ def assert_matches(case, mask, backend, softcap=None, block=BLOCK):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("mask", [CAUSAL, Mask(5, 0), Mask(11, 3), Mask(1, 0), Mask(9, 20)], ids=str)
-@pytest.mark.parametrize(("heads", "kv_heads", "softcap"), [(2, 2, None), (4, 2, 1.5), (3, 1, None)])
+@pytest.mark.parametrize(
+    ("mask", "heads", "kv_heads", "softcap"),
+    [
+        (CAUSAL, 2, 2, None),
+        (CAUSAL, 4, 2, 1.5),
+        (Mask(5, 0), 3, 1, None),
+        (Mask(11, 3), 2, 2, None),
+        (Mask(11, 3), 4, 2, 1.5),
+        (Mask(1, 0), 2, 1, None),
+        (Mask(9, 20), 2, 1, None),
+    ],
+    ids=str,
+)
 def test_attention_and_gradients_match_float64(backend, packed, mask, heads, kv_heads, softcap):
     segments = packed_segments(LENGTH) if packed else None
     case = make_case(0, 2, LENGTH, heads, kv_heads, 4, segments)

@@ -24,7 +24,9 @@ def test_allowed_is_the_spelled_out_rule(length, window, sinks, data):
     rows = (None, None) if segments is None else (segments[:, None], segments[None, :])
     allowed = Mask(window, sinks).allowed(index[:, None], index[None, :], *rows)
     np.testing.assert_array_equal(allowed, expected)
-    traced = Mask(window, sinks).allowed(jnp.asarray(index[:, None]), jnp.asarray(index), *rows)
+    traced = Mask(window, sinks).allowed(
+        jnp.asarray(index[:, None]), jnp.asarray(index[None, :]), *rows
+    )
     np.testing.assert_array_equal(traced, expected)
 
 

@@ -1,0 +1,103 @@
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import flops
+from model.config import ModelConfig
+from model.masks import Mask
+from model.positions.rope import RopeScaling, rope_tables
+from model.transformer import apply, init_params
+from tests.model.attention_reference import visible
+
+CONFIG = ModelConfig(
+    vocab_size=31,
+    layers=2,
+    embed_dim=16,
+    num_heads=6,
+    num_kv_heads=2,
+    head_dim=8,
+    mlp_dim=24,
+    rope_theta=100.0,
+    qk_norm=True,
+    attention_softcap=None,
+    logit_softcap=None,
+    dropout=0.0,
+    tie_embeddings=False,
+    compute_dtype="float32",
+    attention="dense",
+    attention_block=8,
+    layer_execution="unroll",
+    remat="none",
+)
+TIED = dataclasses.replace(CONFIG, tie_embeddings=True, qk_norm=False, num_kv_heads=6)
+CAUSAL = Mask(None, 0)
+
+
+@pytest.mark.parametrize("config", [CONFIG, TIED], ids=["untied", "tied"])
+def test_parameters_are_counted_as_they_are_made(config):
+    params = jax.eval_shape(lambda: init_params(config, 0))
+    assert flops.parameter_count(config) == sum(math.prod(x.shape) for x in jax.tree.leaves(params))
+
+
+@given(st.integers(1, 20), st.none() | st.integers(1, 24), st.integers(0, 24))
+def test_visible_pairs_are_counted_one_by_one(length, window, sinks):
+    mask = Mask(window, 0 if window is None else sinks)
+    counted = int(visible(length, mask.window, mask.sinks, None).sum())
+    assert flops.visible_pairs(mask, length) == counted
+
+
+def program_flops(jaxpr):
+    """2mnk of every matmul of a program, those inside called functions too."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracting, _), _ = equation.params["dimension_numbers"]
+            inner = math.prod(equation.invars[0].aval.shape[d] for d in contracting)
+            total += 2 * inner * math.prod(equation.outvars[0].aval.shape)
+        for parameter in equation.params.values():
+            if hasattr(parameter, "jaxpr"):
+                total += program_flops(parameter.jaxpr)
+            elif hasattr(parameter, "eqns"):
+                total += program_flops(parameter)
+    return total
+
+
+@pytest.mark.parametrize("config", [CONFIG, TIED], ids=["untied", "tied"])
+def test_flops_are_those_of_the_traced_program(config):
+    """The dense path computes the whole square of scores; the formula counts the visible half."""
+    batch, length = 3, 10
+    tokens = np.zeros((batch, length), np.int32)
+    rope = rope_tables(config.head_dim, config.rope_theta, RopeScaling("none", 1.0))
+    params = jax.eval_shape(lambda: init_params(config, 0))
+
+    def loss(params):
+        logits = apply(
+            config,
+            params,
+            tokens,
+            positions_BL=tokens,
+            segment_ids_BL=None,
+            rope=rope,
+            mask=CAUSAL,
+            dropout_key=None,
+        )
+        return jnp.sum(logits)
+
+    hidden = length * length - length * (length + 1) // 2
+    unseen = 4 * batch * config.layers * config.num_heads * config.head_dim * hidden
+    forward = program_flops(jax.make_jaxpr(loss)(params).jaxpr)
+    assert forward == flops.forward_flops(config, length, batch, CAUSAL) + unseen
+    step = program_flops(jax.make_jaxpr(jax.value_and_grad(loss))(params).jaxpr)
+    assert step == flops.train_step_flops(config, length, batch, CAUSAL) + 3 * unseen
+
+
+def test_a_window_costs_less():
+    full, window = (flops.forward_flops(CONFIG, 64, 2, m) for m in (CAUSAL, Mask(8, 1)))
+    pairs = 64 * 65 // 2 - int(visible(64, 8, 1, None).sum())
+    assert full - window == 2 * 4 * CONFIG.layers * CONFIG.num_heads * CONFIG.head_dim * pairs
