@@ -6,11 +6,14 @@
 report; `eval` scores a trained work directory again; `prepare` only makes the token store.
 """
 
+import difflib
 import sys
+import traceback
 
 from absl import flags, logging
 from ml_collections import config_flags
 
+from configs import base
 from errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
@@ -26,7 +29,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}; fields are set by --config.field=value")
     config, workdir = _CONFIG.value, _WORKDIR.value
-    if config is None or workdir is None:
+    if config is None or not workdir:
         missing = "--config" if config is None else "--workdir"
         raise UserError(f"{missing} is missing; see python main.py --help")
     import jax  # after the flags: --help and a mistyped field should not wait for it
@@ -38,6 +41,43 @@ def main(argv: list[str]) -> int:
     return modes.run(_MODE.value, config, workdir)
 
 
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags and reads the config file; returns what is left of `argv`.
+
+    Raises:
+      UserError: an unknown flag or field, a value of the wrong type, a config file that is not
+        there or raises.
+    """
+    fields = field_names(base.get_config())
+    for argument in argv[1:]:
+        name = argument.lstrip("-").partition("=")[0]
+        field = name.removeprefix("no").removeprefix("config.")
+        if name.startswith(("config.", "noconfig.")) and field not in fields:
+            nearest = difflib.get_close_matches(field, fields, n=1, cutoff=0.0)[0]
+            raise UserError(f"unknown config field --config.{field}; nearest: --config.{nearest}")
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        raise UserError(str(error)) from error
+    except OSError as error:  # ml_collections wraps it in lines of its own
+        raise UserError(f"--config can't be read: {str(error).splitlines()[-1]}") from error
+    except Exception as error:
+        # What a user's config file raises, from a typing error on.
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{last.filename}:{last.lineno}"
+        raise UserError(f"--config: {type(error).__name__}: {error} ({where})") from error
+
+
+def field_names(config: config_flags.ConfigDict, prefix: str = "") -> list[str]:
+    """Dotted names of all fields, sections included."""
+    names = []
+    for name, value in config.items():
+        names.append(prefix + name)
+        if isinstance(value, type(config)):
+            names += field_names(value, f"{prefix}{name}.")
+    return names
+
+
 def one_line(error: BaseException) -> str:
     """The error's message on one line."""
     return " ".join(str(error).split())
@@ -46,12 +86,11 @@ def one_line(error: BaseException) -> str:
 def entry() -> None:
     """Parses flags and runs; a user's mistake ends in one line and status 2."""
     logging.set_verbosity(logging.WARNING)
+    # Orbax logs tracebacks of the very exceptions that it raises to us.
+    logging.get_absl_logger().addFilter(lambda record: not record.exc_info)
     try:
-        remaining = flags.FLAGS(sys.argv)
-        status = main(remaining)
-    except (UserError, flags.Error, AttributeError, OSError) as error:
-        if isinstance(error, AttributeError) and "Did you mean" not in str(error):
-            raise
+        status = main(parse(sys.argv))
+    except (UserError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
         status = 2
     sys.stdout.flush()

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -74,7 +75,7 @@ class Session:
         self.workdir = workdir
         self.store = open_store(experiment, workdir)
         self.phases = Phases(experiment.train.phases, self.store, experiment.train.seed)
-        self.setup = Setup(experiment.train, self.phases)
+        self.setup = Setup(experiment.train, self.phases, jax.devices())
         self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
         # Before hours of training, not after: too few long documents is an error here.
         self.probe = SelectionProbe(self.store, self.phases.l_train, experiment.eval)

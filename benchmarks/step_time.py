@@ -104,13 +104,14 @@ def real_loop(workload: Workload) -> None:
             peak_flops=1.0,
         )
         checkpoints.close()
-        rows = [r for r in read_rows(workdir / "metrics.jsonl") if r["kind"] == "train"][2:]
+        *rows, end = read_rows(workdir / "metrics.jsonl")
+        rows = [row for row in rows if row["kind"] == "train"][2:]
         wait = sum(row["data_wait_seconds"] for row in rows)
         busy = sum(row["seconds"] for row in rows)
         print(
             f"real loop, {outcome.step} steps in {time.perf_counter() - start:.1f} s: "
             f"data wait {wait / busy:.2%} of step time, "
-            f"{outcome.compiles_after_first_step} compiles after the first step"
+            f"{end['compiles_after_first_step']} compiles after the first step"
         )
 
 

@@ -27,7 +27,8 @@ class Workload:
     def __init__(self, config: ConfigDict, batches: int = 4):
         experiment = load(config, None)
         store = prepare(experiment.data, STORE)
-        self.setup = Setup(experiment.train, Phases(experiment.train.phases, store, config.seed))
+        phases = Phases(experiment.train.phases, store, config.seed)
+        self.setup = Setup(experiment.train, phases, jax.devices())
         self.phase: Phase = self.setup.phases.phases[0]
         self.lengths = self.phase.schedule.lengths
         keys = [(0, length) for length in self.lengths]

@@ -13,10 +13,15 @@ def get_config() -> ConfigDict:
     config.model.num_kv_heads = 4
     config.model.mlp_dim = 384
     config.optimizer.learning_rate = 4e-3
-    config.phase.steps = 2000
-    config.phase.tokens_per_step = 8192
+    config.optimizer.warmup_steps = 40
+    config.phase.steps = 400
+    config.phase.tokens_per_step = 4096
     config.phase.layout.smallest_bucket = 32
     config.phase.layout.largest_bucket = 128
     config.phase.layout.mixture = "equal_tokens"
-    config.eval.ratios = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    config.train.eval_every = 200
+    config.train.checkpoint_every = 200
+    config.eval.documents = 80
+    config.eval.blocks = 2
+    config.eval.targets_per_row = 4
     return config

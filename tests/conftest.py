@@ -1,7 +1,17 @@
-"""Eight virtual CPU devices for every test, and shapes that never broadcast by accident."""
+"""Eight virtual CPU devices, one cache of compiled programs, no accidental broadcasting."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
+# Before jax is imported, and inherited by the processes that tests start. The same tiny steps are
+# compiled by many tests; the cache lives as long as the test session.
+_CACHE = tempfile.mkdtemp(prefix="lengthwise-compiled-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )

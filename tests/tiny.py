@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config.data.workers = 1
     config.data.selection_share = 0.2
     config.data.report_share = 0.2
-    config.model.layers = 2
+    config.model.layers = 1
     config.model.embed_dim = 16
     config.model.num_heads = 2
     config.model.num_kv_heads = 1
@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
     config.model.mlp_dim = 32
     config.model.dropout = 0.1
     config.optimizer.warmup_steps = 4
+    config.optimizer.schedule = "constant"  # so that a longer run has the same steps compiled
     config.phase.steps = 60
     config.phase.tokens_per_step = 512
     config.phase.layout.smallest_bucket = 16

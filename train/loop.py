@@ -66,8 +66,7 @@ class Outcome:
     state: TrainState
     step: int  # optimizer steps done
     reason: str  # "finished", "early stopping" or "terminated"
-    compiles_after_first_step: int
-    seconds: float
+    seconds: float  # wall time of the loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +134,16 @@ def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
         running.checkpoints.wait()
     assert saved_step == step
     seconds = time.perf_counter() - started
-    return Outcome(state, step, reason, compiles.count, seconds)
+    running.writer.write(
+        {
+            "kind": "end",
+            "step": step,
+            "reason": reason,
+            "seconds": seconds,
+            "compiles_after_first_step": compiles.count,
+        }
+    )
+    return Outcome(state, step, reason, seconds)
 
 
 def _timed_next(source: Iterator[Any]) -> tuple[float, Any]:

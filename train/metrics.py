@@ -53,7 +53,7 @@ class MetricsWriter:
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """One row: `kind` ("train", "eval" or "event"), `step` and figures."""
+        """One row: `kind` ("train", "eval" or "end"), `step` and figures."""
         self._file.write(json.dumps(row, allow_nan=False) + "\n")
         for name, value in row.items():
             if name not in ("kind", "step") and isinstance(value, int | float):

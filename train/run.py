@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,10 @@ class TrainConfig:
 class Setup:
     """What follows from settings, phases and devices alone: no parameter is made yet."""
 
-    def __init__(self, config: TrainConfig, phases: Phases):
+    def __init__(self, config: TrainConfig, phases: Phases, devices: Sequence[jax.Device]):
         self.config = config
         self.phases = phases
-        self.devices = jax.devices()
+        self.devices = devices
         self.platform = self.devices[0].platform
         self.vocab_size = phases.store.manifest.vocab_size
         self.optimizer = make_optimizer(config.optimizer, phases.total_steps)
@@ -303,7 +303,7 @@ def train(
     state, step = restore_or_init(setup, checkpoints, stopping)
     if stopping.should_stop or step == setup.phases.total_steps:
         reason = "early stopping" if stopping.should_stop else "finished"
-        return Outcome(state, step, reason, compiles_after_first_step=0, seconds=0.0)
+        return Outcome(state, step, reason, seconds=0.0)
     ahead = resolve_compile_mode(config.compile, setup.platform) == "ahead"
     compiled = CompiledSteps(setup.compile_step, setup.phases.keys(step), ahead=ahead)
     if ahead:

@@ -1,0 +1,122 @@
+"""A run on eight devices: the same losses as on one, no parameter moved, nothing compiled late."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from data.prepare import prepare
+from data.splits import Split
+from experiment import load
+from tests import tiny
+from train.mesh import MeshConfig
+from train.phases import Phases
+from train.run import Setup
+
+LENGTHS = (16, 32, 64)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    config = tiny.get_config()
+    config.data.path = str(tiny.write_corpus(tmp_path_factory.mktemp("corpus")))
+    config.phase.tokens_per_step = 128  # batches of 8, 4 and 2 rows: three views of 8 devices
+    return load(config, None)
+
+
+@pytest.fixture(scope="module")
+def phases(experiment, tmp_path_factory):
+    store = prepare(experiment.data, tmp_path_factory.mktemp("store"))
+    return Phases(experiment.train.phases, store, experiment.train.seed)
+
+
+def setup_on(experiment, phases, devices, **changes):
+    return Setup(dataclasses.replace(experiment.train, **changes), phases, devices)
+
+
+def run_steps(setup, count, state=None):
+    """Losses and checksums of the first steps, and the state after them."""
+    state = state or setup.initial_state()
+    steps = {}
+    found = []
+    for step, (phase, batch, arrays) in zip(range(count), setup.device_batches(0), strict=False):
+        key = (phase.number, batch.length)
+        if key not in steps:
+            steps[key] = setup.compile_step(key)
+        state, metrics = steps[key](state, arrays, setup.step_inputs(phase, step))
+        found.append((batch.length, float(metrics["loss"]), int(metrics["checksum"])))
+    return found, state
+
+
+@pytest.fixture(scope="module")
+def one_device(experiment, phases):
+    return run_steps(setup_on(experiment, phases, jax.devices()[:1]), 6)[0]
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_losses_do_not_depend_on_the_devices(experiment, phases, one_device, tensor):
+    setup = setup_on(experiment, phases, jax.devices(), mesh=MeshConfig(tensor=tensor))
+    views = {tuple(setup.view(n, 128 // n).shape.values()) for n in LENGTHS}
+    assert len(views) > 1
+    found, _ = run_steps(setup, 6)
+    assert [length for length, _, _ in found] == [length for length, _, _ in one_device]
+    # Dropout is on: its masks, too, must not depend on how the batch is sharded.
+    losses = [loss for _, loss, _ in found]
+    np.testing.assert_allclose(losses, [loss for _, loss, _ in one_device], rtol=2e-5)
+
+
+def placement(tree):
+    """Device and index of every shard of every leaf."""
+    return [
+        sorted((shard.device.id, str(shard.index)) for shard in leaf.addressable_shards)
+        for leaf in jax.tree.leaves(tree)
+    ]
+
+
+def test_changing_bucket_moves_no_parameter(experiment, phases):
+    setup = setup_on(experiment, phases, jax.devices())
+    steps = {length: setup.compile_step((0, length)) for length in LENGTHS}
+    state = setup.initial_state()
+    before = placement(state)
+    sharded = [leaf for leaf in jax.tree.leaves(state.params) if not leaf.is_fully_replicated]
+    assert sharded
+    firsts = {}
+    for phase, batch, arrays in setup.device_batches(0):
+        firsts.setdefault(batch.length, (phase, arrays))
+        if len(firsts) == len(LENGTHS):
+            break
+    inputs = jax.device_put(
+        setup.step_inputs(phase, 0), jax.sharding.NamedSharding(setup.home, jax.P())
+    )
+    for length in (64, 16, 32, 64):
+        with jax.transfer_guard("disallow"):
+            state, _ = steps[length](state, firsts[length][1], inputs)
+        assert placement(state) == before
+        # The very layout that each executable asks for, so that none reshards on entry.
+        wanted = jax.tree.leaves(steps[length].input_shardings[0][0])
+        for leaf, sharding in zip(jax.tree.leaves(state), wanted, strict=True):
+            assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+
+
+def test_every_step_sees_the_store_through_the_schedule_alone(experiment, phases):
+    setup = setup_on(experiment, phases, jax.devices())
+    phase = phases.phases[0]
+    for step, (_, batch, arrays) in zip(range(5), setup.device_batches(7), strict=False):
+        draw = phase.schedule.draw(7 + step)
+        assert batch.length == draw.length == arrays["inputs"].shape[1]
+        np.testing.assert_array_equal(batch.rows, draw.rows)
+    train = set(phases.store.documents(Split.TRAIN).tolist())
+    for bucket in phase.layout.buckets.values():
+        documents = (
+            np.searchsorted(phases.store.document_offsets, bucket.piece_start, side="right") - 1
+        )
+        assert set(documents.tolist()) <= train
+
+
+def test_random_state_is_a_function_of_seed_and_step(experiment, phases, one_device):
+    setup = setup_on(experiment, phases, jax.devices()[:1])
+    again, _ = run_steps(setup, 3)
+    assert again == one_device[:3]
+    other, _ = run_steps(setup_on(experiment, phases, jax.devices()[:1], seed=1), 1)
+    assert other[0][1] != one_device[0][1]
