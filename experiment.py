@@ -3,19 +3,21 @@
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from ml_collections import ConfigDict
 
 from data.prepare import DataConfig
 from errors import UserError
 from eval.config import EvalConfig
+from limits import check_numbers
 from train.loop import LoopConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
 from train.run import ModelSettings, TrainConfig
 from train.stopping import StoppingConfig
+from train.workdir import flatten
 
 T = TypeVar("T")
 CHECKPOINT_CHOICES = ("last", "best")
@@ -33,35 +35,52 @@ class Experiment:
     eval_checkpoint: str  # one of CHECKPOINT_CHOICES
 
 
-def build(cls: type[T], section: Mapping[str, Any]) -> T:
-    """The dataclass `cls` from a section of the config, nested dataclasses too.
+def build(cls: type[T], section: Mapping[str, Any], where: str) -> T:
+    """The dataclass `cls` from the section `where` of the config, nested dataclasses too.
 
     Raises:
+      UserError: a value has another type than its field.
       TypeError: a field is missing or unknown; configs/base.py and the dataclass differ.
     """
-    values: dict[str, Any] = {}
-    types = {field.name: field.type for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for name, value in section.items():
-        nested = types.get(name)
-        if isinstance(value, Mapping) and dataclasses.is_dataclass(nested):
-            value = build(nested, value)  # type: ignore[arg-type]
-        values[name] = tuple(value) if isinstance(value, list) else value
+    values = dict(section)
+    for name, wanted in get_type_hints(cls).items():
+        if name in values:
+            values[name] = _typed(wanted, values[name], f"{where}.{name}")
     return cls(**values)
+
+
+def _typed(wanted: Any, value: Any, where: str) -> Any:
+    """`value` as the annotation `wanted` of a field says: a dataclass, a tuple or a scalar."""
+    if dataclasses.is_dataclass(wanted) and isinstance(value, Mapping):
+        return build(wanted, value, where)  # type: ignore[arg-type]
+    if get_origin(wanted) is tuple and isinstance(value, list | tuple):
+        item = get_args(wanted)[0]
+        return tuple(_typed(item, each, f"{where}[{i}]") for i, each in enumerate(value))
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:
+        name = "dict" if dataclasses.is_dataclass(wanted) else wanted.__name__
+        raise UserError(
+            f"{where}={value!r} has the type {type(value).__name__}, but must be of type {name}"
+        )
+    return value
 
 
 def overlay(base: dict[str, Any], change: Mapping[str, Any], where: str) -> dict[str, Any]:
     """`base` with the fields of `change` put over it.
 
     Raises:
-      UserError: `change` names a field that `base` has not.
+      UserError: `change` is no dict, or names a field that `base` has not.
     """
+    if not isinstance(change, Mapping):
+        raise UserError(f"{where}={change!r} must be a dict of the fields that it overrides")
     merged = copy.deepcopy(base)
     for name, value in change.items():
         if name not in merged:
             raise UserError(
                 f"{where}.{name} is no field; choose one of {', '.join(sorted(merged))}"
             )
-        if isinstance(merged[name], dict) and isinstance(value, Mapping):
+        if isinstance(merged[name], dict):
             merged[name] = overlay(merged[name], value, f"{where}.{name}")
         else:
             merged[name] = value
@@ -85,6 +104,7 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
             phase["budget_steps"] = first
     resolved = {name: value for name, value in raw.items() if name not in ("phase", "phases")}
     resolved["phases"] = phases
+    check_numbers(flatten(resolved))
     data = dict(raw["data"])
     store = data.pop("store")
     evaluation = dict(raw["eval"])
@@ -98,20 +118,20 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
     compile_mode, init_from = loop.pop("compile"), loop.pop("init_from")
     train = TrainConfig(
         seed=raw["seed"],
-        model=build(ModelSettings, raw["model"]),
-        optimizer=build(OptimizerConfig, raw["optimizer"]),
-        phases=tuple(build(PhaseConfig, phase) for phase in phases),
-        loop=build(LoopConfig, loop),
-        stopping=build(StoppingConfig, raw["stopping"]),
-        mesh=build(MeshConfig, raw["mesh"]),
+        model=build(ModelSettings, raw["model"], "model"),
+        optimizer=build(OptimizerConfig, raw["optimizer"], "optimizer"),
+        phases=tuple(build(PhaseConfig, p, f"phases[{i}]") for i, p in enumerate(phases)),
+        loop=build(LoopConfig, loop, "train"),
+        stopping=build(StoppingConfig, raw["stopping"], "stopping"),
+        mesh=build(MeshConfig, raw["mesh"], "mesh"),
         compile=compile_mode,
         init_from=init_from,
     )
     return Experiment(
         resolved=resolved,
-        data=build(DataConfig, data),
+        data=build(DataConfig, data, "data"),
         store=store,
         train=train,
-        eval=build(EvalConfig, evaluation),
+        eval=build(EvalConfig, evaluation, "eval"),
         eval_checkpoint=checkpoint,
     )

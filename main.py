@@ -11,7 +11,7 @@ import sys
 import traceback
 
 from absl import flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from configs import base
 from errors import UserError
@@ -56,24 +56,47 @@ def parse(argv: list[str]) -> list[str]:
             nearest = difflib.get_close_matches(field, fields, n=1, cutoff=0.0)[0]
             raise UserError(f"unknown config field --config.{field}; nearest: --config.{nearest}")
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        raise UserError(str(error)) from error
-    except OSError as error:  # ml_collections wraps it in lines of its own
+        remaining = flags.FLAGS(argv)
+        if _CONFIG.value is not None:
+            _CONFIG.value.to_dict()  # that the file is missing shows only now
+        return remaining
+    except OSError as error:  # the cause stands on the last line
         raise UserError(f"--config can't be read: {str(error).splitlines()[-1]}") from error
+    except flags.Error as error:
+        if "Error whilst parsing config file" in str(error):
+            raise config_file_error(error) from error
+        raise UserError(str(error)) from error
     except Exception as error:
-        # What a user's config file raises, from a typing error on.
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{last.filename}:{last.lineno}"
-        raise UserError(f"--config: {type(error).__name__}: {error} ({where})") from error
+        raise config_file_error(error) from error
 
 
-def field_names(config: config_flags.ConfigDict, prefix: str = "") -> list[str]:
+def config_file_error(error: BaseException) -> UserError:
+    """What the user's config file raised, and in which line of it."""
+    where, cause = "--config", error
+    link: BaseException | None = error
+    while link is not None:  # libraries raise anew what the file raised
+        frames = [frame for frame in traceback.extract_tb(link.__traceback__) if _is_users(frame)]
+        if isinstance(link, SyntaxError):
+            where, cause = f"{link.filename}:{link.lineno}", link
+        elif frames:
+            where, cause = f"{frames[-1].filename}:{frames[-1].lineno}", link
+        link = link.__context__
+    message = str(cause.args[0]) if cause.args else ""
+    if "Did you mean" in message:  # ml_collections lists all fields before
+        message = message[message.index("Did you mean") :].rstrip("'")
+    return UserError(f"{where}: {type(cause).__name__}: {message}")
+
+
+def _is_users(frame: traceback.FrameSummary) -> bool:
+    return not (frame.filename.startswith((__file__, "<")) or "site-packages" in frame.filename)
+
+
+def field_names(config: ConfigDict, prefix: str = "") -> list[str]:
     """Dotted names of all fields, sections included."""
     names = []
     for name, value in config.items():
         names.append(prefix + name)
-        if isinstance(value, type(config)):
+        if isinstance(value, ConfigDict):
             names += field_names(value, f"{prefix}{name}.")
     return names
 

@@ -29,7 +29,7 @@ from train.metrics import read_rows
 from train.peak import device_peak
 from train.phases import Phases
 from train.run import CAUSAL, Setup, train
-from train.workdir import claim_config, locked, read_config
+from train.workdir import check_config, claim_config, locked, read_config
 
 TERMINATED_STATUS = 128 + signal.SIGTERM  # by which a scheduler knows to start the run again
 POSITION_SCHEME = "rope"
@@ -49,8 +49,11 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
             return 0
         if mode == "eval" and read_config(directory) is None:
             raise UserError(f"--workdir={workdir} holds no run; train one first")
+        check_config(directory, experiment.resolved)
+        session = Session(experiment, directory)
+        # Only now: a config that can't be run must not own the directory.
         claim_config(directory, experiment.resolved)
-        return Session(experiment, directory).run(training=mode == "train")
+        return session.run(training=mode == "train")
 
 
 def open_store(experiment: Experiment, workdir: Path) -> TokenStore:

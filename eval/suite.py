@@ -10,6 +10,7 @@ from eval.position_nll import position_rows
 from eval.results import SAME_TARGET_NLL, ResultRow, Results, RunIdentity
 from eval.scorer import Method, Scorer, ScorerFactory
 from eval.targets import DocumentSource, Targets, choose_targets
+from model.positions.rope import RopeScaling
 
 PLAIN = "plain"
 LAMBDA = "lambda"
@@ -51,11 +52,7 @@ def lambda_method(l_train: int, sinks: int, make_scorer: ScorerFactory) -> Metho
     tokens this masks nothing, so it is the plain model there. UserError where the sinks leave
     no window.
     """
-    if not 0 <= sinks < l_train:
-        raise UserError(
-            f"eval.sinks is {sinks}, but the Lambda mask shows {l_train} tokens in all; "
-            f"choose 0 to {l_train - 1}"
-        )
+    _check_sinks(l_train, sinks)
     window = l_train - sinks
 
     def mask_at(context: int) -> str:
@@ -72,6 +69,14 @@ def lambda_method(l_train: int, sinks: int, make_scorer: ScorerFactory) -> Metho
         )
 
     return Method(LAMBDA, "none", lambda context: 1.0, mask_at, scorer_at)
+
+
+def _check_sinks(l_train: int, sinks: int) -> None:
+    if not 0 <= sinks < l_train:
+        raise UserError(
+            f"eval.sinks is {sinks}, but the Lambda mask shows {l_train} tokens in all; "
+            f"choose 0 to {l_train - 1}"
+        )
 
 
 def shuffled_control(make_scorer: ScorerFactory) -> Method:
@@ -152,6 +157,11 @@ class SelectionProbe:
         """Raises UserError when too few selection documents hold 2 l_train + 1 tokens, and for
         settings that `evaluate` would refuse at the end of training."""
         tested_contexts(config, l_train)
+        _check_sinks(l_train, config.sinks)
+        for scaling in config.scalings:
+            RopeScaling(scaling, 2.0)
+        if config.scalings and not config.multipliers:
+            raise UserError("eval.multipliers is empty; give one, or leave eval.scalings empty")
         self.config = config
         self.targets = choose_targets(source, Split.SELECTION, 2 * l_train, config)
 

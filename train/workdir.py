@@ -76,38 +76,59 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text())
+        config = json.loads(path.read_bytes())
     except ValueError as error:
         raise UserError(
-            f"{path} is not valid JSON ({error}); restore it or choose another"
+            f"{path} is not valid JSON ({error}); restore it or choose another --workdir"
         ) from error
+    if not isinstance(config, dict) or not isinstance(config.get("phases"), list):
+        raise UserError(f"{path} is no config of a run; restore it or choose another --workdir")
+    return config
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes atomically: readers see the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes atomically: readers see the old file or the new one.
+
+    Raises:
+      UserError: it can't be written; the old file stays.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        json.dump(value, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w") as file:
+            json.dump(value, file, indent=1, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be written ({error.strerror}); make room and start again"
+        ) from error
+
+
+def check_config(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Checks `config` against the directory's own, where it has one.
+
+    Raises:
+      UserError: the directory belongs to another config; names the fields.
+    """
+    saved = read_config(workdir)
+    if saved is None:
+        return
+    # Through JSON, so that tuples and lists compare alike.
+    differing = contradictions(saved, json.loads(json.dumps(config, allow_nan=False)))
+    if differing:
+        raise UserError(
+            f"--workdir={workdir} belongs to another config: {'; '.join(differing)} "
+            "(saved -> asked); use the saved values or another --workdir"
+        )
 
 
 def claim_config(workdir: Path, config: Mapping[str, Any]) -> None:
     """Checks `config` against the directory's own and records it.
 
     Raises:
-      UserError: the directory belongs to another config; names the fields.
+      UserError: see `check_config` and `write_json`.
     """
-    # Through JSON, so that tuples and lists compare alike.
-    config = json.loads(json.dumps(config, allow_nan=False))
-    saved = read_config(workdir)
-    if saved is not None:
-        differing = contradictions(saved, config)
-        if differing:
-            raise UserError(
-                f"--workdir={workdir} belongs to another config: {'; '.join(differing)} "
-                "(saved -> asked); use the saved values or another --workdir"
-            )
+    check_config(workdir, config)
     write_json(workdir / "config.json", config)

@@ -1,0 +1,70 @@
+"""The values that a number of a config may take; what depends on other things is checked there."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from errors import UserError
+
+# Dotted name, without the number of a phase -> interval; of each number in a tuple.
+INTERVALS = {
+    "seed": "[0, 4294967296)",
+    "data.split_seed": "[0, inf)",
+    "data.workers": "[0, inf)",
+    "model.rope_theta": "(1, inf)",
+    "optimizer.learning_rate": "[0, inf)",
+    "optimizer.warmup_steps": "[0, inf)",
+    "optimizer.decay_share": "[0, 1]",
+    "optimizer.final_share": "[0, 1]",
+    "optimizer.beta1": "[0, 1)",
+    "optimizer.beta2": "[0, 1)",
+    "optimizer.epsilon": "(0, inf)",
+    "optimizer.l1": "[0, inf)",
+    "optimizer.l2": "[0, inf)",
+    "optimizer.clip_norm": "(0, inf)",
+    "optimizer.z_loss": "[0, inf)",
+    "phases.steps": "[1, inf)",
+    "phases.tokens_per_step": "[1, inf)",
+    "phases.microbatches": "[1, inf)",
+    "train.log_every": "[1, inf)",
+    "train.eval_every": "[0, inf)",
+    "train.checkpoint_every": "[1, inf)",
+    "train.reader_threads": "[1, inf)",
+    "train.prefetch": "[1, inf)",
+    "stopping.patience": "[0, inf)",
+    "stopping.min_delta": "[0, inf)",
+    "mesh.tensor": "[1, inf)",
+    "eval.ratios": "(0, inf)",
+    "eval.multipliers": "(0, inf)",
+    "eval.sinks": "[0, inf)",
+    "eval.documents": "[1, inf)",
+    "eval.min_documents": "[1, inf)",
+    "eval.blocks": "[1, inf)",
+    "eval.bootstrap_samples": "[1, inf)",
+    "eval.confidence": "(0, 1)",
+    "eval.tokens_per_call": "[1, inf)",
+    "eval.seed": "[0, inf)",
+}
+
+
+def contains(interval: str, value: float) -> bool:
+    """Whether `value` lies in an interval in the usual notation, such as "[0, 1)"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = low <= value if interval[0] == "[" else low < value
+    return above and (value <= high if interval[-1] == "]" else value < high)
+
+
+def check_numbers(fields: Mapping[str, Any]) -> None:
+    """Checks the numbers of a flat config, {dotted name: value}.
+
+    Raises:
+      UserError: a number is not finite, or outside of its field's interval.
+    """
+    for name, value in fields.items():
+        plain = ".".join(part for part in name.split(".") if not part.isdigit())
+        interval = INTERVALS.get(plain, "(-inf, inf)")
+        for number in value if isinstance(value, list | tuple) else (value,):
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if is_number and not (math.isfinite(number) and contains(interval, number)):
+                where = f"one of {name}" if isinstance(value, list | tuple) else name
+                raise UserError(f"{where} is {number}, but must lie in {interval}")
