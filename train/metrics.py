@@ -1,13 +1,17 @@
 """metrics.jsonl, TensorBoard events, and the count of compilations."""
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from errors import UserError
 
@@ -36,6 +40,7 @@ class MetricsWriter:
     """Appends rows to `workdir/metrics.jsonl` and scalars to TensorBoard events.
 
     On resuming at step n, rows of later steps are cut away first, so that each step stands once.
+    All methods raise UserError where the disk is full.
     """
 
     def __init__(self, workdir: Path, *, resume_step: int):
@@ -44,33 +49,58 @@ class MetricsWriter:
         if self._path.exists():
             kept = [row for row in read_rows(self._path) if row["step"] <= resume_step]
         temporary = self._path.with_suffix(".jsonl.tmp")
-        with temporary.open("w") as file:
-            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in kept)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        self._file = self._path.open("a")
-        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
+        with self._disk_errors():
+            with temporary.open("w") as file:
+                file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in kept)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+            self._file = self._path.open("a")
+            # Not tensorboardX's SummaryWriter: on a full disk its thread dies, and its queue, once
+            # full, holds up the training for ever.
+            (workdir / "tensorboard").mkdir(exist_ok=True)
+            self._events = EventsWriter(str(workdir / "tensorboard" / "events"))
+            # TensorBoard forgets what earlier files hold from this step on.
+            start = SessionLog(status=SessionLog.START)
+            self._write_event(step=resume_step + 1, session_log=start)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """One row: `kind` ("train", "eval" or "end"), `step` and figures."""
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        for name, value in row.items():
-            if name not in ("kind", "step") and isinstance(value, int | float):
-                self._events.add_scalar(f"{row['kind']}/{name}", value, row["step"])
+        scalars = {
+            f"{row['kind']}/{name}": value
+            for name, value in row.items()
+            if name not in ("kind", "step") and isinstance(value, int | float)
+        }
         if row["kind"] == "train":
-            self._events.add_scalar(f"loss_by_bucket/{row['bucket']}", row["loss"], row["step"])
+            scalars[f"loss_by_bucket/{row['bucket']}"] = row["loss"]
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        with self._disk_errors():
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._write_event(step=row["step"], summary=Summary(value=values))
+
+    def _write_event(self, **content: Any) -> None:
+        self._events.write_event(Event(wall_time=time.time(), **content))
 
     def flush(self) -> None:
         """To disk: a checkpoint must never be newer than the rows of its steps."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._events.flush()
+        with self._disk_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._events.flush()
 
     def close(self) -> None:
-        self.flush()
-        self._file.close()
-        self._events.close()
+        with self._disk_errors(), self._file, contextlib.closing(self._events):
+            self.flush()
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self._path} or the events beside it could not be written ({error.strerror}); "
+                "make room and start again with the same --workdir to go on"
+            ) from error
 
 
 class CompileCounter:
