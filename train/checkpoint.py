@@ -1,5 +1,6 @@
 """Checkpoints with Orbax: asynchronous, the last two and the best, exact resume."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from train.step import TrainState
 
 FORMAT_VERSION = 1
 _SCORE = "selection_score"
+_SAVE_ERRORS = (OSError, ValueError)  # TensorStore's errors are ValueErrors
 
 
 class Checkpoints:
@@ -46,8 +48,9 @@ class Checkpoints:
                 preservation_policy=keep,
                 cleanup_tmp_directories=True,
             ),
-            item_names=("state", "host"),
+            item_handlers={"state": _state_handler(), "host": ocp.JsonCheckpointHandler()},
         )
+        self._failed = False  # a save failed, and its error was raised
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
@@ -57,7 +60,7 @@ class Checkpoints:
         scored = {
             step: metrics[_SCORE]
             for step in self._manager.all_steps()
-            if (metrics := self._manager.metrics(step)) is not None
+            if (metrics := self._manager.metrics(step)) and math.isfinite(metrics[_SCORE])
         }
         return min(scored, key=lambda step: scored[step]) if scored else None
 
@@ -71,13 +74,14 @@ class Checkpoints:
           UserError: this or the save before failed (a full disk); earlier ones are untouched.
         """
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
+            state=ocp.args.PyTreeSave(state),
             host=ocp.args.JsonSave({"format_version": FORMAT_VERSION, **host}),
         )
-        metrics = None if score is None else {_SCORE: score}
+        # Orbax warns at every save without metrics; an infinite score is never the best.
+        metrics = {_SCORE: math.inf if score is None else score}
         try:
             self._manager.save(step, args=arguments, metrics=metrics, force=True)
-        except (OSError, ValueError) as error:
+        except _SAVE_ERRORS as error:
             raise self._save_error(step, error) from error
 
     def wait(self) -> None:
@@ -88,10 +92,11 @@ class Checkpoints:
         """
         try:
             self._manager.wait_until_finished()
-        except (OSError, ValueError) as error:
+        except _SAVE_ERRORS as error:
             raise self._save_error(None, error) from error
 
     def _save_error(self, step: int | None, error: Exception) -> UserError:
+        self._failed = True
         which = "a checkpoint" if step is None else f"the checkpoint of step {step}"
         good = self._manager.latest_step()
         kept = f"step {good} is the last good one" if good is not None else "there is none before"
@@ -118,7 +123,11 @@ class Checkpoints:
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state, placed as the shardings of `abstract` (ShapeDtypeStructs) say."""
-        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        arguments = ocp.args.Composite(
+            state=ocp.args.PyTreeRestore(
+                item=abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract)
+            )
+        )
         return self._manager.restore(step, args=arguments)["state"]
 
     def restore_params(self, step: int, abstract_params: object) -> object:
@@ -135,7 +144,25 @@ class Checkpoints:
         return restored["params"]
 
     def close(self) -> None:
-        self._manager.close()
+        """Waits for what is being saved.
+
+        Raises:
+          UserError: as for `save`, unless that or `wait` raised it before.
+        """
+        if not self._failed:  # else Orbax raises the same error again
+            self.wait()
+            self._manager.close()
+
+
+def _state_handler() -> ocp.PyTreeCheckpointHandler:
+    """Saves replicated arrays from one device.
+
+    Orbax would have each device save a slice of them, and slicing compiles in mid-run.
+    """
+    arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=False)
+    return ocp.PyTreeCheckpointHandler(
+        type_handler_registry=ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
+    )
 
 
 def abstract_like(tree: object, shardings: object) -> object:
