@@ -9,6 +9,7 @@ report; `eval` scores a trained work directory again; `prepare` only makes the t
 import difflib
 import sys
 import traceback
+from logging import getLogger
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -106,11 +107,27 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def drop_second_tracebacks() -> None:
+    """Keeps libraries from printing the tracebacks of errors that they also raise to us.
+
+    When a save fails, Orbax logs its exception from each thread that meets it, asyncio those that
+    nobody awaited, and TensorStore's threads report to an event loop that Orbax has closed.
+    """
+    for name in ("absl", "asyncio"):
+        getLogger(name).addFilter(lambda record: not record.exc_info)
+    default = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            default(unraisable)
+
+    sys.unraisablehook = hook
+
+
 def entry() -> None:
     """Parses flags and runs; a user's mistake ends in one line and status 2."""
     logging.set_verbosity(logging.WARNING)
-    # Orbax logs tracebacks of the very exceptions that it raises to us.
-    logging.get_absl_logger().addFilter(lambda record: not record.exc_info)
+    drop_second_tracebacks()
     try:
         status = main(parse(sys.argv))
     except (UserError, OSError) as error:

@@ -1,6 +1,8 @@
 """Checkpoints with Orbax: asynchronous, the last two and the best, exact resume."""
 
+import errno
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from train.step import TrainState
 FORMAT_VERSION = 1
 _SCORE = "selection_score"
 _SAVE_ERRORS = (OSError, ValueError)  # TensorStore's errors are ValueErrors
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class Checkpoints:
@@ -82,7 +85,7 @@ class Checkpoints:
         try:
             self._manager.save(step, args=arguments, metrics=metrics, force=True)
         except _SAVE_ERRORS as error:
-            raise self._save_error(step, error) from error
+            raise self._save_error(error) from error
 
     def wait(self) -> None:
         """Blocks until what `save` started is on disk.
@@ -93,16 +96,18 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
         except _SAVE_ERRORS as error:
-            raise self._save_error(None, error) from error
+            raise self._save_error(error) from error
 
-    def _save_error(self, step: int | None, error: Exception) -> UserError:
+    def _save_error(self, error: Exception) -> UserError:
         self._failed = True
-        which = "a checkpoint" if step is None else f"the checkpoint of step {step}"
         good = self._manager.latest_step()
         kept = f"step {good} is the last good one" if good is not None else "there is none before"
-        reason = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).split())
+        # TensorStore buries what the system said in a text of its own.
+        reasons = [os.strerror(code) for code in _DISK_ERRORS if os.strerror(code) in text]
         return UserError(
-            f"{self._directory}: {which} could not be written ({reason}); {kept}; "
+            f"{self._directory}: a checkpoint could not be written "
+            f"({reasons[0] if reasons else text[:300]}); {kept}; "
             "make room and start again with the same --workdir to go on"
         )
 
