@@ -29,7 +29,7 @@ from train.metrics import read_rows
 from train.peak import device_peak
 from train.phases import Phases
 from train.run import CAUSAL, Setup, train
-from train.workdir import check_config, claim_config, locked, read_config
+from train.workdir import check_config, claim_config, locked, read_config, write_json
 
 TERMINATED_STATUS = 128 + signal.SIGTERM  # by which a scheduler knows to start the run again
 POSITION_SCHEME = "rope"
@@ -116,8 +116,12 @@ class Session:
             flush=True,
         )
 
+    def _layouts(self) -> list[dict[str, Any]]:
+        return [phase.layout.accounting.as_dict() for phase in self.phases.phases]
+
     def run(self, *, training: bool) -> int:
         """Trains where asked to, scores the report split, writes the report."""
+        write_json(self.workdir / "layouts.json", self._layouts())
         checkpoints = Checkpoints(self.workdir / "checkpoints")
         try:
             if training:
@@ -202,7 +206,7 @@ class Session:
             title=self.workdir.resolve().name,
             config=self.experiment.resolved,
             metrics=read_rows(self.workdir / "metrics.jsonl"),
-            layouts=[phase.layout.accounting.as_dict() for phase in self.phases.phases],
+            layouts=self._layouts(),
             facts={
                 "Corpus": {
                     "source": manifest.source,

@@ -119,7 +119,7 @@ def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
             while pending:
                 logger.finish(pending.popleft())
             score = None
-            if evaluating and not terminated:
+            if evaluating:  # though terminated: a resumed run would never make up for it
                 score, improved = _evaluate(running, state, step)
                 saving = saving or improved
             stopping = running.stopping.should_stop

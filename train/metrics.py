@@ -72,7 +72,8 @@ class MetricsWriter:
             if name not in ("kind", "step") and isinstance(value, int | float)
         }
         if row["kind"] == "train":
-            scalars[f"loss_by_bucket/{row['bucket']}"] = row["loss"]
+            for name in ("loss", "grad_norm"):
+                scalars[f"{name}_by_bucket/{row['bucket']}"] = row[name]
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         with self._disk_errors():
             self._file.write(json.dumps(row, allow_nan=False) + "\n")

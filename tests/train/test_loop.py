@@ -1,0 +1,168 @@
+"""The order of things in the loop: nothing waits for logging or data, nothing bad is saved."""
+
+import os
+import signal
+import types
+
+import numpy as np
+import pytest
+
+from data.pipeline import HostBatch
+from errors import UserError
+from train.loop import LoopConfig, Running, run_loop
+from train.signals import TerminationRequest
+from train.stopping import EarlyStopping, StoppingConfig
+
+STEPS, LENGTH = 8, 4
+PHASE = types.SimpleNamespace(
+    number=0, first_step=0, config=types.SimpleNamespace(steps=STEPS, tokens_per_step=LENGTH)
+)
+
+
+class Figure:
+    """A metric on the device: that somebody reads it is an event."""
+
+    def __init__(self, value, event, events):
+        self.value, self.event, self.events = value, event, events
+
+    def __array__(self, dtype=None, copy=None):
+        if self.event not in self.events:
+            self.events.append(self.event)
+        return np.asarray(self.value)
+
+
+class Fakes:
+    """Everything around the loop, recording what is done and when."""
+
+    def __init__(self, losses=None, scores=None, patience=0, **config):
+        self.events, self.rows, self.saved = [], [], []
+        self.losses = losses or {}
+        self.scores = iter(scores or [1.0] * STEPS)
+        settings = {"log_every": 1, "eval_every": 0, "checkpoint_every": 100, "checksums": False}
+        self.config = LoopConfig(**{**settings, **config}, reader_threads=0, prefetch=1)
+        self.stopping = EarlyStopping(StoppingConfig(patience=patience, min_delta=0.0))
+        self.termination = TerminationRequest()
+
+    def step(self, state, arrays, step):
+        number = step + 1
+        self.events.append(("dispatch", number))
+        loss = self.losses.get(number, 3.0 - 0.1 * number)
+        figures = {"loss": loss, "grad_norm": 1.0, "param_norm": 1.0, "targets": LENGTH}
+        return state, {k: Figure(v, ("fetch", number), self.events) for k, v in figures.items()}
+
+    def batches(self, start):
+        for step in range(start, STEPS):
+            self.events.append(("data", step + 1))
+            yield PHASE, HostBatch(step, LENGTH, np.zeros(1, np.int64), {}), {}
+
+    def evaluate(self, params, step):
+        self.events.append(("evaluate", step))
+        return {"score": next(self.scores)}
+
+    def save(self, step, state, host, score):
+        self.events.append(("save", step))
+        self.saved.append(step)
+
+    def run(self, start=0):
+        running = Running(
+            config=self.config,
+            phases=types.SimpleNamespace(phases=[PHASE], total_steps=STEPS),
+            steps={(0, LENGTH): self.step},
+            step_inputs=lambda phase, step: step,
+            device_batches=self.batches,
+            step_flops=lambda phase, length: 1.0,
+            peak_flops=1.0,
+            learning_rate=lambda step: 0.1,
+            evaluate=self.evaluate,
+            checkpoints=types.SimpleNamespace(
+                save=self.save,
+                wait=lambda: None,
+                latest_step=lambda: self.saved[-1] if self.saved else None,
+            ),
+            writer=types.SimpleNamespace(write=self.rows.append, flush=lambda: None),
+            stopping=self.stopping,
+            host_state=lambda step: {},
+            termination=self.termination,
+        )
+        return run_loop(running, types.SimpleNamespace(params=None), start)
+
+    def at(self, *event):
+        return self.events.index(event)
+
+
+def test_metrics_are_fetched_while_the_next_step_runs_and_its_data_is_ready():
+    fakes = Fakes()
+    fakes.run()
+    for step in range(1, STEPS):
+        assert fakes.at("dispatch", step + 1) < fakes.at("fetch", step)
+    for step in range(2, STEPS):
+        # The batch of step + 1 is on the device before anybody waits for step - 1.
+        assert fakes.at("data", step + 1) < fakes.at("fetch", step - 1)
+
+
+def test_at_most_two_steps_are_queued():
+    fakes = Fakes()
+    fakes.run()
+    running = 0
+    for kind, _ in fakes.events:
+        running += (kind == "dispatch") - (kind == "fetch")
+        assert running <= 2
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("step", [3, 4, 5])
+def test_a_bad_loss_names_step_and_bucket_and_is_never_saved(bad, step):
+    fakes = Fakes(losses={step: bad}, checkpoint_every=2)
+    with pytest.raises(UserError, match=rf"step {step} in bucket {LENGTH}"):
+        fakes.run()
+    assert all(saved < step for saved in fakes.saved)
+    assert all(row["step"] < step for row in fakes.rows)
+
+
+def test_a_checkpoint_follows_its_rows_and_its_evaluation():
+    fakes = Fakes(checkpoint_every=3, eval_every=3)
+    fakes.run()
+    assert fakes.saved == [3, 6, 8]
+    assert fakes.at("fetch", 3) < fakes.at("evaluate", 3) < fakes.at("save", 3)
+    assert fakes.at("save", 3) < fakes.at("dispatch", 4)
+
+
+def test_a_best_score_is_saved_between_checkpoints():
+    fakes = Fakes(checkpoint_every=100, eval_every=2, scores=[2.0, 1.0, 3.0, 4.0])
+    fakes.run()
+    assert fakes.saved == [2, 4, 8]
+
+
+def test_it_stops_when_the_score_worsens_and_the_last_state_is_saved():
+    fakes = Fakes(eval_every=2, scores=[1.0, 2.0, 3.0, 4.0], patience=2)
+    outcome = fakes.run()
+    assert (outcome.reason, outcome.step) == ("early stopping", 6)
+    assert fakes.saved[-1] == 6
+
+
+def test_termination_saves_at_the_next_step_and_evaluates_only_what_is_due():
+    fakes = Fakes(eval_every=2)
+    fakes.termination.requested = True
+    outcome = fakes.run(start=2)
+    assert (outcome.reason, outcome.step, fakes.saved) == ("terminated", 3, [3])
+    assert not any(kind == "evaluate" for kind, _ in fakes.events)
+    due = Fakes(eval_every=2)
+    due.termination.requested = True
+    assert due.run(start=3).step == 4
+    assert ("evaluate", 4) in due.events
+
+
+def test_rows_are_logged_every_so_often_with_tokens_of_all_steps():
+    fakes = Fakes(log_every=4)
+    fakes.run()
+    train = [row for row in fakes.rows if row["kind"] == "train"]
+    assert [(row["step"], row["tokens"]) for row in train] == [(4, 16), (8, 32)]
+
+
+def test_a_signal_sets_the_request_and_the_old_handler_comes_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with TerminationRequest() as termination:
+        assert not termination.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert termination.requested
+    assert signal.getsignal(signal.SIGTERM) is before
