@@ -135,6 +135,11 @@ class Checkpoints:
         )
         return self._manager.restore(step, args=arguments)["state"]
 
+    def parameter_shapes(self, step: int) -> dict[str, tuple[int, ...]]:
+        """{dotted name: shape} of the saved weights, which are not read."""
+        saved = self._manager.item_metadata(step)["state"].tree["params"]
+        return shapes_by_name(saved)
+
     def restore_params(self, step: int, abstract_params: object) -> object:
         """The weights alone, for `init_from` and for scoring."""
         item = {"params": abstract_params}
@@ -175,3 +180,12 @@ def abstract_like(tree: object, shardings: object) -> object:
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings
     )
+
+
+def shapes_by_name(tree: object) -> dict[str, tuple[int, ...]]:
+    """{dotted name: shape} of the leaves."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+        for path, leaf in leaves
+    }

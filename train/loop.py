@@ -157,6 +157,8 @@ def _evaluate(running: Running, state: TrainState, step: int) -> tuple[float, bo
     """Scores the selection split, writes the row; returns the score and whether it is the best."""
     change = running.stopping.training_loss_change()
     row = running.evaluate(state.params, step)
+    if not math.isfinite(row["score"]):
+        raise _non_finite(running, f"score {row['score']} of the selection split at step {step}")
     improved = running.stopping.record_score(step, row["score"])
     running.writer.write(
         {
@@ -190,8 +192,10 @@ class _StepLogger:
         seconds = now - self._clock
         self._clock = now
         loss = metrics["loss"]
-        if not (math.isfinite(loss) and math.isfinite(metrics["grad_norm"])):
-            self._stop_on_non_finite(done, loss, metrics["grad_norm"])
+        if not all(map(math.isfinite, metrics.values())):
+            figures = ", ".join(f"{n} {metrics[n]}" for n in ("loss", "grad_norm", "param_norm"))
+            where = f"step {done.step} in bucket {batch.length} ({figures})"
+            raise _non_finite(running, f"loss, gradient or parameter at {where}")
         running.stopping.record_loss(batch.length, loss)
         tokens = len(batch.rows) * batch.length
         flops_per_second = running.step_flops(done.phase, batch.length) / seconds
@@ -238,13 +242,15 @@ class _StepLogger:
         digest.update(np.uint32(params).tobytes())
         return digest.hexdigest()
 
-    def _stop_on_non_finite(self, done: _Dispatched, loss: float, grad_norm: float) -> None:
-        self._running.writer.flush()
-        self._running.checkpoints.wait()
-        good = self._running.checkpoints.latest_step()
-        kept = "no checkpoint was written yet" if good is None else f"checkpoint {good} is kept"
-        raise UserError(
-            f"non-finite loss or gradient at step {done.step} in bucket {done.batch.length} "
-            f"(loss {loss}, gradient norm {grad_norm}); {kept}; "
-            "lower optimizer.learning_rate or lengthen optimizer.warmup_steps"
-        )
+
+def _non_finite(running: Running, what: str) -> UserError:
+    """Ends the run: what was not finite, which checkpoint is left, what to do."""
+    running.writer.flush()
+    running.checkpoints.wait()
+    good = running.checkpoints.latest_step()
+    kept = "no checkpoint was written yet" if good is None else f"checkpoint {good} is kept"
+    again = "" if good is None else " and train.init_from this one"
+    return UserError(
+        f"non-finite {what}; {kept}; start another --workdir with a lower "
+        f"optimizer.learning_rate or a longer optimizer.warmup_steps{again}"
+    )

@@ -18,6 +18,7 @@ from model.positions.rope import RopeTables, rope_tables
 from model.settings import ModelSettings
 from train.checkpoint import Checkpoints, abstract_like
 from train.compiled import CompiledSteps, resolve_compile_mode
+from train.init_from import weights_of
 from train.loop import LoopConfig, Outcome, Running, run_loop
 from train.mesh import (
     LocalSlice,
@@ -255,27 +256,9 @@ def restore_or_init(
         print(f"resuming at step {step} of {setup.phases.total_steps}", flush=True)
         return checkpoints.restore(step, setup.abstract_state), host["data_step"]
     if setup.config.init_from:
-        return setup.state_from(weights_of(setup, Path(setup.config.init_from))), 0
+        workdir = Path(setup.config.init_from)
+        return setup.state_from(weights_of(workdir, setup.abstract_params, setup.config.model)), 0
     return setup.initial_state(), 0
-
-
-def weights_of(setup: Setup, workdir: Path) -> object:
-    """The newest weights of another work directory, for a model of the same shape.
-
-    Raises:
-      UserError: no checkpoint there, or another shape.
-    """
-    directory = workdir / "checkpoints"
-    if not directory.is_dir():
-        raise UserError(f"train.init_from={workdir} has no checkpoints; give a --workdir of a run")
-    source = Checkpoints(directory)
-    try:
-        step = source.latest_step()
-        if step is None:
-            raise UserError(f"train.init_from={workdir} holds no finished checkpoint")
-        return source.restore_params(step, setup.abstract_params)
-    finally:
-        source.close()
 
 
 def train(

@@ -1,0 +1,74 @@
+"""The weights of another run, as the first ones of this."""
+
+import dataclasses
+from pathlib import Path
+
+from errors import UserError
+from model.settings import ModelSettings
+from train.checkpoint import Checkpoints, shapes_by_name
+from train.workdir import read_config
+
+# The fields that decide which parameters there are, and their shapes.
+SHAPE_FIELDS = (
+    "layers",
+    "embed_dim",
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "mlp_dim",
+    "qk_norm",
+    "tie_embeddings",
+)
+
+
+def weights_of(workdir: Path, abstract_params: object, model: ModelSettings) -> object:
+    """The newest weights of another work directory, for a model of the same shapes.
+
+    Args:
+      abstract_params: ShapeDtypeStructs with shardings.
+      model: the settings behind them, for the message.
+
+    Raises:
+      UserError: no checkpoint there, or one of another model; names the fields.
+    """
+    directory = workdir / "checkpoints"
+    if not directory.is_dir():
+        raise UserError(f"train.init_from={workdir} has no checkpoints; give a --workdir of a run")
+    source = Checkpoints(directory)
+    try:
+        step = source.latest_step()
+        if step is None:
+            raise UserError(
+                f"train.init_from={workdir} holds no finished checkpoint; "
+                "give a --workdir of a run that saved one"
+            )
+        differences = _differences(workdir, source.parameter_shapes(step), abstract_params, model)
+        if differences:
+            raise UserError(
+                f"train.init_from={workdir} holds another model: {'; '.join(differences)} "
+                "(there -> here); use its values or weights of another run"
+            )
+        return source.restore_params(step, abstract_params)
+    finally:
+        source.close()
+
+
+def _differences(
+    workdir: Path, saved: dict[str, tuple[int, ...]], abstract_params: object, model: ModelSettings
+) -> list[str]:
+    """The fields that make the models differ, or, where none does, the first such parameter."""
+    wanted = shapes_by_name(abstract_params)
+    if saved == wanted:
+        return []
+    there, here = (read_config(workdir) or {}).get("model", {}), dataclasses.asdict(model)
+    fields = [
+        f"model.{name}: {there[name]!r} -> {here[name]!r}"
+        for name in SHAPE_FIELDS
+        if name in there and there[name] != here[name]
+    ]
+    parameters = [
+        f"shape of {name}: {saved.get(name)} -> {wanted.get(name)}"
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name)
+    ]
+    return fields or parameters[:1]
