@@ -9,7 +9,7 @@ from model.masks import Mask
 
 BACKENDS = ("dense", "blockwise")
 
-# Lengths from which blockwise serves "auto". On CPU measured as whole training steps (6 layers of
+# Lengths from which blockwise serves "auto". On CPU measured as whole training steps (3 layers of
 # 256 channels, 4096 tokens, `python -m benchmarks.step_time`): level with dense up to 128, 0.8 of
 # its time at 256, 0.6 at 512 and ever less beyond. Elsewhere not measured: there the memory of the
 # scores sets it (a gigabyte a row at 4096 with 16 heads).
@@ -49,7 +49,8 @@ def attend(
     Query head h reads key/value head h // (H / K). softcap: scores -> cap * tanh(scores / cap)
     (Gemma 2, arXiv:2408.00118). segment_ids: int [B, L], 0 for padding, whose output is zero;
     None: each row is one document. backend: resolved, one of BACKENDS; block_size: tokens, for
-    the blockwise one. Raises ValueError for a backend or shape that cannot be served.
+    the blockwise one, or 0: chosen from batch and heads. Raises ValueError for a backend or shape
+    that cannot be served.
     """
     H, K = q_BLHC.shape[2], k_BLKC.shape[2]
     if H % K:

@@ -32,15 +32,16 @@ class ModelConfig:
     tie_embeddings: bool  # the output projection is the embedding, transposed
     compute_dtype: str  # "float32" or "bfloat16": activations and matmul operands
     attention: str  # backend of model.attention, resolved: never "auto"
-    attention_block: int  # queries and keys a block of the blockwise backend
+    attention_block: int  # tokens a block of the blockwise backend; 0: from batch and heads
     layer_execution: str  # "unroll" or "scan" over the stacked blocks
     remat: str  # "none", or "full": recompute each block in the backward pass
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and value < 1:
-                raise UserError(f"model.{field.name} must be at least 1, got {value}")
+            least = 0 if field.name == "attention_block" else 1
+            if field.type is int and value < least:
+                raise UserError(f"model.{field.name} must be at least {least}, got {value}")
         if self.num_heads % self.num_kv_heads:
             raise UserError(
                 f"model.num_heads={self.num_heads} must be a multiple of "

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from errors import UserError
 from model.attention import BACKENDS, attend, choose_backend
-from model.blockwise import key_blocks
+from model.blockwise import choose_block, key_blocks
 from model.masks import Mask
 from tests.model.attention_reference import make_case, reference, visible
 
@@ -76,6 +76,11 @@ def test_attention_and_gradients_match_float64(backend, packed, mask, heads, kv_
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 64])
 def test_blockwise_serves_lengths_around_the_block(length):
     assert_matches(make_case(1, 2, length, 2, 1, 4, None), CAUSAL, "blockwise")
+
+
+def test_a_block_of_zero_is_chosen_from_the_batch():
+    assert [choose_block(n) for n in (1, 4, 8, 16, 64)] == [512, 512, 256, 128, 128]
+    assert_matches(make_case(1, 1, 140, 16, 1, 4, None), CAUSAL, "blockwise", block=0)
 
 
 def test_large_scores_do_not_overflow():

@@ -343,6 +343,7 @@ def test_bfloat16_computes_near_float32():
     "changes",
     [
         {"layers": 0},
+        {"attention_block": -1},
         {"num_kv_heads": 3},
         {"head_dim": 7},
         {"dropout": 1.0},
