@@ -10,9 +10,10 @@ from model.masks import Mask
 BACKENDS = ("dense", "blockwise")
 
 # Lengths from which blockwise serves "auto". On CPU measured as whole training steps (3 layers of
-# 256 channels, 4096 tokens, `python -m benchmarks.step_time`): level with dense up to 128, 0.8 of
-# its time at 256, 0.6 at 512 and ever less beyond. Elsewhere not measured: there the memory of the
-# scores sets it (a gigabyte a row at 4096 with 16 heads).
+# 256 channels, 4096 tokens, both backends in turn; `python -m benchmarks.step_time` with an
+# explicit --config.model.attention repeats it): level with dense up to 128, 0.8 of its time at 256,
+# 0.6 at 512 and ever less beyond. Elsewhere not measured: there the memory of the scores sets it
+# (a gigabyte a row at 4096 with 16 heads).
 _BLOCKWISE_FROM = {"cpu": 128}
 _BLOCKWISE_FROM_ELSEWHERE = 4096
 

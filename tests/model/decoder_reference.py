@@ -1,0 +1,137 @@
+"""A small decoder to test, and the same decoder as plain float64 numpy."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+
+from model.config import ModelConfig
+from model.masks import Mask
+from model.positions.rope import RopeScaling, rope_tables
+from model.transformer import apply, init_params
+
+CAUSAL = Mask(None, 0)
+LENGTH = 20
+
+CONFIG = ModelConfig(
+    vocab_size=31,
+    layers=2,
+    embed_dim=16,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=8,
+    mlp_dim=24,
+    rope_theta=100.0,
+    qk_norm=True,
+    attention_softcap=2.0,
+    logit_softcap=3.0,
+    dropout=0.0,
+    tie_embeddings=False,
+    compute_dtype="float32",
+    attention="dense",
+    attention_block=8,
+    layer_execution="unroll",
+    remat="none",
+)
+PLAIN = dataclasses.replace(
+    CONFIG, qk_norm=False, attention_softcap=None, logit_softcap=None, tie_embeddings=True
+)
+
+
+def changed(config, **changes):
+    return dataclasses.replace(config, **changes)
+
+
+compiled_init = jax.jit(init_params, static_argnums=0)
+compiled_apply = jax.jit(apply, static_argnums=0, static_argnames="mask")
+
+
+@functools.cache
+def initial_params(config):
+    return compiled_init(config, 0)
+
+
+def make_params(config):
+    """Initial parameters, with scales that are not all one."""
+    same = changed(config, dropout=0.0, attention="dense", layer_execution="unroll", remat="none")
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda x: x + 0.1 * rng.standard_normal(x.shape, np.float32), initial_params(same)
+    )
+
+
+def make_inputs(batch=2, length=LENGTH, seed=0):
+    tokens = np.random.default_rng(seed).integers(0, 31, (batch, length)).astype(np.int32)
+    return tokens, np.tile(np.arange(length, dtype=np.int32), (batch, 1))
+
+
+def logits_of(
+    config, params, tokens, positions, segments=None, mask=CAUSAL, key=None, scaling=("none", 1.0)
+):
+    rope = rope_tables(config.head_dim, config.rope_theta, RopeScaling(*scaling))
+    return compiled_apply(
+        config,
+        params,
+        tokens,
+        positions_BL=positions,
+        segment_ids_BL=segments,
+        rope=rope,
+        mask=mask,
+        dropout_key=key,
+    )
+
+
+# An independent decoder in float64, one token of one row at a time where that is clearest.
+
+
+def reference_logits(config, params, tokens, positions):
+    p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+
+    def norm(x, scale):
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * scale
+
+    def turn(x, position):
+        half = config.head_dim // 2
+        angle = position * config.rope_theta ** (-2.0 * np.arange(half) / config.head_dim)
+        pair = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angle)
+        return np.concatenate((pair.real, pair.imag), -1)
+
+    def cap(x, limit):
+        return x if limit is None else limit * np.tanh(x / limit)
+
+    group = config.num_heads // config.num_kv_heads
+    rows = []
+    for row, row_positions in zip(tokens, positions, strict=True):
+        x = p["embedding"][row]
+        for n in range(config.layers):
+            block = jax.tree.map(lambda leaf: leaf[n], p["blocks"])  # noqa: B023
+            attention, mlp = block["attention"], block["mlp"]
+            y = norm(x, block["attention_norm"]["scale"])
+            heads = {
+                name: (y @ attention[name]).reshape(len(row), -1, config.head_dim)
+                for name in ("query", "key", "value")
+            }
+            if config.qk_norm:
+                for name in ("query", "key"):
+                    heads[name] = norm(heads[name], attention[f"{name}_norm"]["scale"])
+            for name in ("query", "key"):
+                heads[name] = np.stack(
+                    [turn(v, m) for v, m in zip(heads[name], row_positions, strict=True)]
+                )
+            out = np.zeros_like(heads["query"])
+            for h in range(config.num_heads):
+                for t in range(len(row)):
+                    keys = heads["key"][: t + 1, h // group]
+                    scores = keys @ heads["query"][t, h] / np.sqrt(config.head_dim)
+                    weights = np.exp(cap(scores, config.attention_softcap))
+                    weights /= weights.sum()
+                    out[t, h] = weights @ heads["value"][: t + 1, h // group]
+            x = x + out.reshape(len(row), -1) @ attention["output"]
+            y = norm(x, block["mlp_norm"]["scale"])
+            gate = y @ mlp["gate"]
+            x = x + (gate / (1 + np.exp(-gate)) * (y @ mlp["up"])) @ mlp["down"]
+        x = norm(x, p["final_norm"]["scale"])
+        head = p["embedding"].T if config.tie_embeddings else p["unembedding"]
+        rows.append(cap(x @ head, config.logit_softcap))
+    return np.stack(rows)
