@@ -1,0 +1,159 @@
+"""A config becomes dataclasses: every field has its place, and what is wrong is named."""
+
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import limits
+from configs import base
+from data.prepare import DataConfig
+from errors import UserError
+from eval.config import EvalConfig
+from experiment import load, overlay
+from train.loop import LoopConfig
+from train.mesh import MeshConfig
+from train.optimizer import OptimizerConfig
+from train.phases import PhaseConfig
+from train.run import ModelSettings
+from train.stopping import StoppingConfig
+from train.workdir import flatten
+
+ROOT = Path(__file__).parents[1]
+# Section of configs/base.py -> its dataclass, and the fields that are not in it.
+SECTIONS = {
+    "data": (DataConfig, {"store"}),
+    "model": (ModelSettings, set()),
+    "optimizer": (OptimizerConfig, set()),
+    "phase": (PhaseConfig, set()),
+    "train": (LoopConfig, {"compile", "init_from"}),
+    "stopping": (StoppingConfig, set()),
+    "mesh": (MeshConfig, set()),
+    "eval": (EvalConfig, {"checkpoint"}),
+}
+
+
+def changed(**phase):
+    config = base.get_config()
+    config.phases = (phase,)
+    return config
+
+
+def field_names(cls, prefix=""):
+    names = set()
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(field.type):
+            names |= field_names(field.type, f"{prefix}{field.name}.")
+        else:
+            names.add(prefix + field.name)
+    return names
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_dataclass_field_is_a_config_field_and_back(section):
+    cls, others = SECTIONS[section]
+    assert set(flatten(base.get_config()[section].to_dict())) == field_names(cls) | others
+
+
+def test_no_section_is_left_out():
+    sections = {name for name, value in base.get_config().items() if hasattr(value, "items")}
+    assert sections == set(SECTIONS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("[a-z]*.py")), ids=lambda p: p.stem)
+def test_every_config_loads(path):
+    config = importlib.import_module(f"configs.{path.stem}").get_config()
+    assert config.is_locked
+    assert load(config, None).train.phases
+
+
+def test_every_interval_names_a_field():
+    names = {re.sub(r"\.\d+\.", ".", name) for name in flatten(load(changed(), None).resolved)}
+    assert set(limits.INTERVALS) <= names
+
+
+def test_an_overlay_changes_its_fields_alone():
+    config = changed(steps=7, layout={"largest_bucket": 256})
+    (phase,) = load(config, None).resolved["phases"]
+    (plain,) = load(base.get_config(), None).resolved["phases"]
+    assert phase["layout"] == {**plain["layout"], "largest_bucket": 256}
+    assert {**phase, "layout": 0} == {**plain, "layout": 0, "steps": 7, "budget_steps": 7}
+    assert plain["layout"]["largest_bucket"] == 512  # the template is not touched
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step": 3}, r"phases\[0\]\.step is no field; choose one of .*steps"),
+        ({"layout": {"nam": "pad"}}, r"phases\[0\]\.layout\.nam is no field"),
+        ({"layout": 3}, r"phases\[0\]\.layout=3 must be a dict"),
+        ({"steps": 2.5}, r"phases\[0\]\.steps=2\.5 has the type float, but must be of type int"),
+        ({"layout": {"shares": (0.5, "a")}}, r"shares\[1\]='a' has the type str"),
+        ({"microbatches": True}, r"microbatches=True has the type bool"),
+        ({"tokens_per_step": 0}, r"phases\.0\.tokens_per_step is 0, but must lie in \[1, inf\)"),
+    ],
+)
+def test_a_wrong_phase_is_named(change, message):
+    with pytest.raises(UserError, match=message):
+        load(changed(**change), None)
+
+
+def test_a_phase_that_is_no_dict_is_named():
+    with pytest.raises(UserError, match=r"phases\[0\]=4 must be a dict"):
+        overlay({"steps": 1}, 4, "phases[0]")
+
+
+def test_integers_serve_where_floats_are_asked_for():
+    phase = load(changed(rope_scaling={"kind": "ntk", "factor": 2}), None).train.phases[0]
+    assert type(phase.rope_scaling.factor) is float
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("optimizer.learning_rate", float("nan"), "optimizer.learning_rate is nan"),
+        ("optimizer.beta2", 1.0, r"optimizer.beta2 is 1.0, but must lie in \[0, 1\)"),
+        ("train.log_every", 0, r"train.log_every is 0, but must lie in \[1, inf\)"),
+        ("eval.ratios", (1.0, -2.0), "one of eval.ratios is -2.0"),
+        ("seed", -1, "seed is -1"),
+        ("model.dropout", float("inf"), "model.dropout is inf"),
+        ("eval.checkpoint", "first", "eval.checkpoint='first' is unknown; choose one of last, be"),
+    ],
+)
+def test_a_value_out_of_range_is_named(field, value, message):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=message):
+        load(config, None)
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ("[0, 1)", (0, 0.999), (-1e-9, 1)),
+        ("(0, 1]", (1e-9, 1), (0, 1.001)),
+        ("[1, inf)", (1, 1e300), (0.999,)),
+    ],
+)
+def test_intervals_mean_what_they_say(interval, inside, outside):
+    assert all(limits.contains(interval, value) for value in inside)
+    assert not any(limits.contains(interval, value) for value in outside)
+
+
+def test_a_longer_run_keeps_its_budget():
+    first = load(changed(steps=10), None)
+    assert first.train.phases[0].budget_steps == 10
+    longer = load(changed(steps=30), first.resolved)
+    assert longer.train.phases[0].steps == 30
+    assert longer.train.phases[0].budget_steps == 10
+    own = load(changed(steps=30, budget_steps=20), first.resolved)
+    assert own.train.phases[0].budget_steps == 20
+
+
+def test_a_further_phase_gets_a_budget_of_its_own():
+    first = load(changed(steps=10), None)
+    config = base.get_config()
+    config.phases = ({"steps": 10}, {"steps": 5})
+    assert [p.budget_steps for p in load(config, first.resolved).train.phases] == [10, 5]
