@@ -53,7 +53,6 @@ class Checkpoints:
             ),
             item_handlers={"state": _state_handler(), "host": ocp.JsonCheckpointHandler()},
         )
-        self._failed = False  # a save failed, and its error was raised
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
@@ -99,7 +98,6 @@ class Checkpoints:
             raise self._save_error(error) from error
 
     def _save_error(self, error: Exception) -> UserError:
-        self._failed = True
         good = self._manager.latest_step()
         kept = f"step {good} is the last good one" if good is not None else "there is none before"
         text = " ".join(str(error).split())
@@ -159,9 +157,10 @@ class Checkpoints:
         Raises:
           UserError: as for `save`, unless that or `wait` raised it before.
         """
-        if not self._failed:  # else Orbax raises the same error again
-            self.wait()
+        try:
             self._manager.close()
+        except _SAVE_ERRORS as error:
+            raise self._save_error(error) from error
 
 
 def _state_handler() -> ocp.PyTreeCheckpointHandler:

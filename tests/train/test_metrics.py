@@ -1,6 +1,7 @@
 """metrics.jsonl holds each step once, whatever was cut off and written again."""
 
 import json
+import resource
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,27 @@ def test_a_non_finite_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         writer.write(row(1, loss=float("nan")))
     writer.close()
+
+
+def test_a_full_disk_is_one_line_and_blocks_nothing(tmp_path):
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = MetricsWriter(tmp_path, resume_step=0)
+    writer.write(row(1))
+    writer.flush()
+    writer.write(row(2))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, unlimited[1]))  # fails like a full disk
+    try:
+        with pytest.raises(UserError, match=r"metrics\.jsonl .* \(File too large\); make room"):
+            writer.flush()
+        with pytest.raises(UserError, match="File too large"):
+            writer.close()
+        with pytest.raises(UserError, match="File too large"):
+            write(tmp_path, 2, [])  # what is there is not cut, nor lost
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert read_rows(tmp_path / "metrics.jsonl")[0] == row(1)
+    write(tmp_path, 1, [2])
+    assert read_rows(tmp_path / "metrics.jsonl") == [row(1), row(2)]
 
 
 def test_tensorboard_events_hold_the_loss_by_bucket(tmp_path):
