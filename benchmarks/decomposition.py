@@ -18,9 +18,9 @@ _ROUNDS = flags.DEFINE_integer("rounds", 5, "Interleaved repetitions.", lower_bo
 
 def default_config() -> ConfigDict:
     config = quickstart.get_config()
-    config.phase.tokens_per_step = 8192
+    config.phase.tokens_per_step = 4096
     config.phase.layout.smallest_bucket = 256
-    config.phase.layout.largest_bucket = 8192
+    config.phase.layout.largest_bucket = 4096
     config.phase.layout.mixture = "equal_tokens"
     return config
 

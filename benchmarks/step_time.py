@@ -1,6 +1,6 @@
 """Time of a step by bucket, and what switching buckets, compiling and waiting for data cost.
 
-python -m benchmarks.step_time [--rounds=7] [--config=configs/base.py --config.model.layers=6 ...]
+python -m benchmarks.step_time [--rounds=5] [--config=configs/base.py --config.model.layers=6 ...]
 """
 
 import tempfile
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
+from tqdm import tqdm
 
 from benchmarks.workload import Workload, median_interval
 from configs import base
@@ -19,13 +20,14 @@ from train.metrics import CompileCounter, read_rows
 from train.peak import measured_matmul_peak
 from train.run import train
 
-_ROUNDS = flags.DEFINE_integer("rounds", 7, "Interleaved repetitions.", lower_bound=3)
-_STEPS = flags.DEFINE_integer("steps", 4, "Steps of each bucket in a round.", lower_bound=1)
-_LOOP_STEPS = flags.DEFINE_integer("loop_steps", 48, "Steps of the real loop.", lower_bound=2)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Interleaved repetitions.", lower_bound=3)
+_STEPS = flags.DEFINE_integer("steps", 2, "Steps of each bucket in a round.", lower_bound=1)
+_LOOP_STEPS = flags.DEFINE_integer("loop_steps", 24, "Steps of the real loop.", lower_bound=2)
 
 
 def default_config() -> ConfigDict:
     config = base.get_config()
+    config.phase.tokens_per_step = 4096
     config.phase.layout.largest_bucket = 1024
     config.phase.layout.mixture = "equal_tokens"
     return config
@@ -65,7 +67,7 @@ def table(workload: Workload, device: jax.Device, dtype: str) -> None:
     peak = measured_matmul_peak(device, dtype)
     single: dict[int, list[float]] = {length: [] for length in workload.lengths}
     ratios = []
-    for _ in range(_ROUNDS.value):
+    for _ in tqdm(range(_ROUNDS.value), desc="rounds"):
         total = 0.0
         for length in workload.lengths:
             seconds = workload.seconds([length] * _STEPS.value)

@@ -46,7 +46,7 @@ def get_config() -> ConfigDict:
             "tie_embeddings": True,
             "compute_dtype": "auto",  # auto | float32 | bfloat16; auto: float32 on a CPU
             "attention": "auto",  # auto | dense | blockwise
-            "attention_block": 256,  # queries and keys a block of the blockwise path
+            "attention_block": 0,  # queries and keys a blockwise block; 0: by batch and heads
             "layer_execution": "auto",  # auto | unroll | scan; auto: unroll on a CPU
             "remat": "none",  # none | full
         }
