@@ -22,6 +22,7 @@ def default_config() -> ConfigDict:
     config.phase.layout.smallest_bucket = 256
     config.phase.layout.largest_bucket = 4096
     config.phase.layout.mixture = "equal_tokens"
+    config.phase.layout.shares = ()
     return config
 
 

@@ -18,7 +18,9 @@ def get_config() -> ConfigDict:
     config.phase.tokens_per_step = 4096
     config.phase.layout.smallest_bucket = 32
     config.phase.layout.largest_bucket = 128
-    config.phase.layout.mixture = "equal_tokens"
+    # Equal shares would leave the last positions of the longest bucket barely trained.
+    config.phase.layout.mixture = "explicit"
+    config.phase.layout.shares = (0.15, 0.25, 0.6)
     config.train.eval_every = 200
     config.train.checkpoint_every = 200
     config.eval.documents = 80
