@@ -9,6 +9,7 @@ report; `eval` scores a trained work directory again; `prepare` only makes the t
 import difflib
 import sys
 import traceback
+import warnings
 from logging import getLogger
 
 from absl import flags, logging
@@ -113,6 +114,7 @@ def drop_second_tracebacks() -> None:
     When a save fails, Orbax logs its exception from each thread that meets it, asyncio those that
     nobody awaited, and TensorStore's threads report to an event loop that Orbax has closed.
     """
+    warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
     for name in ("absl", "asyncio"):
         getLogger(name).addFilter(lambda record: not record.exc_info)
     default = sys.unraisablehook

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ def lengthwise(monkeypatch, capfd):
 
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(modes, "device_peak", lambda *_: Peak(1e9, "not measured"))
-    yield run
+    with warnings.catch_warnings():
+        yield run
     for name in ("absl", "asyncio"):
         logging.getLogger(name).filters.clear()
 
@@ -450,7 +452,9 @@ def test_a_full_disk(lengthwise, undisturbed, start, small_disk):
         check=False,
     )
     assert found.returncode == 2
-    (line,) = errors_in(found.stderr)
+    lines = errors_in(found.stderr)
+    assert len(lines) == 1, lines
+    (line,) = lines
     assert line.startswith("error: ")
     assert "could not be written (No space left on device); step 8 is the last good one" in line
     assert steps_on_disk(workdir)[-1] == 8
