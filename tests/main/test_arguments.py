@@ -1,0 +1,65 @@
+"""A wrong command line or config file ends in one line and status 2, and leaves nothing."""
+
+import re
+
+import pytest
+
+from tests.main.runs import CONFIG
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.model.layer=4", "unknown config field --config.model.layer; nearest: --config."
+         "model.layers"),
+        ("--config.modl.layers=4", "nearest: --config.model.layers"),
+        ("--config.phase.layout.tail=pad", "nearest: --config.phase.layout.tails"),
+        ("--noconfig.model.qknorm", "nearest: --config.model.qk_norm"),
+        ("--config.model.layers=x", "--config.model.layers=x: invalid literal"),
+        ("--config.model.layers=2.5", "--config.model.layers=2.5: invalid literal"),
+        ("--config.model.qk_norm=maybe", "--config.model.qk_norm=maybe"),
+        ("--config.data=4", "--config.data=4"),
+        ("--config.phases=4", "phases[0]=4 must be a dict"),
+        ("--config.phases=({'step': 4},)", "phases[0].step is no field; choose one of"),
+        ("--config.phase.steps=0", "phases.0.steps is 0, but must lie in [1, inf)"),
+        ("--config.optimizer.learning_rate=nan", "optimizer.learning_rate is nan"),
+        ("--mode=evaluate", "train|eval|prepare"),
+        ("--moed=eval", "Unknown command line flag 'moed'"),
+        ("train", "unexpected argument 'train'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument(refused, tmp_path, argument, message):
+    assert message in refused(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", argument)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([f"--config={CONFIG}"], "--workdir is missing"),
+        ([f"--config={CONFIG}", "--workdir="], "--workdir is missing"),
+        (["--workdir=run"], "--config is missing"),
+        (["--config=configs/nowhere.py", "--workdir=run"], "can't be read: .*configs/nowhere.py"),
+        (["--config=", "--workdir=run"], "--config can't be read"),
+    ],
+)
+def test_a_missing_argument(refused, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert re.search(message, refused(*arguments))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("c = tiny.get_config()\n    c.model.layerz = 3", ':5: .*Did you mean "layers"'),
+        ("raise ValueError('no such\\ncorpus')", ":4: ValueError: no such corpus"),
+        ("return tiny.get_config(", ":4: SyntaxError: "),
+        ("import nowhere", ":4: ModuleNotFoundError: No module named 'nowhere'"),
+    ],
+)
+def test_a_broken_config_file_is_named_with_its_line(refused, tmp_path, source, message):
+    path = tmp_path / "mine.py"
+    path.write_text(f"from tests import tiny\n\ndef get_config():\n    {source}\n")
+    found = refused(f"--config={path}", f"--workdir={tmp_path / 'run'}")
+    assert re.search(re.escape(str(path)) + message, found)
