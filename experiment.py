@@ -11,11 +11,12 @@ from data.prepare import DataConfig
 from errors import UserError
 from eval.config import EvalConfig
 from limits import check_numbers
+from model.settings import ModelSettings
 from train.loop import LoopConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
-from train.run import ModelSettings, TrainConfig
+from train.setup import TrainConfig
 from train.stopping import StoppingConfig
 from train.workdir import flatten
 

@@ -21,9 +21,6 @@ from errors import UserError
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything of the run is kept.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "prepare"], "What to do.")
-_DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the other processes of a pod (jax.distributed.initialize)."
-)
 
 
 def main(argv: list[str]) -> int:
@@ -34,11 +31,7 @@ def main(argv: list[str]) -> int:
     if config is None or not workdir:
         missing = "--config" if config is None else "--workdir"
         raise UserError(f"{missing} is missing; see python main.py --help")
-    import jax  # after the flags: --help and a mistyped field should not wait for it
-
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
-    import modes
+    import modes  # after the flags: --help and a mistyped field should not wait for jax
 
     return modes.run(_MODE.value, config, workdir)
 

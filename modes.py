@@ -28,7 +28,8 @@ from train.machine import machine_facts
 from train.metrics import read_rows
 from train.peak import device_peak
 from train.phases import Phases
-from train.run import CAUSAL, Setup, train
+from train.run import train
+from train.setup import CAUSAL, Setup
 from train.workdir import check_config, claim_config, locked, read_config, write_json
 
 TERMINATED_STATUS = 128 + signal.SIGTERM  # by which a scheduler knows to start the run again

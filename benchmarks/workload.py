@@ -15,7 +15,7 @@ from experiment import load
 from train.compiled import CompiledSteps
 from train.mesh import put_batch
 from train.phases import Phase, Phases
-from train.run import Setup
+from train.setup import Setup
 from train.step import TrainState
 
 STORE = Path("runs/benchmark-store")

@@ -13,11 +13,11 @@ from data.prepare import DataConfig
 from errors import UserError
 from eval.config import EvalConfig
 from experiment import load, overlay
+from model.settings import ModelSettings
 from train.loop import LoopConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
-from train.run import ModelSettings
 from train.stopping import StoppingConfig
 from train.workdir import flatten
 

@@ -13,7 +13,8 @@ from train.checkpoint import Checkpoints
 from train.loop import run_loop
 from train.metrics import read_rows
 from train.phases import Phases
-from train.run import Setup, train
+from train.run import train
+from train.setup import Setup
 
 # A bucket each, since compiling is what takes time here.
 TWO_PHASES = (

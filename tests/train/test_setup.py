@@ -12,7 +12,7 @@ from experiment import load
 from tests import tiny
 from train.mesh import MeshConfig
 from train.phases import Phases
-from train.run import Setup
+from train.setup import Setup
 
 LENGTHS = (16, 32, 64)
 

@@ -1,0 +1,224 @@
+"""What follows from a run's settings: mesh views, placements, compiled steps, device batches."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from data.pipeline import HostBatch
+from model import transformer
+from model.flops import train_step_flops
+from model.masks import Mask
+from model.positions.rope import RopeTables, rope_tables
+from model.settings import ModelSettings
+from train.checkpoint import abstract_like
+from train.loop import LoopConfig
+from train.mesh import (
+    LocalSlice,
+    MeshConfig,
+    batch_sharding,
+    local_slice,
+    mesh_view,
+    parameter_shardings,
+    put_batch,
+    replicated,
+)
+from train.optimizer import OptimizerConfig, make_optimizer
+from train.phases import Phase, PhaseConfig, Phases
+from train.step import StepConfig, StepInputs, TrainState, make_train_step
+from train.stopping import StoppingConfig
+
+CAUSAL = Mask(window=None, sinks=0)
+BATCH_ARRAYS = ("inputs", "positions", "segment_ids", "targets")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a run."""
+
+    seed: int
+    model: ModelSettings
+    optimizer: OptimizerConfig
+    phases: tuple[PhaseConfig, ...]
+    loop: LoopConfig
+    stopping: StoppingConfig
+    mesh: MeshConfig
+    compile: str  # one of train.compiled.COMPILE_MODES
+    init_from: str  # a work directory to take the first weights from; empty: random ones
+
+
+class Setup:
+    """What follows from settings, phases and devices alone: no parameter is made yet."""
+
+    def __init__(self, config: TrainConfig, phases: Phases, devices: Sequence[jax.Device]):
+        self.config = config
+        self.phases = phases
+        self.devices = devices
+        self.platform = self.devices[0].platform
+        self.vocab_size = phases.store.manifest.vocab_size
+        self.optimizer = make_optimizer(config.optimizer, phases.total_steps)
+        model = config.model.resolve(self.vocab_size, self.platform, phases.l_train)
+        self._init = functools.partial(transformer.init_params, model)
+        abstract = jax.eval_shape(self._init, jax.ShapeDtypeStruct((), np.uint32))
+        # Any view gives the same physical placement; the longest bucket's is as good as another.
+        last = phases.phases[-1]
+        self.home = self.view(max(last.lengths), last.batch_size(max(last.lengths)))
+        axes = transformer.logical_axes(model)
+        self.abstract_params = abstract_like(
+            abstract, parameter_shardings(axes, abstract, self.home)
+        )
+        opt_state = jax.eval_shape(self.optimizer.init, abstract)
+        self.abstract_state = TrainState(
+            params=self.abstract_params, opt_state=self._place_opt_state(opt_state)
+        )
+
+    def _place_opt_state(self, opt_state: object) -> object:
+        """Moments live where their parameters do; counters everywhere."""
+        params_structure: Any = jax.tree.structure(self.abstract_params)
+
+        def is_params_like(node: object) -> bool:
+            return bool(jax.tree.structure(node) == params_structure)
+
+        def place(node: Any) -> object:
+            if is_params_like(node):
+                return jax.tree.map(lambda _, p: p, node, self.abstract_params)
+            return jax.ShapeDtypeStruct(node.shape, node.dtype, sharding=replicated(self.home))
+
+        return jax.tree.map(place, opt_state, is_leaf=is_params_like)
+
+    def view(self, length: int, batch: int) -> jax.sharding.Mesh:
+        return mesh_view(length, batch, self.config.mesh, self.devices)
+
+    def data_sharding(self, batch: int, length: int) -> jax.sharding.NamedSharding:
+        """Where a [batch, length] array lives."""
+        return batch_sharding(self.view(length, batch))
+
+    @functools.cached_property
+    def shardings(self) -> dict[tuple[int, int], jax.sharding.NamedSharding]:
+        """The sharding of the batch of each (phase, bucket)."""
+        return {
+            (phase.number, length): self.data_sharding(phase.batch_size(length), length)
+            for phase in self.phases.phases
+            for length in phase.lengths
+        }
+
+    @functools.cached_property
+    def held(self) -> dict[tuple[int, int], LocalSlice]:
+        """What of each (phase, bucket)'s batch this process reads."""
+        return {
+            (number, length): local_slice(sharding, self._shape(number, length))
+            for (number, length), sharding in self.shardings.items()
+        }
+
+    def _shape(self, number: int, length: int) -> tuple[int, int]:
+        return self.phases.phases[number].batch_size(length), length
+
+    def initial_state(self) -> TrainState:
+        """Random parameters, born sharded, and a fresh optimizer state."""
+        make = jax.jit(
+            lambda seed: self._fresh(self._init(seed)),
+            out_shardings=jax.tree.map(lambda x: x.sharding, self.abstract_state),
+        )
+        return make(np.uint32(self.config.seed))
+
+    def state_from(self, params: object) -> TrainState:
+        """A fresh optimizer state over given weights."""
+        return jax.jit(
+            self._fresh, out_shardings=jax.tree.map(lambda x: x.sharding, self.abstract_state)
+        )(params)
+
+    def _fresh(self, params: object) -> TrainState:
+        return TrainState(params=params, opt_state=self.optimizer.init(params))
+
+    @functools.cached_property
+    def rope(self) -> list[RopeTables]:
+        """The tables of each phase, on the devices."""
+        model = self.config.model
+        return [
+            jax.device_put(
+                rope_tables(model.head_dim, model.rope_theta, phase.config.rope_scaling),
+                replicated(self.home),
+            )
+            for phase in self.phases.phases
+        ]
+
+    def step_inputs(self, phase: Phase, step: int) -> StepInputs:
+        return StepInputs(
+            step=np.int32(step), seed=np.uint32(self.config.seed), rope=self.rope[phase.number]
+        )
+
+    def compile_step(self, key: tuple[int, int]) -> Callable:
+        """The compiled step of (phase number, length)."""
+        number, length = key
+        phase = self.phases.phases[number]
+        model = self.config.model.resolve(self.vocab_size, self.platform, length)
+        segmented = phase.layout.buckets[length].segmented
+
+        def logits(
+            params: transformer.Params,
+            batch: dict[str, jax.Array],
+            rope: RopeTables,
+            key: jax.Array | None,
+        ) -> jax.Array:
+            return transformer.apply(
+                model,
+                params,
+                batch["inputs"],
+                positions_BL=batch["positions"],
+                segment_ids_BL=batch["segment_ids"] if segmented else None,
+                rope=rope,
+                mask=CAUSAL,
+                dropout_key=key,
+            )
+
+        step = make_train_step(
+            logits,
+            self.optimizer,
+            StepConfig(
+                microbatches=phase.config.microbatches,
+                z_loss=self.config.optimizer.z_loss,
+                dropout=self.config.model.dropout,
+                checksum=self.config.loop.checksums,
+            ),
+        )
+        sharding = self.shardings[key]
+        everywhere = replicated(self.home)
+        batch = {
+            name: jax.ShapeDtypeStruct(self._shape(*key), np.int32, sharding=sharding)
+            for name in BATCH_ARRAYS
+        }
+        inputs = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+            self.step_inputs(phase, 0),
+        )
+        state_shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state)
+        compiled = jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, everywhere))
+        return compiled.lower(self.abstract_state, batch, inputs).compile()
+
+    def device_batches(
+        self, start_step: int
+    ) -> Iterator[tuple[Phase, HostBatch, dict[str, jax.Array]]]:
+        """Batches on the devices, from `start_step` to the end of the run."""
+        held, config = self.held, self.config.loop
+
+        def slices(number: int, length: int) -> tuple[np.ndarray, slice]:
+            part = held[number, length]
+            return part.rows, part.columns
+
+        for phase, batch in self.phases.batches(
+            start_step, slices, num_threads=config.reader_threads, prefetch=config.prefetch
+        ):
+            key = (phase.number, batch.length)
+            arrays = put_batch(batch.arrays, held[key], self.shardings[key], self._shape(*key))
+            yield phase, batch, arrays
+
+    def step_flops(self, phase: Phase, length: int) -> float:
+        """Analytic FLOPs of one step."""
+        model = self.config.model.resolve(self.vocab_size, self.platform, length)
+        return train_step_flops(model, length, phase.batch_size(length), CAUSAL)
+
+    def fingerprint(self) -> str:
+        return f"{self.phases.fingerprint()}-seed{self.config.seed}"
