@@ -1,5 +1,7 @@
 """What `main.py --mode` names: wires data, model, train and eval together."""
 
+import contextlib
+import dataclasses
 import signal
 import time
 from pathlib import Path
@@ -28,9 +30,16 @@ from train.machine import machine_facts
 from train.metrics import read_rows
 from train.peak import device_peak
 from train.phases import Phases
-from train.run import train
+from train.run import checked_host, train
 from train.setup import CAUSAL, Setup
-from train.workdir import check_config, claim_config, locked, read_config, write_json
+from train.workdir import (
+    FREE_IN_SCORING,
+    check_config,
+    claim_config,
+    locked,
+    read_config,
+    write_json,
+)
 
 TERMINATED_STATUS = 128 + signal.SIGTERM  # by which a scheduler knows to start the run again
 POSITION_SCHEME = "rope"
@@ -48,13 +57,16 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         if mode == "prepare":
             open_store(experiment, directory)
             return 0
-        if mode == "eval" and read_config(directory) is None:
-            raise UserError(f"--workdir={workdir} holds no run; train one first")
+        if mode == "eval":
+            saved = read_config(directory)
+            if saved is None:
+                raise UserError(f"--workdir={workdir} holds no run; train one first")
+            check_config(directory, experiment.resolved, FREE_IN_SCORING)
+            # What was trained stays what it was; only the scoring may be asked for anew.
+            resolved = {**saved, "eval": experiment.resolved["eval"]}
+            return Session(dataclasses.replace(experiment, resolved=resolved), directory).score()
         check_config(directory, experiment.resolved)
-        session = Session(experiment, directory)
-        # Only now: a config that can't be run must not own the directory.
-        claim_config(directory, experiment.resolved)
-        return session.run(training=mode == "train")
+        return Session(experiment, directory).train_and_score()
 
 
 def open_store(experiment: Experiment, workdir: Path) -> TokenStore:
@@ -120,19 +132,24 @@ class Session:
     def _layouts(self) -> list[dict[str, Any]]:
         return [phase.layout.accounting.as_dict() for phase in self.phases.phases]
 
-    def run(self, *, training: bool) -> int:
-        """Trains where asked to, scores the report split, writes the report."""
-        write_json(self.workdir / "layouts.json", self._layouts())
-        checkpoints = Checkpoints(self.workdir / "checkpoints")
-        try:
-            if training:
-                status = self._train(checkpoints)
-                if status:
-                    return status
+    def score(self) -> int:
+        """Scores the report split and writes the report."""
+        with contextlib.closing(Checkpoints(self.workdir / "checkpoints")) as checkpoints:
             self._score(checkpoints)
-        finally:
-            checkpoints.close()
         return 0
+
+    def train_and_score(self) -> int:
+        """Trains to the end, then scores; returns the exit status."""
+        with contextlib.closing(Checkpoints(self.workdir / "checkpoints")) as checkpoints:
+            status = self._train(checkpoints)
+            if not status:
+                self._score(checkpoints)
+        return status
+
+    def _claim(self) -> None:
+        """Only now: a config that can't be run must not own the directory."""
+        claim_config(self.workdir, self.experiment.resolved)
+        write_json(self.workdir / "layouts.json", self._layouts())
 
     def _train(self, checkpoints: Checkpoints) -> int:
         """Returns the exit status: 0, or that of a run ended by SIGTERM."""
@@ -140,6 +157,7 @@ class Session:
             self.setup,
             self.workdir,
             checkpoints,
+            claim=self._claim,
             evaluate=self._probe,
             prepare_evaluation=self._compile_scoring,
             peak_flops=self.peak.flops_per_second * len(self.setup.devices),
@@ -169,8 +187,15 @@ class Session:
     def _probe(self, params: object, step: int) -> dict[str, Any]:
         """The selection split's scores for metrics.jsonl."""
         start = time.perf_counter()
-        rows = self.probe.rows(self.executables.bind(params), self._identity(step))
-        return {**self.probe.record(rows), "seconds": time.perf_counter() - start}
+        model = self.executables.bind(params, self.phases.scaling_after(step))
+        rows = self.probe.rows(model, self._identity(step))
+        return {
+            **self.probe.record(rows),
+            "l_train": self.phases.l_train,
+            "position_scheme": POSITION_SCHEME,
+            "corpus_fingerprint": self.store.manifest.corpus_fingerprint,
+            "seconds": time.perf_counter() - start,
+        }
 
     def _compile_scoring(self) -> None:
         """Every executable of the scores, during training and after."""
@@ -191,10 +216,16 @@ class Session:
         step = checkpoints.best_step() if best else checkpoints.latest_step()
         if step is None:
             raise UserError(f"--workdir={self.workdir} holds no checkpoint to score; train first")
+        checked_host(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.abstract_params)
-        results = evaluate(
-            self.store, self.executables.bind(params), self._identity(step), self.experiment.eval
-        )
+        model = self.executables.bind(params, self.phases.scaling_after(step))
+        try:
+            results = evaluate(self.store, model, self._identity(step), self.experiment.eval)
+        except FloatingPointError as error:
+            raise UserError(
+                f"{error} in the scores of checkpoint {step}; score another with "
+                "--config.eval.checkpoint=best or train with a lower optimizer.learning_rate"
+            ) from error
         save_results(results, self.workdir / "eval" / "results.json")
         page = write_report(self.workdir, self._report_inputs(results))
         for line in headline(results):

@@ -1,6 +1,6 @@
 """Time of a step by bucket, and what switching buckets, compiling and waiting for data cost.
 
-python -m benchmarks.step_time [--rounds=5] [--config=configs/base.py --config.model.layers=6 ...]
+python -m benchmarks.step_time [--rounds=5] [--config.model.layers=4 ...]
 """
 
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
@@ -37,6 +37,7 @@ _CONFIG = config_flags.DEFINE_config_dict("config", default_config())
 
 
 def main(_: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every save
     config = _CONFIG.value
     config.phase.steps = _LOOP_STEPS.value
     config.optimizer.warmup_steps = 1
@@ -101,6 +102,7 @@ def real_loop(workload: Workload) -> None:
             workload.setup,
             workdir,
             checkpoints,
+            claim=lambda: None,
             evaluate=lambda params, step: {"score": 0.0},
             prepare_evaluation=lambda: None,
             peak_flops=1.0,

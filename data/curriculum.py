@@ -131,7 +131,7 @@ class Schedule:
         used = [place for place, length in enumerate(lengths) if bucket_rows[length]]
         self.lengths = tuple(lengths[place] for place in used)
         self.batch_sizes = {length: tokens_per_step // length for length in self.lengths}
-        self.cycle_steps = max(1, (budget_steps + config.cycles // 2) // config.cycles)
+        self.cycle_steps = max(1, budget_steps // config.cycles)
         self._odds = None if odds is None else odds[used]
         self._rows = tuple(bucket_rows[length] for length in self.lengths)
         self._tokens = tuple(bucket_rows[length] * length for length in self.lengths)

@@ -1,7 +1,6 @@
 """A trained decoder as a `Scorer`: one executable per (length, mask), whatever the scaling."""
 
 import functools
-import threading
 from collections.abc import Callable
 
 import jax
@@ -12,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from eval.scorer import Scorer
 from model import transformer
 from model.masks import Mask
-from model.positions.rope import RopeScaling, RopeTables, rope_tables
+from model.positions.rope import UNSCALED, RopeScaling, RopeTables, rope_tables
 from model.settings import ModelSettings
 
 Executable = Callable[..., jax.Array]
@@ -44,17 +43,15 @@ class ScoringExecutables:
         self._data_sharding = data_sharding
         self._seed = seed
         self._compiled: dict[tuple[int, Mask], Executable] = {}
-        self._lock = threading.Lock()
 
     def batch_size(self, length: int) -> int:
         return max(1, self._tokens_per_call // length)
 
     def compile(self, key: tuple[int, Mask]) -> Executable:
         """The executable of (length, mask), compiled on first use."""
-        with self._lock:
-            if key not in self._compiled:
-                self._compiled[key] = self._compile(*key)
-            return self._compiled[key]
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(*key)
+        return self._compiled[key]
 
     def _compile(self, length: int, mask: Mask) -> Executable:
         model = self._model.resolve(self._vocab_size, self._platform, length)
@@ -85,7 +82,7 @@ class ScoringExecutables:
         tokens = jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
         tables = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-            self.tables("none", 1.0),
+            self.tables(UNSCALED, UNSCALED),
         )
         return (
             jax.jit(nats, out_shardings=everywhere)
@@ -93,10 +90,8 @@ class ScoringExecutables:
             .compile()
         )
 
-    def tables(self, scaling: str, factor: float) -> RopeTables:
-        return rope_tables(
-            self._model.head_dim, self._model.rope_theta, RopeScaling(scaling, factor)
-        )
+    def tables(self, scaling: RopeScaling, trained: RopeScaling) -> RopeTables:
+        return rope_tables(self._model.head_dim, self._model.rope_theta, scaling, trained)
 
     def place(self, array_BL: np.ndarray) -> jax.Array:
         sharding = self._data_sharding(*array_BL.shape)
@@ -104,17 +99,23 @@ class ScoringExecutables:
             array_BL.shape, sharding, lambda index: array_BL[index].astype(np.int32)
         )
 
-    def bind(self, params: object) -> "BoundModel":
-        """A scorer factory for one checkpoint's parameters."""
-        return BoundModel(self, params, self._seed)
+    def bind(self, params: object, trained: RopeScaling) -> "BoundModel":
+        """A scorer factory for one checkpoint.
+
+        trained: the scaling under which its parameters were trained; a tested one comes on top.
+        """
+        return BoundModel(self, params, trained, self._seed)
 
 
 class BoundModel:
     """`eval.scorer.ScorerFactory` over given parameters."""
 
-    def __init__(self, executables: ScoringExecutables, params: object, seed: int):
+    def __init__(
+        self, executables: ScoringExecutables, params: object, trained: RopeScaling, seed: int
+    ):
         self._executables = executables
         self._params = params
+        self._trained = trained
         self._seed = seed
         self._scorers: dict[tuple, Scorer] = {}
 
@@ -124,7 +125,7 @@ class BoundModel:
         """See `ScorerFactory`. Equal arguments give the same object, so that it is scored once."""
         key = (scaling, factor, window, sinks, shuffled)
         if key not in self._scorers:
-            tables = self._executables.tables(scaling, factor)
+            tables = self._executables.tables(RopeScaling(scaling, factor), self._trained)
             mask = Mask(window=window, sinks=sinks)
             self._scorers[key] = functools.partial(self._score, tables, mask, shuffled)
         return self._scorers[key]

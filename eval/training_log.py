@@ -57,12 +57,10 @@ class TrainingLog:
         """(edges [n+1] in steps, shares [buckets, n] of the tokens of each stretch of steps)."""
         bins = min(bins, len(self.step))
         edges = np.linspace(self.step[0] - self.log_every, self.step[-1], bins + 1)
-        counts = np.stack(
-            [
-                np.histogram(self.step, edges, weights=self.new_tokens * (self.bucket == n))[0]
-                for n in self.lengths
-            ]
-        )
+        # A stretch (a, b] holds step b, but np.histogram's [a, b) does not: half a step back.
+        middles = self.step - 0.5
+        tokens = [self.new_tokens * (self.bucket == length) for length in self.lengths]
+        counts = np.stack([np.histogram(middles, edges, weights=n)[0] for n in tokens])
         total = counts.sum(axis=0)
         filled = total > 0
         left = np.append(edges[:-1][filled], edges[-1])

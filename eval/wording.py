@@ -127,7 +127,8 @@ def headline(results: Results) -> list[str]:
         first = (
             f"Trained on sequences of up to {token_count(l_train)} tokens, the model makes use of "
             f"context up to {token_count(reached)} tokens{censored} "
-            f"({ratio_text(reached / l_train)}), {methods}."
+            f"({ratio_text(reached / l_train)}), {methods} (the best of {len(lengths)} ways of "
+            "running it; each is tested by itself, without a correction for the choice)."
         )
     return [first, *_plain_sentences([r for r in gains if r.method == "plain"], longest)]
 

@@ -30,7 +30,8 @@ class Checkpoints:
     fingerprint of (store, layouts, schedule, seed), stopping state.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, *, read_only: bool = False):
+        """read_only: another run's, whose unfinished saves must not be tidied away."""
         self._directory = directory
         keep = AnyPreservationPolicy(
             [
@@ -49,7 +50,8 @@ class Checkpoints:
                 best_fn=lambda metrics: metrics[_SCORE],
                 best_mode="min",
                 preservation_policy=keep,
-                cleanup_tmp_directories=True,
+                cleanup_tmp_directories=not read_only,
+                read_only=read_only,
             ),
             item_handlers={"state": _state_handler(), "host": ocp.JsonCheckpointHandler()},
         )

@@ -48,8 +48,13 @@ class CompiledSteps(Generic[Key, Executable]):
         self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._futures = {key: self._pool.submit(compile_one, key) for key in keys}
         waited = keys if ahead else keys[:1]
-        for key in tqdm(waited, desc="compiling", unit="step", disable=len(waited) < 2):
-            self._futures[key].result()
+        try:
+            for key in tqdm(waited, desc="compiling", unit="step", disable=len(waited) < 2):
+                self._futures[key].result()
+        except BaseException:
+            # Out of memory in one bucket must not wait for the compilation of all others.
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
     def __getitem__(self, key: Key) -> Executable:
         """The executable; waits for the compiling thread where it is not done yet."""
@@ -59,6 +64,9 @@ class CompiledSteps(Generic[Key, Executable]):
         """How many keys there are, compiled or not."""
         return len(self._futures)
 
-    def close(self) -> None:
+    def __enter__(self) -> "CompiledSteps[Key, Executable]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Waits for what is being compiled and drops the rest of the queue."""
         self._pool.shutdown(cancel_futures=True)

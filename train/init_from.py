@@ -34,7 +34,7 @@ def weights_of(workdir: Path, abstract_params: object, model: ModelSettings) -> 
     directory = workdir / "checkpoints"
     if not directory.is_dir():
         raise UserError(f"train.init_from={workdir} has no checkpoints; give a --workdir of a run")
-    source = Checkpoints(directory)
+    source = Checkpoints(directory, read_only=True)
     try:
         step = source.latest_step()
         if step is None:
@@ -42,6 +42,7 @@ def weights_of(workdir: Path, abstract_params: object, model: ModelSettings) -> 
                 f"train.init_from={workdir} holds no finished checkpoint; "
                 "give a --workdir of a run that saved one"
             )
+        source.host(step)  # of a format that this code reads
         differences = _differences(workdir, source.parameter_shapes(step), abstract_params, model)
         if differences:
             raise UserError(

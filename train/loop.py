@@ -156,7 +156,10 @@ def _timed_next(source: Iterator[Any]) -> tuple[float, Any]:
 def _evaluate(running: Running, state: TrainState, step: int) -> tuple[float, bool]:
     """Scores the selection split, writes the row; returns the score and whether it is the best."""
     change = running.stopping.training_loss_change()
-    row = running.evaluate(state.params, step)
+    try:
+        row = running.evaluate(state.params, step)
+    except FloatingPointError as error:
+        raise _non_finite(running, f"{error} in the scores at step {step}") from error
     if not math.isfinite(row["score"]):
         raise _non_finite(running, f"score {row['score']} of the selection split at step {step}")
     improved = running.stopping.record_score(step, row["score"])

@@ -77,6 +77,7 @@ class MetricsWriter:
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         with self._disk_errors():
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()  # for who follows the run, and so that a kill loses no row
             self._write_event(step=row["step"], summary=Summary(value=values))
 
     def _write_event(self, **content: Any) -> None:

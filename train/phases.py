@@ -63,7 +63,7 @@ class Phases:
             layout = build_layout(config.layout, store.document_offsets, documents, phase_seed)
             schedule = Schedule(
                 config.curriculum,
-                {length: bucket.rows for length, bucket in layout.buckets.items()},
+                layout.bucket_rows,
                 config.tokens_per_step,
                 config.budget_steps,
                 phase_seed,
@@ -88,6 +88,10 @@ class Phases:
     def l_train(self) -> int:
         """The longest length that the run trains on."""
         return max(max(phase.lengths) for phase in self.phases)
+
+    def scaling_after(self, step: int) -> RopeScaling:
+        """The RoPE scaling that the parameters were trained with after `step` steps."""
+        return self.at(max(0, step - 1)).config.rope_scaling
 
     def fingerprint(self) -> str:
         """Names the order of the data: store, layouts, schedules; not how many steps are run."""

@@ -1,5 +1,6 @@
 """Trains in a work directory: from scratch, from other weights, or from where it stopped."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,22 @@ from train.step import TrainState
 from train.stopping import EarlyStopping
 
 
+def checked_host(setup: Setup, checkpoints: Checkpoints, step: int) -> dict[str, Any]:
+    """The JSON part of a checkpoint of this very data.
+
+    Raises:
+      UserError: the checkpoint was trained on another store, layout, curriculum or seed.
+    """
+    host = checkpoints.host(step)
+    if host["fingerprint"] != setup.fingerprint():
+        raise UserError(
+            f"checkpoint {step} was trained on other data: its fingerprint of (store, layout, "
+            f"curriculum, seed) is {host['fingerprint']}, this run's is {setup.fingerprint()}; "
+            "restore the token store or choose another --workdir"
+        )
+    return host
+
+
 def restore_or_init(
     setup: Setup, checkpoints: Checkpoints, stopping: EarlyStopping
 ) -> tuple[TrainState, int]:
@@ -30,13 +47,7 @@ def restore_or_init(
     """
     step = checkpoints.latest_step()
     if step is not None:
-        host = checkpoints.host(step)
-        if host["fingerprint"] != setup.fingerprint():
-            raise UserError(
-                f"checkpoint {step} was trained on other data: its fingerprint of (store, layout, "
-                f"curriculum, seed) is {host['fingerprint']}, this run's is {setup.fingerprint()}; "
-                "restore the token store or choose another --workdir"
-            )
+        host = checked_host(setup, checkpoints, step)
         if host["data_step"] > setup.phases.total_steps:
             raise UserError(
                 f"the checkpoint is at step {step}, beyond the {setup.phases.total_steps} steps "
@@ -56,6 +67,7 @@ def train(
     workdir: Path,
     checkpoints: Checkpoints,
     *,
+    claim: Callable[[], None],
     evaluate: Callable[[object, int], dict[str, Any]],
     prepare_evaluation: Callable[[], None],
     peak_flops: float,
@@ -63,6 +75,7 @@ def train(
     """Trains or goes on training in `workdir`.
 
     Args:
+      claim: makes the directory this run's; called when nothing can refuse the run any more.
       evaluate: (parameters, step) -> figures of the selection split, "score" among them.
       prepare_evaluation: compiles what evaluation needs; called before step 0 where all
         executables are compiled ahead.
@@ -73,15 +86,12 @@ def train(
     """
     config = setup.config
     stopping = EarlyStopping(config.stopping)
+    ahead = resolve_compile_mode(config.compile, setup.platform) == "ahead"
     state, step = restore_or_init(setup, checkpoints, stopping)
+    claim()
     if stopping.should_stop or step == setup.phases.total_steps:
         reason = "early stopping" if stopping.should_stop else "finished"
         return Outcome(state, step, reason, seconds=0.0)
-    ahead = resolve_compile_mode(config.compile, setup.platform) == "ahead"
-    compiled = CompiledSteps(setup.compile_step, setup.phases.keys(step), ahead=ahead)
-    if ahead:
-        prepare_evaluation()
-    writer = MetricsWriter(workdir, resume_step=step)
     schedule = learning_rate_schedule(config.optimizer, setup.phases.total_steps)
     rates = np.asarray(jax.jit(jax.vmap(schedule))(np.arange(setup.phases.total_steps)))
 
@@ -93,25 +103,30 @@ def train(
             "stopping": stopping.state(),
         }
 
-    try:
-        with TerminationRequest() as termination:
-            running = Running(
-                config=config.loop,
-                phases=setup.phases,
-                steps=compiled,
-                step_inputs=setup.step_inputs,
-                device_batches=setup.device_batches,
-                step_flops=setup.step_flops,
-                peak_flops=peak_flops,
-                learning_rate=lambda step: float(rates[step]),
-                evaluate=evaluate,
-                checkpoints=checkpoints,
-                writer=writer,
-                stopping=stopping,
-                host_state=host_state,
-                termination=termination,
-            )
-            return run_loop(running, state, step)
-    finally:
-        compiled.close()
-        writer.close()
+    if config.init_from and checkpoints.latest_step() is None:
+        # The other run may go on; what this one started from must not depend on when it is killed.
+        checkpoints.save(0, state, host_state(0), None)
+    with (
+        CompiledSteps(setup.compile_step, setup.phases.keys(step), ahead=ahead) as compiled,
+        contextlib.closing(MetricsWriter(workdir, resume_step=step)) as writer,
+        TerminationRequest() as termination,
+    ):
+        if ahead:
+            prepare_evaluation()
+        running = Running(
+            config=config.loop,
+            phases=setup.phases,
+            steps=compiled,
+            step_inputs=setup.step_inputs,
+            device_batches=setup.device_batches,
+            step_flops=setup.step_flops,
+            peak_flops=peak_flops,
+            learning_rate=lambda step: float(rates[step]),
+            evaluate=evaluate,
+            checkpoints=checkpoints,
+            writer=writer,
+            stopping=stopping,
+            host_state=host_state,
+            termination=termination,
+        )
+        return run_loop(running, state, step)

@@ -12,7 +12,9 @@ from errors import UserError
 
 # What a resumed run may change, beside the steps of its last phase; all else must stay as it was
 # at the first start.
-FREE_ON_RESUME = ("train.", "stopping.", "eval.", "data.workers", "data.verify", "data.store")
+# The scores' own settings are free only where nothing is compared with scores from before.
+FREE_ON_RESUME = ("train.", "stopping.", "data.workers", "data.verify", "data.store")
+FREE_IN_SCORING = (*FREE_ON_RESUME, "eval.")
 
 
 @contextlib.contextmanager
@@ -55,10 +57,15 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def contradictions(saved: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """Fields in which two resolved configs may not differ but do, as "name: saved -> asked"."""
+def contradictions(
+    saved: Mapping[str, Any], config: Mapping[str, Any], free: tuple[str, ...]
+) -> list[str]:
+    """Fields in which two resolved configs may not differ but do, as "name: saved -> asked".
+
+    free: the beginnings of the names that may differ, beside the last phase's steps.
+    """
     before, now = flatten(saved), flatten(config)
-    free = (*FREE_ON_RESUME, f"phases.{len(saved['phases']) - 1}.steps")
+    free = (*free, f"phases.{len(saved['phases']) - 1}.steps")
     return [
         f"{name}: {before.get(name)!r} -> {now.get(name)!r}"
         for name in sorted(before.keys() | now.keys())
@@ -106,7 +113,9 @@ def write_json(path: Path, value: object) -> None:
         ) from error
 
 
-def check_config(workdir: Path, config: Mapping[str, Any]) -> None:
+def check_config(
+    workdir: Path, config: Mapping[str, Any], free: tuple[str, ...] = FREE_ON_RESUME
+) -> None:
     """Checks `config` against the directory's own, where it has one.
 
     Raises:
@@ -116,7 +125,7 @@ def check_config(workdir: Path, config: Mapping[str, Any]) -> None:
     if saved is None:
         return
     # Through JSON, so that tuples and lists compare alike.
-    differing = contradictions(saved, json.loads(json.dumps(config, allow_nan=False)))
+    differing = contradictions(saved, json.loads(json.dumps(config, allow_nan=False)), free)
     if differing:
         raise UserError(
             f"--workdir={workdir} belongs to another config: {'; '.join(differing)} "

@@ -45,6 +45,9 @@ class RopeScaling:
             raise UserError(f"rope scaling 'none' takes factor 1, got {self.factor}")
 
 
+UNSCALED = RopeScaling("none", 1.0)
+
+
 class RopeTables(NamedTuple):
     """cos and sin of frequency * low and of frequency * 1024 * high; float32 host arrays."""
 
@@ -61,21 +64,31 @@ class RopeAngles(NamedTuple):
     sin: jax.Array
 
 
-def rope_frequencies(head_dim: int, theta: float, scaling: RopeScaling) -> np.ndarray:
-    """Radians per position of each channel pair; float64 [head_dim / 2]."""
+def rope_frequencies(
+    head_dim: int, theta: float, scaling: RopeScaling, trained: RopeScaling = UNSCALED
+) -> np.ndarray:
+    """Radians per position of each channel pair; float64 [head_dim / 2].
+
+    trained: the scaling that the model was trained with, on which `scaling` comes on top.
+    """
     if head_dim < 2 or head_dim % 2:
         raise UserError(f"RoPE needs an even head_dim, got {head_dim}")
-    if scaling.kind == "ntk":
-        if head_dim < 4:
-            raise UserError(f"rope scaling 'ntk' needs head_dim >= 4, got {head_dim}")
-        theta = theta * scaling.factor ** (head_dim / (head_dim - 2))
-    frequencies = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
-    return frequencies / scaling.factor if scaling.kind == "linear" else frequencies
+    divisor = 1.0
+    for applied in (trained, scaling):
+        if applied.kind == "ntk":
+            if head_dim < 4:
+                raise UserError(f"rope scaling 'ntk' needs head_dim >= 4, got {head_dim}")
+            theta = theta * applied.factor ** (head_dim / (head_dim - 2))
+        elif applied.kind == "linear":
+            divisor *= applied.factor
+    return theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim) / divisor
 
 
-def rope_tables(head_dim: int, theta: float, scaling: RopeScaling) -> RopeTables:
-    """Tables for positions 0 .. 2^20, computed in float64 on the host."""
-    frequencies = rope_frequencies(head_dim, theta, scaling)
+def rope_tables(
+    head_dim: int, theta: float, scaling: RopeScaling, trained: RopeScaling = UNSCALED
+) -> RopeTables:
+    """Tables for positions 0 .. 2^20, computed in float64 on the host; see rope_frequencies."""
+    frequencies = rope_frequencies(head_dim, theta, scaling, trained)
     low = np.arange(_LOW)[:, None] * frequencies
     high = (_LOW * np.arange(MAX_POSITION // _LOW + 1))[:, None] * frequencies
     parts = (np.cos(low), np.sin(low), np.cos(high), np.sin(high))

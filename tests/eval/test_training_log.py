@@ -35,9 +35,9 @@ def test_tokens_go_to_the_bucket_of_their_step():
     assert log.tokens_by_bucket() == {32: 200, 64: 1100}
     edges, shares = log.bucket_shares(2)
     np.testing.assert_array_equal(edges, [0, 2, 4])
-    # Stretch [0, 2) holds step 1; the rest falls into [2, 4].
+    # A stretch holds its last step: (0, 2] and (2, 4].
     np.testing.assert_allclose(shares.sum(axis=0), 1)
-    np.testing.assert_allclose(shares[0], [1.0, 100 / 1200])
+    np.testing.assert_allclose(shares[0], [100 / 200, 100 / 1100])
     assert evaluation_rows(rows) == [rows[1]]
 
 

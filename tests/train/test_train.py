@@ -68,6 +68,7 @@ def start(corpus, store):
                 setup,
                 workdir,
                 checkpoints,
+                claim=lambda: None,
                 evaluate=lambda params, step: {"score": score(step)},
                 prepare_evaluation=lambda: None,
                 peak_flops=1e9,
