@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 import modes
+from errors import UserError
 from tests import tiny
 from train.metrics import read_rows
 
@@ -65,3 +67,30 @@ def test_scoring_again_gives_the_same_numbers(workdir):
     assert modes.run("eval", config, str(workdir)) == 0
     assert (workdir / "eval" / "results.json").read_text() == before
     assert (workdir / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_scoring_again_with_other_settings_leaves_the_run_as_it_was(workdir):
+    config = tiny.get_config()
+    config.data.path = json.loads((workdir / "config.json").read_text())["data"]["path"]
+    config.eval.ratios = (0.5, 1.0, 2.0)
+    config.phase.steps = 70
+    before = (workdir / "config.json").read_text()
+    assert modes.run("eval", config, str(workdir)) == 0
+    assert (workdir / "config.json").read_text() == before
+    results = json.loads((workdir / "eval" / "results.json").read_text())
+    assert {row["context"] for row in results["rows"] if row["role"] == "result"} <= set(
+        range(1, 129)
+    )
+
+
+def test_scoring_on_other_data_is_refused(workdir, tmp_path):
+    config = tiny.get_config()
+    config.data.path = json.loads((workdir / "config.json").read_text())["data"]["path"]
+    more = Path(config.data.path) / "more.txt"
+    more.write_text("a document that was not there when the run was trained " * 9)
+    config.data.store = str(tmp_path / "store")
+    try:
+        with pytest.raises(UserError, match="trained on other data"):
+            modes.run("eval", config, str(workdir))
+    finally:
+        more.unlink()

@@ -54,6 +54,19 @@ def test_ntk_scaling_raises_the_base():
     assert angle_error(angles, exact_angles(positions, 32, 1e4 * 4.0 ** (32 / 30))) < 1e-6
 
 
+@pytest.mark.parametrize("order", [("linear", "ntk"), ("ntk", "linear")])
+def test_a_scaling_comes_on_top_of_the_trained_one(order):
+    trained, tested = (
+        RopeScaling(kind, factor) for kind, factor in zip(order, (4.0, 2.0), strict=True)
+    )
+    factor = {"ntk": 1.0, "linear": 1.0} | dict(zip(order, (4.0, 2.0), strict=True))
+    positions = sample_positions()
+    angles = rope_angles(positions[None], rope_tables(32, 1e4, tested, trained))
+    base = 1e4 * factor["ntk"] ** (32 / 30)
+    expected = exact_angles(positions, 32, base, stretch=factor["linear"])
+    assert angle_error(angles, expected) < 1e-6
+
+
 def test_ntk_leaves_the_fastest_channel_and_slows_the_slowest_by_the_factor():
     plain, ntk = (rope_tables(16, 1e4, s) for s in (PLAIN, RopeScaling("ntk", 4.0)))
     np.testing.assert_array_equal(plain.sin_low[:, 0], ntk.sin_low[:, 0])

@@ -119,6 +119,21 @@ def test_a_bad_loss_names_step_and_bucket_and_is_never_saved(bad, step):
     assert all(row["step"] < step for row in fakes.rows)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), FloatingPointError("non-finite scores in 1 row")])
+def test_a_bad_score_is_one_line_and_saves_nothing(bad):
+    fakes = Fakes(eval_every=3, checkpoint_every=2)
+
+    def evaluate(params, step):
+        if isinstance(bad, Exception):
+            raise bad
+        return {"score": bad}
+
+    fakes.evaluate = evaluate
+    with pytest.raises(UserError, match="at step 3; checkpoint 2 is kept"):
+        fakes.run()
+    assert fakes.saved == [2]
+
+
 def test_a_checkpoint_follows_its_rows_and_its_evaluation():
     fakes = Fakes(checkpoint_every=3, eval_every=3)
     fakes.run()

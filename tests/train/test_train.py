@@ -178,6 +178,26 @@ def test_init_from_takes_the_weights_alone(tmp_path, start, monkeypatch):
     assert log[0]["learning_rate"] == 0  # the warm-up, too, starts anew
 
 
+def test_init_from_leaves_a_save_of_the_other_run_alone(tmp_path, start):
+    start(tmp_path / "first")
+    unfinished = tmp_path / "first" / "checkpoints" / "13.orbax-checkpoint-tmp-1"
+    unfinished.mkdir()
+    start(tmp_path / "second", **{"train.init_from": str(tmp_path / "first"), "phase.steps": 5})
+    assert unfinished.is_dir()
+
+
+def test_init_from_is_settled_before_the_first_step(tmp_path, start, monkeypatch):
+    start(tmp_path / "first")
+
+    def killed(running, state, step):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.run.run_loop", killed)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "second", **{"train.init_from": str(tmp_path / "first")})
+    assert steps_on_disk(tmp_path / "second") == [0]
+
+
 def test_init_from_is_for_the_first_start_alone(tmp_path, start):
     start(tmp_path / "first")
     start(tmp_path / "second", **{"train.init_from": str(tmp_path / "first"), "phase.steps": 8})

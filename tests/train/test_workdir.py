@@ -56,6 +56,18 @@ def test_what_may_change_is_recorded(tmp_path, path):
     assert workdir.read_config(tmp_path) == changed(path, 7)
 
 
+def test_only_scoring_may_change_the_scores_settings(tmp_path):
+    # The best score and the patience of a run are of the targets that it began with.
+    before = {**CONFIG, "eval": {"documents": 8}}
+    workdir.claim_config(tmp_path, before)
+    other = {**CONFIG, "eval": {"documents": 9}}
+    with pytest.raises(UserError, match=r"eval\.documents: 8 -> 9"):
+        workdir.check_config(tmp_path, other)
+    workdir.check_config(tmp_path, other, workdir.FREE_IN_SCORING)
+    with pytest.raises(UserError, match="seed"):
+        workdir.check_config(tmp_path, {**other, "seed": 1}, workdir.FREE_IN_SCORING)
+
+
 def test_a_field_that_is_gone_is_a_contradiction(tmp_path):
     workdir.claim_config(tmp_path, CONFIG)
     fewer = copy.deepcopy(CONFIG)

@@ -1,0 +1,124 @@
+"""The model behind the `Scorer` protocol: padding rows, masks, scalings, shuffled positions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from eval.model_scorer import ScoringExecutables
+from model import transformer
+from model.masks import Mask
+from model.positions.rope import RopeScaling, rope_tables
+from model.settings import ModelSettings
+from train.mesh import MeshConfig, mesh_view
+
+VOCABULARY, LENGTH, ROWS = 11, 16, 7
+PLAIN = RopeScaling("none", 1.0)
+SETTINGS = ModelSettings(
+    layers=1,
+    embed_dim=16,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=8,
+    mlp_dim=16,
+    rope_theta=100.0,
+    qk_norm=False,
+    attention_softcap=0.0,
+    logit_softcap=0.0,
+    dropout=0.0,
+    tie_embeddings=False,
+    compute_dtype="auto",
+    attention="dense",
+    attention_block=0,
+    layer_execution="auto",
+    remat="none",
+)
+
+
+def data_sharding(batch, length):
+    view = mesh_view(length, batch, MeshConfig(tensor=1), jax.devices()[:2])
+    return NamedSharding(view, PartitionSpec("data", "context"))
+
+
+@pytest.fixture(scope="module")
+def params():
+    config = SETTINGS.resolve(VOCABULARY, "cpu", LENGTH)
+    # Larger weights than at the start of training, so that positions matter.
+    return jax.tree.map(lambda x: 3 * x, transformer.init_params(config, 0))
+
+
+@pytest.fixture(scope="module")
+def executables(params):
+    everywhere = NamedSharding(data_sharding(4, LENGTH).mesh, PartitionSpec())
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
+    )
+    return ScoringExecutables(
+        SETTINGS, VOCABULARY, "cpu", abstract, 4 * LENGTH, data_sharding, seed=0
+    )
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return np.random.default_rng(0).integers(0, VOCABULARY, (ROWS, LENGTH + 1))
+
+
+def expected(params, tokens, tables, mask):
+    """Nats by the uncompiled model and scipy-free log-softmax in float64."""
+    inputs = jnp.asarray(tokens[:, :-1], jnp.int32)
+    logits = transformer.apply(
+        SETTINGS.resolve(VOCABULARY, "cpu", LENGTH),
+        params,
+        inputs,
+        positions_BL=jnp.broadcast_to(jnp.arange(LENGTH), inputs.shape),
+        segment_ids_BL=None,
+        rope=tables,
+        mask=mask,
+        dropout_key=None,
+    )
+    logits = np.asarray(logits, np.float64)
+    log_partition = np.log(np.exp(logits).sum(-1))
+    return log_partition - np.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]
+
+
+def placed(params, executables):
+    return jax.tree.map(
+        lambda x, a: jax.device_put(x, a.sharding), params, executables._abstract_params
+    )
+
+
+@pytest.mark.parametrize("trained", [PLAIN, RopeScaling("linear", 4.0), RopeScaling("ntk", 4.0)])
+@pytest.mark.parametrize("window", [None, 5])
+def test_scores_are_the_models_under_the_trained_scaling(
+    params, executables, tokens, trained, window
+):
+    sinks = 0 if window is None else 2
+    make = executables.bind(placed(params, executables), trained)
+    scorer = make(scaling="none", factor=1.0, window=window, sinks=sinks, shuffled=False)
+    tables = rope_tables(8, 100.0, trained)
+    want = expected(params, tokens, tables, Mask(window=window, sinks=sinks))
+    found = scorer(tokens)
+    assert found.shape == (ROWS, LENGTH)  # 7 rows in batches of 4
+    np.testing.assert_allclose(found, want, atol=2e-5)
+
+
+def test_a_tested_scaling_changes_the_scores_and_compiles_nothing_new(params, executables, tokens):
+    make = executables.bind(placed(params, executables), PLAIN)
+
+    def scores(**changes):
+        settings = {"scaling": "none", "factor": 1.0, "window": None, "sinks": 0, "shuffled": False}
+        return make(**{**settings, **changes})(tokens)
+
+    plain = scores()
+    compiled = len(executables._compiled)
+    for changes in ({"scaling": "linear", "factor": 4.0}, {"shuffled": True}):
+        assert np.abs(scores(**changes) - plain).max() > 1e-3
+    assert len(executables._compiled) == compiled
+
+
+def test_equal_arguments_give_the_same_scorer(params, executables):
+    make = executables.bind(params, PLAIN)
+    settings = {"factor": 1.0, "window": None, "sinks": 0, "shuffled": False}
+    assert make(scaling="none", **settings) is make(scaling="none", **settings)
+    assert make(scaling="none", **settings) is not make(scaling="linear", **settings)
