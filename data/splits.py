@@ -50,7 +50,7 @@ def strata_of_clusters(longest_bytes: np.ndarray, share: float) -> np.ndarray:
         if held >= enough and counts[power:].sum() >= enough:
             stratum, held = stratum + 1, 0
         strata[power] = stratum
-        held += count
+        held += int(count)
     return strata[powers]
 
 
