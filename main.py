@@ -12,7 +12,7 @@ import traceback
 import warnings
 from logging import getLogger
 
-from absl import flags, logging
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import base
@@ -123,6 +123,7 @@ def entry() -> None:
     """Parses flags and runs; a user's mistake ends in one line and status 2."""
     logging.set_verbosity(logging.WARNING)
     drop_second_tracebacks()
+    app.define_help_flags()
     try:
         status = main(parse(sys.argv))
     except (UserError, OSError) as error:

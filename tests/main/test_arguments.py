@@ -1,10 +1,12 @@
 """A wrong command line or config file ends in one line and status 2, and leaves nothing."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
-from tests.main.runs import CONFIG
+from tests.main.runs import CONFIG, ROOT
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,7 @@ from tests.main.runs import CONFIG
         ("--config.data=4", "--config.data=4"),
         ("--config.phases=4", "phases[0]=4 must be a dict"),
         ("--config.phases=({'step': 4},)", "phases[0].step is no field; choose one of"),
+        ("--config.model.layers=0", "model.layers is 0, but must lie in [1, inf)"),
         ("--config.phase.steps=0", "phases.0.steps is 0, but must lie in [1, inf)"),
         ("--config.optimizer.learning_rate=nan", "optimizer.learning_rate is nan"),
         ("--mode=evaluate", "train|eval|prepare"),
@@ -63,3 +66,11 @@ def test_a_broken_config_file_is_named_with_its_line(refused, tmp_path, source, 
     path.write_text(f"from tests import tiny\n\ndef get_config():\n    {source}\n")
     found = refused(f"--config={path}", f"--workdir={tmp_path / 'run'}")
     assert re.search(re.escape(str(path)) + message, found)
+
+
+def test_help_names_the_flags():
+    helped = subprocess.run(
+        [sys.executable, "main.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert "--workdir" in helped.stdout
+    assert "error" not in helped.stderr
