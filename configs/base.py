@@ -75,6 +75,7 @@ def get_config() -> ConfigDict:
                     "buckets": 32,  # of distances
                     "max_distance": 128,  # tokens, from where on all share the last bucket
                 },
+                "kerple": {"kernel": "log"},  # log | power
                 "fire": {
                     "hidden": 32,  # channels of the MLP
                     "threshold": 512.0,  # tokens, learned from there

@@ -14,9 +14,20 @@ from model.positions.rope import Rope
 from model.positions.scheme import InputScheme, LayerScheme, Scheme
 from model.positions.seqpe import SeqPE
 
-_WITHOUT_SETTINGS = {"none": NoPositions(), "alibi": Alibi(), "kerple": Kerple()}
+_WITHOUT_SETTINGS = {"none": NoPositions(), "alibi": Alibi()}
 # Fields of PositionSettings.
-_WITH_SETTINGS = ("rope", "clex", "t5", "fire", "cope", "seqpe", "learned", "sinusoidal", "abacus")
+_WITH_SETTINGS = (
+    "rope",
+    "clex",
+    "t5",
+    "kerple",
+    "fire",
+    "cope",
+    "seqpe",
+    "learned",
+    "sinusoidal",
+    "abacus",
+)
 NAMES = (*_WITHOUT_SETTINGS, *_WITH_SETTINGS)
 
 
@@ -29,6 +40,7 @@ class PositionSettings:
     rope: Rope
     clex: Clex
     t5: T5Buckets
+    kerple: Kerple
     fire: Fire
     cope: Cope
     seqpe: SeqPE

@@ -31,6 +31,8 @@ def t5(scheme, p, m, n):
 
 
 def kerple(scheme, p, m, n):
+    if scheme.kernel == "power":
+        return -np.exp(p["log_a"]) * float(abs(m - n)) ** (2 * sigmoid(p["odds_p"]))
     return -np.exp(p["log_p"]) * np.log(1 + np.exp(p["log_a"]) * abs(m - n))
 
 

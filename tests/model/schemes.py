@@ -18,11 +18,14 @@ SETTINGS = {
     "sinusoidal": {"theta": 100.0},
     "abacus": {"digit_tokens": (3, 4, 5, 6, 7, 8, 9), "max_offset": 3, "positions": 30},
 }
+# A case that differs from SETTINGS.
+OTHER_SETTINGS = {"kerple, power": {"kerple": {"kernel": "power"}}}
 # Words -> (scheme, pattern); the schemes at the input with and without one in the layers.
 CASES = {
     **{name: (name, ()) for name in ("none", "alibi", "kerple", "cope", "seqpe", "sinusoidal")},
     "learned + t5/none": ("learned", ("t5", "none")),
     "abacus + fire": ("abacus", ("fire",)),
+    "kerple, power": ("kerple", ()),
     "rope/fire/fire/none": ("rope", ("rope", "fire", "fire", "none")),
 }
 
@@ -36,7 +39,8 @@ def position_settings(**changes):
 def decoder(case, periods=1, **changes):
     """A small decoder with the position schemes of a case, its pattern `periods` times."""
     scheme, pattern = CASES[case]
-    at_input, in_layers = position_settings(scheme=scheme, **SETTINGS).resolve(pattern)
+    settings = {**SETTINGS, **OTHER_SETTINGS.get(case, {})}
+    at_input, in_layers = position_settings(scheme=scheme, **settings).resolve(pattern)
     return changed(
         CONFIG,
         layers=periods * max(1, len(pattern)),
