@@ -56,7 +56,7 @@ class Session:
         self.setup = Setup(experiment.train, self.phases, jax.devices())
         self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
         self.model = self.setup.model
-        self.eval = self._without_what_needs_rope(experiment.eval)
+        self.eval, self.left_out = self._without_what_needs_rope(experiment.eval)
         # Before hours of training, not after: too few long documents is an error here.
         self.probe = SelectionProbe(self.store, self.phases.l_train, self.eval)
         choose_targets(self.store, Split.REPORT, self.contexts[-1], self.eval)
@@ -68,6 +68,17 @@ class Session:
                 context,
                 setting.mask,
                 setting.scaling,
+                row_devices=self._row_devices(context),
+            )
+        if self._joins_documents:
+            l_train = self.phases.l_train
+            devices = self._row_devices(l_train)
+            experiment.train.model.resolve(
+                self.setup.vocab_size,
+                self.setup.platform,
+                l_train,
+                segmented=True,
+                row_devices=devices,
             )
         self._describe()
         self.peak = device_peak(self.setup.devices[0], self.model.compute_dtype)
@@ -81,18 +92,25 @@ class Session:
             self.eval.seed,
         )
 
-    def _without_what_needs_rope(self, config: EvalConfig) -> EvalConfig:
-        """The settings of scoring without the methods that have no meaning for the model."""
+    def _without_what_needs_rope(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
+        """The settings of scoring without the methods that have no meaning for the model, and what
+        was left out and why."""
         if any(scheme.scalable for scheme in self.model.schemes):
-            return config
+            return config, ()
         methods = without_rope(config.methods)
-        if methods != tuple(config.methods):
-            dropped = ", ".join(name for name in config.methods if name not in methods)
-            print(f"note: eval.methods {dropped}: left out, they need RoPE")
-        return dataclasses.replace(config, methods=methods)
+        dropped = [name for name in config.methods if name not in methods]
+        why = (f"eval.methods {', '.join(dropped)}: they need RoPE",) if dropped else ()
+        return dataclasses.replace(config, methods=methods), why
+
+    def _row_devices(self, context: int) -> int:
+        """Devices that share a row of the scorer's batches of a length."""
+        rows = max(1, self.eval.tokens_per_call // context)
+        return self.setup.view(context, rows).shape["context"]
 
     def _describe(self) -> None:
         """Prints what was decided before anything is compiled."""
+        for reason in self.left_out:
+            print(f"note: left out: {reason}")
         for phase in self.phases.phases:
             print(f"phase {phase.number + 1}: {phase.config.steps:,} steps")
             print(phase.layout.accounting.table())
@@ -234,7 +252,9 @@ class Session:
                 self.eval,
                 self.store.manifest.domains,
                 model.by_document if self._joins_documents else None,
+                reads_positions=any(scheme.reads_positions for scheme in self.model.schemes),
             )
+            results = dataclasses.replace(results, left_out=(*self.left_out, *results.left_out))
         except FloatingPointError as error:
             raise UserError(
                 f"{error} in the scores of checkpoint {step}; score another with "

@@ -39,6 +39,8 @@ def evaluate(
     config: EvalConfig,
     domains: Sequence[str],
     by_document: DocumentScorer | None,
+    *,
+    reads_positions: bool,
 ) -> Results:
     """Chooses scaling multipliers on the selection split, then scores the report split once.
 
@@ -50,6 +52,7 @@ def evaluate(
     domains: names, in the order of source.document_domains.
     by_document: the same checkpoint under the document mask, where it was trained on rows that join
       documents: then the loss behind document boundaries is scored with and without that mask.
+    reads_positions: whether permuted position ids change anything; the control needs that.
 
     Raises UserError for impossible ratios or too few documents that are long enough.
     """
@@ -94,17 +97,22 @@ def evaluate(
             domain=domain,
         )
     rows += position_rows(methods, report, identity=identity, config=config, role="result")
-    control = shuffled_control(make_scorer)
-    at_l_train = [identity.l_train]
-    rows += same_target_rows(
-        score_targets([plain, control], at_l_train, report, identity.l_train, config),
-        [control],
-        at_l_train,
-        truncation=PLAIN,
-        identity=identity,
-        config=config,
-        role="control",
-    )
+    if reads_positions:
+        control = shuffled_control(make_scorer)
+        at_l_train = [identity.l_train]
+        rows += same_target_rows(
+            score_targets([plain, control], at_l_train, report, identity.l_train, config),
+            [control],
+            at_l_train,
+            truncation=PLAIN,
+            identity=identity,
+            config=config,
+            role="control",
+        )
+    else:
+        left_out += (
+            f"the control with shuffled positions: {identity.position_scheme} reads no position ids",
+        )
     if by_document is not None:
         naive = plain.scorer_at(identity.l_train)
         behind, too_few = boundary_rows(source, naive, by_document, identity, config)

@@ -116,7 +116,7 @@ class ModelSettings:
             normalizer=self.attention_weights != "softmax",
             softcap=self.attention_softcap > 0,
             segments=segmented,
-            head_dim=self.head_dim,
+            head_dim=max(scheme.score_channels(self.head_dim) for scheme in schemes),
             dtype=dtype,
             row_devices=row_devices,
         )

@@ -106,17 +106,25 @@ class Clex(LayerScheme):
 def learned_angles(positions_BL: jax.Array, frequencies_P: jax.Array) -> RopeAngles:
     """cos and sin of position * frequency, for float32 frequencies and positions up to 2^20.
 
-    A float32 product would be off by 0.03 rad there. The position and the leading bits of the
-    frequency are split so that their products are exact; gradients flow through the rest.
+    A float32 product would be off by 0.03 rad there. The position, and twice the leading bits of
+    the frequency, are split off so that their products are exact, or small; gradients flow through
+    what is left of the frequency.
     """
-    leading_P = jax.lax.stop_gradient(jax.lax.reduce_precision(frequencies_P, 8, 11))
-    rest_P = frequencies_P - leading_P
+    leading_P = _leading(frequencies_P)
+    second_P = _leading(frequencies_P - leading_P)
+    rest_P = frequencies_P - leading_P - second_P
     low_BL1 = (positions_BL % _LOW)[..., None].astype(jnp.float32)
     high_BL1 = (positions_BL - positions_BL % _LOW)[..., None].astype(jnp.float32)
     wide = (1,) * positions_BL.ndim + (-1,)
-    leading, rest = leading_P.reshape(wide), rest_P.reshape(wide)
-    cos, sin = jnp.cos(low_BL1 * leading), jnp.sin(low_BL1 * leading)
-    for angle in (high_BL1 * leading, (low_BL1 + high_BL1) * rest):
+    leading, second, rest = (x.reshape(wide) for x in (leading_P, second_P, rest_P))
+    small = low_BL1 * second + (low_BL1 + high_BL1) * rest  # below 1 rad
+    cos, sin = jnp.cos(small), jnp.sin(small)
+    for angle in (low_BL1 * leading, high_BL1 * leading, high_BL1 * second):
         next_cos, next_sin = jnp.cos(angle), jnp.sin(angle)
         cos, sin = cos * next_cos - sin * next_sin, sin * next_cos + cos * next_sin
     return RopeAngles(cos, sin)
+
+
+def _leading(x: jax.Array) -> jax.Array:
+    """The 12 leading bits, a constant to gradients."""
+    return jax.lax.stop_gradient(jax.lax.reduce_precision(x, 8, 11))

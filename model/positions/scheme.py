@@ -92,6 +92,10 @@ class Scheme:
         """
         return None
 
+    def score_channels(self, head_dim: int) -> int:
+        """Channels of the queries and keys that attention gets, a head."""
+        return head_dim
+
     def token_flops(self, dims: Dims) -> int:
         """Forward matmul FLOPs a token, in one layer or at the input, that NoPE doesn't have."""
         return 0

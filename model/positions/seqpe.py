@@ -108,6 +108,9 @@ class SeqPE(LayerScheme):
             },
         }
 
+    def score_channels(self, head_dim: int) -> int:
+        return 2 * head_dim  # those of the tokens and as many of their positions
+
     def pair_flops(self, dims: Dims) -> int:
         return 2 * dims.num_heads * dims.head_dim
 

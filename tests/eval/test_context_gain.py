@@ -181,7 +181,7 @@ class PlantedFactory:
 def evaluated():
     factory = PlantedFactory()
     source = skewed_documents(64, 400)
-    return evaluate(source, factory, IDENTITY, eval_config(), ("all",), None), factory
+    return evaluate(source, factory, IDENTITY, eval_config(), ("all",), None, reads_positions=True), factory
 
 
 def test_evaluate_finds_what_was_planted(evaluated):
@@ -269,7 +269,16 @@ def test_selection_probe_scores_the_selection_split_within_twice_l_train():
     assert set(source.document_splits[probe.targets.documents_N]) == {Split.SELECTION}
 
 
+def test_a_model_that_reads_no_positions_has_no_control_and_says_so():
+    source, config = skewed_documents(64, 400), eval_config()
+    results = evaluate(
+        source, PlantedFactory(), IDENTITY, config, ("all",), None, reads_positions=False
+    )
+    assert not results.select(role="control")
+    assert any("shuffled positions" in reason for reason in results.left_out)
+
+
 def test_sinks_must_leave_a_window():
     source, config = skewed_documents(64, 400), eval_config(sinks=32)
     with pytest.raises(UserError, match=r"eval\.sinks"):
-        evaluate(source, PlantedFactory(), IDENTITY, config, ("all",), None)
+        evaluate(source, PlantedFactory(), IDENTITY, config, ("all",), None, reads_positions=True)

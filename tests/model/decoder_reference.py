@@ -11,7 +11,7 @@ from model.masks import Mask
 from model.positions.rope import Rope
 from model.positions.rope_scaling import UNSCALED
 from model.transformer import apply, init_params, position_tables
-from tests.model.attention_reference import softplus_weights
+from tests.model.attention_reference import softplus_weights, visible
 from tests.model.position_reference import input_vectors
 from tests.model.position_reference import scores as position_scores
 
@@ -111,11 +111,8 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
     rows = []
     for b, row in enumerate(tokens):
         row_segments = np.ones(len(row), int) if segments is None else segments[b]
-        index = np.arange(len(row))
-        visible = (index[None] <= index[:, None]) & (row_segments[None] == row_segments[:, None])
-        if mask.window is not None:
-            near = index[:, None] - index[None] < mask.window
-            visible &= near | (index[None] < mask.sinks)
+        # Padding as a document of its own: a query that sees nothing has no weights.
+        seen = visible(len(row), mask, row_segments + 1)
         x = p["embedding"][row]
         if config.input_scheme is not None:
             own = {"embed_dim": config.embed_dim, **learned.get(config.input_scheme.name, {})}
@@ -143,12 +140,12 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
                 scale = np.maximum(1, np.log(positions[b] + 1) / np.log(log_n))
                 heads["query"] = heads["query"] * scale[:, None, None]
             scores = position_scores(
-                scheme, own, heads["query"], heads["key"], positions[b], visible, cap
+                scheme, own, heads["query"], heads["key"], positions[b], seen, cap
             )
             out = np.zeros_like(heads["query"])
             for h in range(config.num_heads):
                 if softmax:
-                    weights = np.where(visible, np.exp(scores[h]), 0)
+                    weights = np.where(seen, np.exp(scores[h]), 0)
                     weights /= weights.sum(1, keepdims=True)
                 else:
                     weights = np.zeros_like(scores[h])
