@@ -111,7 +111,8 @@ def evaluate(
         )
     else:
         left_out += (
-            f"the control with shuffled positions: {identity.position_scheme} reads no position ids",
+            "the control with shuffled positions: "
+            f"{identity.position_scheme} reads no position ids",
         )
     if by_document is not None:
         naive = plain.scorer_at(identity.l_train)

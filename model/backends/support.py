@@ -40,6 +40,10 @@ _CONTEXT_ALONE: _Refusal = (
     lambda r: r.bias == "context" and (r.normalizer or r.far),
     "contextual positions (CoPE) go with neither a normalizer nor a far field",
 )
+_CONTEXT_LOOKS_BACK: _Refusal = (
+    lambda r: r.bias == "context" and r.mask.prefix > 0,
+    "contextual positions (CoPE) count keys back from the query, and a prefix shows later ones",
+)
 _WHOLE_ROWS: _Refusal = (
     lambda r: r.row_devices > 1,
     "it attends to whole rows, and devices share them",
@@ -50,8 +54,8 @@ _ONE_QUERY: _Refusal = (
 )
 
 _REFUSALS: dict[str, tuple[_Refusal, ...]] = {
-    "dense": (_CONTEXT_ALONE,),
-    "blockwise": (_CONTEXT_ALONE, _SOFTMAX_ONLY),
+    "dense": (_CONTEXT_ALONE, _CONTEXT_LOOKS_BACK),
+    "blockwise": (_CONTEXT_ALONE, _CONTEXT_LOOKS_BACK, _SOFTMAX_ONLY),
     "splash": (
         _SOFTMAX_ONLY,
         (lambda r: r.bias in ("block", "context"), "the kernel adds no bias but a linear one"),

@@ -181,7 +181,9 @@ class PlantedFactory:
 def evaluated():
     factory = PlantedFactory()
     source = skewed_documents(64, 400)
-    return evaluate(source, factory, IDENTITY, eval_config(), ("all",), None, reads_positions=True), factory
+    return evaluate(
+        source, factory, IDENTITY, eval_config(), ("all",), None, reads_positions=True
+    ), factory
 
 
 def test_evaluate_finds_what_was_planted(evaluated):

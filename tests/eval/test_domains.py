@@ -42,7 +42,9 @@ def forget_nothing(setting):
 
 @pytest.fixture(scope="module")
 def results():
-    return evaluate(documents(), forget_nothing, IDENTITY, eval_config(), DOMAINS, None, reads_positions=True)
+    return evaluate(
+        documents(), forget_nothing, IDENTITY, eval_config(), DOMAINS, None, reads_positions=True
+    )
 
 
 def test_each_domain_has_its_own_gain(results):
@@ -62,7 +64,9 @@ def test_a_domain_with_too_few_documents_is_left_out_by_name(results):
 
 
 def test_the_scores_of_all_domains_do_not_depend_on_those_by_domain(results):
-    alone = evaluate(documents(), forget_nothing, IDENTITY, eval_config(), ("all",), None, reads_positions=True)
+    alone = evaluate(
+        documents(), forget_nothing, IDENTITY, eval_config(), ("all",), None, reads_positions=True
+    )
     together = tuple(row for row in results.rows if row.role != "domain")
     assert together == alone.rows
     assert alone.left_out == ()

@@ -5,12 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
 from errors import UserError
+from experiment import build, overlay
 from model.attention import attend, choose_backend
 from model.backends.cudnn import cudnn_attention
 from model.backends.support import BACKENDS, PLATFORMS, Request, refusal
 from model.masks import CAUSAL, Mask
+from model.positions.rope_scaling import UNSCALED
 from model.scores import LinearBias
+from model.settings import ModelSettings
 from tests.model.attention_reference import make_case, reference
 
 
@@ -65,6 +69,7 @@ def test_explicit_choices_stand_and_unknown_ones_are_named():
         (Request(far=True), {"cudnn", "splash"}),
         (Request(normalizer=True), {"cudnn", "splash", "blockwise"}),
         (Request(bias="context", far=True), set(BACKENDS)),
+        (Request(bias="context", mask=Mask(prefix=3)), set(BACKENDS)),
         (Request(row_devices=2), {"cudnn", "splash"}),
         (Request(dtype="float32"), {"cudnn"}),
         (Request(head_dim=256), {"cudnn"}),
@@ -74,6 +79,16 @@ def test_explicit_choices_stand_and_unknown_ones_are_named():
 )
 def test_the_table(request_, refusing):
     assert {name for name in BACKENDS if refusal(name, request_)} == refusing
+
+
+@pytest.mark.parametrize(("scheme", "backend"), [("rope", "cudnn"), ("seqpe", "blockwise")])
+def test_a_scheme_that_widens_queries_is_asked_for_as_such(scheme, backend):
+    """SeqPE doubles the channels: cuDNN, which serves 128, would be chosen and then refuse."""
+    defaults = base.get_config().model.to_dict()
+    asked = {"head_dim": 80, "positions": {"scheme": scheme}}
+    settings = build(ModelSettings, overlay(defaults, asked, "model"), "model")
+    choice = settings.attention_choice("gpu", 4096, UNSCALED, segmented=False, row_devices=1)
+    assert choice.startswith(backend)
 
 
 def test_attend_refuses_with_the_tables_reason():
