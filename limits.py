@@ -70,6 +70,7 @@ INTERVALS = {
     "train.stage_blocks": "[0, inf)",
     "stopping.patience": "[0, inf)",
     "stopping.min_delta": "[0, inf)",
+    "mesh.slices": "[1, inf)",
     "mesh.tensor": "[1, inf)",
     "eval.ratios": "(0, inf)",
     "eval.multipliers": "(0, inf)",

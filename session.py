@@ -105,7 +105,7 @@ class Session:
     def _row_devices(self, context: int) -> int:
         """Devices that share a row of the scorer's batches of a length."""
         rows = max(1, self.eval.tokens_per_call // context)
-        return self.setup.view(context, rows).shape["context"]
+        return self.setup.data_sharding(rows, context).mesh.shape["context"]
 
     def _describe(self) -> None:
         """Prints what was decided before anything is compiled."""

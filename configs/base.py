@@ -214,7 +214,12 @@ def get_config() -> ConfigDict:
         }
     )
 
-    config.mesh = ConfigDict({"tensor": 1})  # devices that share one layer's heads
+    config.mesh = ConfigDict(
+        {
+            "slices": 1,  # groups of devices that a slow network joins; each has all parameters
+            "tensor": 1,  # devices that share one layer's heads
+        }
+    )
 
     config.eval = ConfigDict(
         {

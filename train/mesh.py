@@ -3,6 +3,7 @@
 A short bucket has many rows, so that all devices divide its batch; a long bucket has few, so that
 the rest of the devices divide the sequence. Parameters are sharded over the *flattened* (data,
 context) axes, hence physically alike under every view: changing bucket moves no parameter byte.
+Slices, which a slow network joins, divide the rows and hold a copy of the parameters each.
 """
 
 import dataclasses
@@ -11,13 +12,16 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from errors import UserError
 
-AXES = ("data", "context", "tensor")
+AXES = ("slice", "data", "context", "tensor")
+ROWS = ("slice", "data")  # the axes that divide the rows of a batch
 
-# The one place where logical dims of parameters meet mesh axes.
+# The one place where logical dims of parameters meet mesh axes. "slice" is in none of them: the
+# network between slices carries gradients once a step, and no parameters.
 LOGICAL_TO_MESH: Mapping[str | None, tuple[str, ...] | str | None] = {
     None: None,
     "layers": None,
@@ -32,33 +36,125 @@ LOGICAL_TO_MESH: Mapping[str | None, tuple[str, ...] | str | None] = {
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Shape of the mesh that does not depend on the bucket."""
+    """What of the mesh does not depend on the bucket."""
 
+    slices: int  # groups of devices that a slow network joins; each holds all parameters
     tensor: int  # devices that share one layer's heads and feed-forward columns
 
+    def shared(self, devices: int) -> int:
+        """Devices of a slice that divide rows and columns between them.
 
-def mesh_view(length: int, batch: int, config: MeshConfig, devices: Sequence[jax.Device]) -> Mesh:
-    """The (data, context, tensor) view of `devices` for batches of shape (batch, length).
+        Raises:
+          UserError: slices and tensor don't divide the devices.
+        """
+        for name, ways in (("slices", self.slices), ("tensor", self.tensor)):
+            if ways < 1 or devices % ways:
+                raise UserError(
+                    f"mesh.{name}={ways} does not divide the {devices} devices; "
+                    "choose a divisor of the device count"
+                )
+        if devices % (self.slices * self.tensor):
+            raise UserError(
+                f"mesh.tensor={self.tensor} does not divide the {devices // self.slices} devices "
+                f"of each of mesh.slices={self.slices}; choose a divisor of those"
+            )
+        return devices // (self.slices * self.tensor)
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewShape:
+    """How many devices each axis of a mesh view has."""
+
+    slices: int
+    data: int
+    context: int
+    tensor: int
+
+    @property
+    def row_shards(self) -> int:
+        """Parts into which the rows of a batch are cut."""
+        return self.slices * self.data
+
+    @property
+    def devices(self) -> int:
+        return self.slices * self.data * self.context * self.tensor
+
+    def __str__(self) -> str:
+        slices = f"{self.slices} slices x " if self.slices > 1 else ""
+        return f"{slices}data {self.data} x context {self.context} x tensor {self.tensor}"
+
+
+def device_order(devices: Sequence[jax.Device], config: MeshConfig) -> list[jax.Device]:
+    """The one order of the devices that all views reshape: slice by slice.
+
+    Inside a slice of TPUs, devices that are neighbours in the order are near each other in the
+    machine, those of a tensor group nearest. Elsewhere the order is as given.
+
+    Raises:
+      UserError: the devices can't be divided as configured, or lie on another number of slices.
+    """
+    config.shared(len(devices))
+    if devices[0].platform != "tpu":
+        return list(devices)
+    by_slice: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        by_slice.setdefault(getattr(device, "slice_index", 0), []).append(device)
+    if len(by_slice) != config.slices:
+        raise UserError(
+            f"mesh.slices={config.slices}, but the devices are on {len(by_slice)} slices; "
+            f"set mesh.slices={len(by_slice)}"
+        )
+    shape = (len(devices) // config.slices // config.tensor, config.tensor)
+    ordered: list[jax.Device] = []
+    for _, members in sorted(by_slice.items()):
+        grid = mesh_utils.create_device_mesh(shape, members, allow_split_physical_axes=True)
+        ordered += list(grid.flat)
+    return ordered
+
+
+def mesh_view(shape: ViewShape, devices: Sequence[jax.Device]) -> Mesh:
+    """The devices, in the order of `device_order`, as a mesh of this shape."""
+    grid = np.asarray(devices).reshape(shape.slices, shape.data, shape.context, shape.tensor)
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def candidate_views(length: int, rows: int, config: MeshConfig, devices: int) -> list[ViewShape]:
+    """Every view that divides `rows` rows of `length` tokens evenly, the most row shards first.
+
+    rows: those that are computed at a time, a microbatch.
+
+    Raises:
+      UserError: the devices can't be divided as configured.
+    """
+    shared = config.shared(devices)
+    views = []
+    for data in range(shared, 0, -1):
+        context = shared // data
+        whole = shared % data == 0 and rows % (config.slices * data) == 0
+        if whole and length % context == 0:
+            views.append(ViewShape(config.slices, data, context, config.tensor))
+    return views
+
+
+def default_view(length: int, rows: int, config: MeshConfig, devices: int) -> ViewShape:
+    """The view with the most row shards: of `rows` rows of `length` tokens computed at a time.
 
     Raises:
       UserError: the devices can't be divided over this bucket.
     """
-    if len(devices) % config.tensor:
+    views = candidate_views(length, rows, config, devices)
+    if not views and rows % config.slices:
         raise UserError(
-            f"mesh.tensor={config.tensor} does not divide the {len(devices)} devices; "
-            "choose a divisor of the device count"
+            f"bucket {length}: mesh.slices={config.slices} does not divide {rows} rows; "
+            "raise tokens_per_step (of scoring: eval.tokens_per_call)"
         )
-    shared = len(devices) // config.tensor
-    data = math.gcd(shared, batch)
-    context = shared // data
-    if length % context:
+    if not views:
         raise UserError(
-            f"bucket {length} with batch {batch} can't be spread over {shared} devices: "
-            f"{length} is not divisible by a context axis of {context}; "
+            f"bucket {length} with {rows} rows at a time can't be spread over {devices} devices: "
+            f"{length} tokens can't be divided between those that share a row; "
             "raise tokens_per_step or use fewer devices"
         )
-    grid = np.asarray(devices).reshape(data, context, config.tensor)
-    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return views[0]
 
 
 def parameter_spec(
@@ -104,8 +200,8 @@ def parameter_shardings(axes: object, abstract: object, mesh: Mesh) -> object:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Sharding of [batch, length] arrays: rows over data, columns over context."""
-    return NamedSharding(mesh, PartitionSpec("data", "context"))
+    """Sharding of [batch, length] arrays: rows over slices and data, columns over context."""
+    return NamedSharding(mesh, PartitionSpec(ROWS, "context"))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,11 +18,14 @@ from model.positions.rope_scaling import UNSCALED, RopeScaling
 from model.positions.stretched import drawn_positions, drawn_scale
 from model.settings import ModelSettings
 from train.checkpoint import abstract_like
+from train.execution import BucketExecution, Key, default_executions
 from train.loop import LoopConfig
 from train.mesh import (
     LocalSlice,
     MeshConfig,
     batch_sharding,
+    default_view,
+    device_order,
     local_slice,
     mesh_view,
     parameter_shardings,
@@ -55,13 +58,23 @@ class TrainConfig:
 
 
 class Setup:
-    """What follows from settings, phases and devices alone: no parameter is made yet."""
+    """What follows from settings, phases and devices alone: no parameter is made yet.
 
-    def __init__(self, config: TrainConfig, phases: Phases, devices: Sequence[jax.Device]):
+    Args:
+      executions: how to compute each (phase, bucket); None: as the config says.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        phases: Phases,
+        devices: Sequence[jax.Device],
+        executions: Mapping[Key, BucketExecution] | None = None,
+    ):
         phases.check(config.reading)
         self.config = config
         self.phases = phases
-        self.devices = devices
+        self.devices = device_order(devices, config.mesh)
         self.platform = self.devices[0].platform
         self.vocab_size = phases.store.manifest.vocab_size
         self.optimizer = make_optimizer(config.optimizer, phases.total_steps)
@@ -71,9 +84,15 @@ class Setup:
         self._check_stretched_positions()
         self._init = functools.partial(transformer.init_params, self.model)
         abstract = jax.eval_shape(self._init, jax.ShapeDtypeStruct((), np.uint32))
+        self.executions = executions or default_executions(
+            phases.phases, config.mesh, config.model.remat, len(self.devices)
+        )
+        for (number, length), execution in self.executions.items():
+            batch = self._shape(number, length)[0]
+            execution.check(length, batch, config.mesh, len(self.devices))
         # Any view gives the same physical placement; the longest bucket's is as good as another.
         last = phases.phases[-1]
-        self.home = self.view(max(last.lengths), last.batch_size(max(last.lengths)))
+        self.home = self.mesh((last.number, max(last.lengths)))
         axes = transformer.logical_axes(self.model)
         self.abstract_params: Any = abstract_like(
             abstract, parameter_shardings(axes, abstract, self.home)
@@ -99,21 +118,19 @@ class Setup:
 
         return jax.tree.map(place, opt_state, is_leaf=is_params_like)
 
-    def view(self, length: int, batch: int) -> jax.sharding.Mesh:
-        return mesh_view(length, batch, self.config.mesh, self.devices)
+    def mesh(self, key: Key) -> jax.sharding.Mesh:
+        """The view of the devices that a (phase, bucket) is computed on."""
+        return mesh_view(self.executions[key].view, self.devices)
 
     def data_sharding(self, batch: int, length: int) -> jax.sharding.NamedSharding:
-        """Where a [batch, length] array lives."""
-        return batch_sharding(self.view(length, batch))
+        """Where a [batch, length] array lives that is no training batch."""
+        view = default_view(length, batch, self.config.mesh, len(self.devices))
+        return batch_sharding(mesh_view(view, self.devices))
 
     @functools.cached_property
     def shardings(self) -> dict[tuple[int, int], jax.sharding.NamedSharding]:
         """The sharding of the batch of each (phase, bucket)."""
-        return {
-            (phase.number, length): self.data_sharding(phase.batch_size(length), length)
-            for phase in self.phases.phases
-            for length in phase.lengths
-        }
+        return {key: batch_sharding(self.mesh(key)) for key in self.executions}
 
     @functools.cached_property
     def held(self) -> dict[tuple[int, int], LocalSlice]:
@@ -198,14 +215,15 @@ class Setup:
         number, length = key
         phase = self.phases.phases[number]
         sharding = self.shardings[key]
+        execution = self.executions[key]
         segmented = phase.layout.buckets[length].segmented
-        model = self.config.model.resolve(
+        model = dataclasses.replace(self.config.model, remat=execution.remat).resolve(
             self.vocab_size,
             self.platform,
             length,
             scaling=phase.config.rope_scaling,
             segmented=segmented,
-            row_devices=sharding.mesh.shape["context"],
+            row_devices=execution.view.context,
         )
 
         def logits(
@@ -243,7 +261,7 @@ class Setup:
             penalty,
             self.optimizer,
             StepConfig(
-                microbatches=phase.config.microbatches,
+                microbatches=execution.microbatches,
                 z_loss=self.config.optimizer.z_loss,
                 random=model.random or phase.config.positions.kind == "pose",
                 checksum=self.config.loop.checksums,
@@ -260,7 +278,7 @@ class Setup:
         )
         state_shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state)
         compiled = jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, everywhere))
-        with split_over(self.view(length, phase.batch_size(length))):
+        with split_over(self.mesh(key)):
             return compiled.lower(self.abstract_state, batch, inputs).compile()
 
     def device_batches(

@@ -16,7 +16,7 @@ _MESH: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
 
 @contextmanager
 def split_over(mesh: Mesh) -> Iterator[None]:
-    """Kernels traced inside have their rows split over the axis "data", heads over "tensor"."""
+    """Kernels traced inside have rows split over "slice" and "data", heads over "tensor"."""
     token = _MESH.set(mesh)
     try:
         yield
@@ -32,7 +32,8 @@ def on_each_device(attend_rows: Callable) -> Callable:
     mesh = _MESH.get()
     if mesh is None or mesh.size == 1:
         return attend_rows
-    heads, rows = PartitionSpec("data", "tensor"), PartitionSpec("data")
+    rows = PartitionSpec(("slice", "data"))
+    heads = PartitionSpec(*rows, "tensor")
     return jax.shard_map(
         attend_rows,
         mesh=mesh,

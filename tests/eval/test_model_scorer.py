@@ -14,7 +14,7 @@ from model.positions.rope import rope_tables
 from model.positions.rope_scaling import RopeScaling
 from model.settings import ModelSettings
 from tests.model.schemes import position_settings
-from train.mesh import MeshConfig, mesh_view
+from train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
 
 VOCABULARY, LENGTH, ROWS = 11, 16, 7
 PLAIN = RopeScaling("none", 1.0)
@@ -42,8 +42,8 @@ SETTINGS = ModelSettings(
 
 
 def data_sharding(batch, length):
-    view = mesh_view(length, batch, MeshConfig(tensor=1), jax.devices()[:2])
-    return NamedSharding(view, PartitionSpec("data", "context"))
+    shape = default_view(length, batch, MeshConfig(slices=1, tensor=1), 2)
+    return batch_sharding(mesh_view(shape, jax.devices()[:2]))
 
 
 @pytest.fixture(scope="module")

@@ -167,7 +167,7 @@ def test_rows_and_heads_are_split_over_the_mesh(packed_rows):
 
     expected = jax.jit(out)(case.q, case.k, case.v)
     mesh = jax.make_mesh(
-        (4, 1, 2), ("data", "context", "tensor"), (jax.sharding.AxisType.Auto,) * 3
+        (1, 4, 1, 2), ("slice", "data", "context", "tensor"), (jax.sharding.AxisType.Auto,) * 4
     )
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data", None, "tensor"))
     split = [jax.device_put(x, sharding) for x in (case.q, case.k, case.v)]

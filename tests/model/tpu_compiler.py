@@ -72,8 +72,8 @@ def _compile(case: Case) -> str | int:
 
     chip = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGIES[case.chip])
     rows, heads = case.mesh
-    devices = np.array(chip.devices[: rows * heads]).reshape(rows, 1, heads)
-    mesh = Mesh(devices, ("data", "context", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    devices = np.array(chip.devices[: rows * heads]).reshape(1, rows, 1, heads)
+    mesh = Mesh(devices, ("slice", "data", "context", "tensor"), axis_types=(AxisType.Auto,) * 4)
 
     def loss(q, k, v, slopes, segment_ids):
         out = attend(

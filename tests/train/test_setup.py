@@ -11,7 +11,8 @@ from data.splits import Split
 from errors import UserError
 from experiment import load
 from tests import tiny
-from train.mesh import MeshConfig
+from train.execution import BucketExecution
+from train.mesh import MeshConfig, ViewShape
 from train.phases import Phases
 from train.setup import Setup
 
@@ -55,11 +56,11 @@ def one_device(experiment, phases):
     return run_steps(setup_on(experiment, phases, jax.devices()[:1]), 6)[0]
 
 
-@pytest.mark.parametrize("tensor", [1, 2])
-def test_losses_do_not_depend_on_the_devices(experiment, phases, one_device, tensor):
-    setup = setup_on(experiment, phases, jax.devices(), mesh=MeshConfig(tensor=tensor))
-    views = {tuple(setup.view(n, 128 // n).shape.values()) for n in LENGTHS}
-    assert len(views) > 1
+@pytest.mark.parametrize(("slices", "tensor"), [(1, 1), (1, 2), (2, 1)])
+def test_losses_do_not_depend_on_the_devices(experiment, phases, one_device, slices, tensor):
+    mesh = MeshConfig(slices=slices, tensor=tensor)
+    setup = setup_on(experiment, phases, jax.devices(), mesh=mesh)
+    assert len({execution.view for execution in setup.executions.values()}) > 1
     found, _ = run_steps(setup, 6)
     assert [length for length, _, _ in found] == [length for length, _, _ in one_device]
     # Dropout is on: its masks, too, must not depend on how the batch is sharded.
@@ -80,6 +81,10 @@ def test_changing_bucket_moves_no_parameter(experiment, phases):
     steps = {length: setup.compile_step((0, length)) for length in LENGTHS}
     state = setup.initial_state()
     before = placement(state)
+    check_takes(steps[16], before, state)
+    transposed = born_on_another_order(setup)
+    with pytest.raises(AssertionError):
+        check_takes(steps[16], before, transposed)
     sharded = [leaf for leaf in jax.tree.leaves(state.params) if not leaf.is_fully_replicated]
     assert sharded
     firsts = {}
@@ -93,11 +98,49 @@ def test_changing_bucket_moves_no_parameter(experiment, phases):
     for length in (64, 16, 32, 64):
         with jax.transfer_guard("disallow"):
             state, _ = steps[length](state, firsts[length][1], inputs)
-        assert placement(state) == before
-        # The very layout that each executable asks for, so that none reshards on entry.
-        wanted = jax.tree.leaves(steps[length].input_shardings[0][0])
-        for leaf, sharding in zip(jax.tree.leaves(state), wanted, strict=True):
-            assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+        check_takes(steps[length], before, state)
+
+
+def check_takes(step, places, state):
+    """The state lies in these places, the very ones that the step asks for: none is moved."""
+    assert placement(state) == places
+    wanted = jax.tree.leaves(step.input_shardings[0][0])
+    for leaf, sharding in zip(jax.tree.leaves(state), wanted, strict=True):
+        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+
+
+def born_on_another_order(setup):
+    """The first state under a view of the same shape whose order of devices is transposed."""
+    grid = setup.home.devices
+    mesh = jax.sharding.Mesh(np.reshape(grid.reshape(2, 4).T, grid.shape), setup.home.axis_names)
+    return jax.tree.map(
+        lambda x: jax.device_put(x, jax.sharding.NamedSharding(mesh, x.sharding.spec)),
+        setup.initial_state(),
+    )
+
+
+def test_the_choices_of_a_plan_replace_those_of_the_config(experiment, phases, one_device):
+    """Views, microbatches and remat are of a bucket; losses without dropout are the same."""
+    plain = dataclasses.replace(experiment.train.model, dropout=0.0)
+    asked = {
+        (0, 16): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=4, remat="full"),
+        (0, 32): BucketExecution(ViewShape(2, 2, 2, 1), microbatches=1, remat="none"),
+        (0, 64): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=1, remat="full"),
+    }
+    config = dataclasses.replace(experiment.train, model=plain, mesh=MeshConfig(2, 1))
+    for view, microbatches, message in (
+        (ViewShape(2, 1, 4, 1), 2, "64: 2 rows can't be divided into 2 microbatches"),
+        (ViewShape(1, 2, 4, 1), 1, "doesn't have mesh.slices=2"),
+        (ViewShape(2, 1, 2, 1), 1, "is of 4 devices, but there are 8"),
+    ):
+        wrong = {**asked, (0, 64): BucketExecution(view, microbatches, remat="none")}
+        with pytest.raises(UserError, match=message):
+            Setup(config, phases, jax.devices(), wrong)
+    expected, _ = run_steps(setup_on(experiment, phases, jax.devices()[:1], model=plain), 6)
+    found, _ = run_steps(Setup(config, phases, jax.devices(), asked), 6)
+    np.testing.assert_allclose(
+        [loss for _, loss, _ in found], [loss for _, loss, _ in expected], rtol=2e-5
+    )
 
 
 def test_every_step_sees_the_store_through_the_schedule_alone(experiment, phases):

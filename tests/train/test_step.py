@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from train.mesh import MeshConfig, batch_sharding, mesh_view
+from train.mesh import ViewShape, batch_sharding, mesh_view
 from train.step import StepConfig, StepInputs, TrainState, checksum, make_train_step
 
 VOCABULARY, LENGTH, ROWS = 7, 8, 16
@@ -87,10 +87,10 @@ def test_loss_and_update_match_the_formula_whatever_the_microbatches(microbatche
     np.testing.assert_array_equal(metrics["targets_B"], data["segment_ids"].sum(axis=1))
 
 
-@pytest.mark.parametrize("view", [(64, 16), (8, 2)])
+@pytest.mark.parametrize("view", [(1, 8, 1, 1), (1, 2, 4, 1), (2, 4, 1, 1), (2, 2, 2, 1)])
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_loss_and_update_do_not_depend_on_the_mesh_view(view, microbatches):
-    sharding = batch_sharding(mesh_view(*view, MeshConfig(tensor=1), jax.devices()))
+    sharding = batch_sharding(mesh_view(ViewShape(*view), jax.devices()))
     data = batch()
     nats, updated, count = reference(data, 0.0)
     table, metrics = one_step(
