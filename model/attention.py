@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from errors import UserError
-from model.backends.blockwise import blockwise_attention, choose_block
+from model.backends.blockwise import choose_block
 from model.backends.contextual import contextual_attention
 from model.backends.cudnn import cudnn_attention
 from model.backends.dense import dense_attention
+from model.backends.grouped import grouped_attention
 from model.backends.splash import splash_attention
 from model.backends.support import BACKENDS, PLATFORMS, Request, refusal
 from model.masks import Mask
@@ -138,7 +139,7 @@ def attend(
     elif backend == "dense":
         out_BLHC = dense_attention(q_BLHC, k_BLKC, v_BLKC, **asked, normalizer=normalizer)
     elif backend == "blockwise":
-        out_BLHC = blockwise_attention(q_BLHC, k_BLKC, v_BLKC, **asked, block_size=block_size)
+        out_BLHC = grouped_attention(q_BLHC, k_BLKC, v_BLKC, **asked, block_size=block_size)
     elif backend == "splash":
         del asked["far"]
         out_BLHC = splash_attention(q_BLHC, k_BLKC, v_BLKC, **asked)

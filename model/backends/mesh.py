@@ -24,6 +24,12 @@ def split_over(mesh: Mesh) -> Iterator[None]:
         _MESH.reset(token)
 
 
+def devices_of_a_program() -> int:
+    """Devices over which what is being traced is split."""
+    mesh = _MESH.get()
+    return 1 if mesh is None else mesh.size
+
+
 def on_each_device(attend_rows: Callable) -> Callable:
     """`attend_rows(q, k, v, segment_ids)`, each device with its rows and heads.
 
