@@ -8,6 +8,7 @@ report; `eval` scores a trained work directory again; `prepare` only makes the t
 
 import difflib
 import re
+import signal
 import sys
 import traceback
 import warnings
@@ -124,7 +125,7 @@ def drop_second_tracebacks() -> None:
 
 
 def entry() -> None:
-    """Parses flags and runs; a user's mistake ends in one line and status 2."""
+    """Parses flags and runs; a user's mistake ends in one line and status 2, Ctrl-C in 130."""
     logging.set_verbosity(logging.WARNING)
     drop_second_tracebacks()
     app.define_help_flags()
@@ -133,6 +134,13 @@ def entry() -> None:
     except (UserError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
         status = 2
+    except KeyboardInterrupt:
+        print(
+            "interrupted; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        status = 128 + signal.SIGINT
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(status)

@@ -1,8 +1,18 @@
-"""Checkpoints with Orbax: asynchronous, the last two and the best, exact resume."""
+"""Checkpoints with Orbax: asynchronous, the last two and the best, exact resume.
+
+Orbax restores flipped bits without a word. So a checksum of every array is saved with the rest, and
+compared with that of the array that comes back.
+"""
 
 import errno
+import hashlib
+import json
 import math
 import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +25,18 @@ from orbax.checkpoint.checkpoint_managers import (
 )
 
 from errors import UserError
+from train.checksum import named_checksums
 from train.step import TrainState
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _SCORE = "selection_score"
 _SAVE_ERRORS = (OSError, ValueError)  # TensorStore's errors are ValueErrors
+_READ_ERRORS = (OSError, ValueError, KeyError, TypeError)  # of Orbax, TensorStore and JSON
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+class DamagedCheckpointError(UserError):
+    """A checkpoint that can't be read, or is not what was saved."""
 
 
 class Checkpoints:
@@ -31,8 +47,18 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, *, read_only: bool = False):
-        """read_only: another run's, whose unfinished saves must not be tidied away."""
+        """read_only: another run's, whose unfinished saves must not be tidied away.
+
+        Raises:
+          DamagedCheckpointError: a score can't be read, which Orbax does here for all checkpoints;
+            where not read_only, that checkpoint is loudly set aside instead.
+        """
         self._directory = directory
+        for step in _without_score(directory):
+            error = self._damaged(step, "its score can't be read")
+            if read_only:
+                raise error
+            print(f"warning: {error}; moved to {_move_aside(directory, step)}", file=sys.stderr)
         keep = AnyPreservationPolicy(
             [
                 LatestN(2),
@@ -55,6 +81,10 @@ class Checkpoints:
             ),
             item_handlers={"state": _state_handler(), "host": ocp.JsonCheckpointHandler()},
         )
+
+    def steps(self) -> list[int]:
+        """The newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
@@ -79,7 +109,16 @@ class Checkpoints:
         """
         arguments = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state),
-            host=ocp.args.JsonSave({"format_version": FORMAT_VERSION, **host}),
+            host=ocp.args.JsonSave(
+                _signed(
+                    {
+                        "format_version": FORMAT_VERSION,
+                        "checksums": named_checksums(state),
+                        "selection_score": score,
+                        **host,
+                    }
+                )
+            ),
         )
         # Orbax warns at every save without metrics; an infinite score is never the best.
         metrics = {_SCORE: math.inf if score is None else score}
@@ -115,25 +154,64 @@ class Checkpoints:
         """The JSON part of a checkpoint.
 
         Raises:
+          DamagedCheckpointError: it is not what was saved.
           UserError: written by another format version.
         """
-        restored = self._manager.restore(step, args=ocp.args.Composite(host=ocp.args.JsonRestore()))
-        host = restored["host"]
-        if host["format_version"] != FORMAT_VERSION:
+        with self._reading(step):
+            arguments = ocp.args.Composite(host=ocp.args.JsonRestore())
+            host = dict(self._manager.restore(step, args=arguments)["host"])
+            version = host["format_version"]
+            score = self._manager.metrics(step)[_SCORE]
+        if version != FORMAT_VERSION:
             raise UserError(
-                f"{self._directory}: checkpoint {step} has format {host['format_version']}, "
+                f"{self._directory}: checkpoint {step} has format {version}, "
                 f"this code reads {FORMAT_VERSION}; use the release that wrote it"
             )
+        if _signed(host) != host or host["selection_score"] != _finite(score):
+            raise self._damaged(step, "its description is not what was saved")
         return host
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
-        """The state, placed as the shardings of `abstract` (ShapeDtypeStructs) say."""
-        arguments = ocp.args.Composite(
-            state=ocp.args.PyTreeRestore(
-                item=abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract)
+        """The state, placed as the shardings of `abstract` (ShapeDtypeStructs) say.
+
+        Raises:
+          DamagedCheckpointError: it can't be read, or a checksum differs.
+        """
+        with self._reading(step):
+            arguments = ocp.args.Composite(
+                state=ocp.args.PyTreeRestore(
+                    item=abstract,
+                    restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+                )
             )
-        )
-        return self._manager.restore(step, args=arguments)["state"]
+            state = self._manager.restore(step, args=arguments)["state"]
+        self._verify(step, state)
+        return state
+
+    def _verify(self, step: int, tree: object) -> None:
+        saved = self.host(step)["checksums"]
+        wrong = [name for name, found in named_checksums(tree).items() if saved[name] != found]
+        if wrong:
+            more = f" and {len(wrong) - 1} more arrays" if len(wrong) > 1 else ""
+            raise self._damaged(step, f"{wrong[0]}{more} differ from what was saved")
+
+    @contextmanager
+    def _reading(self, step: int) -> Iterator[None]:
+        """Names the checkpoint in whatever a reader finds in its files."""
+        try:
+            yield
+        except _READ_ERRORS as error:
+            text = " ".join(str(error).split())
+            raise self._damaged(step, f"{type(error).__name__}: {text[:200]}") from error
+
+    def _damaged(self, step: int, what: str) -> DamagedCheckpointError:
+        return DamagedCheckpointError(f"{self._directory}: checkpoint {step} is damaged: {what}")
+
+    def set_aside(self, step: int) -> Path:
+        """Moves a damaged checkpoint out of the way of those to come; returns where to."""
+        target = _move_aside(self._directory, step)
+        self._manager.reload()
+        return target
 
     def parameter_shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """{dotted name: shape} of the saved weights, which are not read."""
@@ -141,16 +219,22 @@ class Checkpoints:
         return shapes_by_name(saved)
 
     def restore_params(self, step: int, abstract_params: object) -> object:
-        """The weights alone, for `init_from` and for scoring."""
+        """The weights alone, for `init_from` and for scoring.
+
+        Raises:
+          DamagedCheckpointError: they can't be read, or a checksum differs.
+        """
         item = {"params": abstract_params}
-        restored = ocp.PyTreeCheckpointer().restore(
-            self._directory.absolute() / str(step) / "state",
-            args=ocp.args.PyTreeRestore(
-                item=item,
-                partial_restore=True,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(item),
-            ),
-        )
+        with self._reading(step):
+            restored = ocp.PyTreeCheckpointer().restore(
+                self._directory.absolute() / str(step) / "state",
+                args=ocp.args.PyTreeRestore(
+                    item=item,
+                    partial_restore=True,
+                    restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+                ),
+            )
+        self._verify(step, restored)
         return restored["params"]
 
     def close(self) -> None:
@@ -163,6 +247,38 @@ class Checkpoints:
             self._manager.close()
         except _SAVE_ERRORS as error:
             raise self._save_error(error) from error
+
+
+def _without_score(directory: Path) -> list[int]:
+    """Steps of checkpoints whose score is no JSON with a number."""
+    broken = []
+    for path in sorted(directory.glob("*/metrics/metrics")):
+        try:
+            score = json.loads(path.read_bytes())[_SCORE]
+        except (ValueError, KeyError, TypeError):
+            score = None
+        if not isinstance(score, float | int) and path.parts[-3].isdigit():
+            broken.append(int(path.parts[-3]))
+    return broken
+
+
+def _finite(score: float) -> float | None:
+    return score if math.isfinite(score) else None
+
+
+def _move_aside(directory: Path, step: int) -> Path:
+    folder = directory.parent / "damaged"
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{step}-{time.time_ns()}"
+    (directory / str(step)).rename(target)
+    return target
+
+
+def _signed(host: dict[str, Any]) -> dict[str, Any]:
+    """With a digest of everything else in it."""
+    rest = {name: value for name, value in host.items() if name != "digest"}
+    text = json.dumps(rest, sort_keys=True)
+    return {**rest, "digest": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
 
 
 def _state_handler() -> ocp.PyTreeCheckpointHandler:

@@ -1,6 +1,7 @@
 """Trains in a work directory: from scratch, from other weights, or from where it stopped."""
 
 import contextlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import jax
 import numpy as np
 
 from errors import UserError
-from train.checkpoint import Checkpoints
+from train.checkpoint import Checkpoints, DamagedCheckpointError
+from train.checksum import named_checksums
 from train.compiled import CompiledSteps, resolve_compile_mode
 from train.init_from import weights_of
 from train.loop import Outcome, Running, run_loop
@@ -40,22 +42,38 @@ def checked_host(setup: Setup, checkpoints: Checkpoints, step: int) -> dict[str,
 def restore_or_init(
     setup: Setup, checkpoints: Checkpoints, stopping: EarlyStopping
 ) -> tuple[TrainState, int]:
-    """The newest checkpoint's state and step; else `init_from`'s weights or random ones at 0.
+    """The state and step to start from.
+
+    Those of the newest checkpoint that is whole, damaged ones loudly set aside; where there is
+    none, `init_from`'s weights or random ones at 0.
 
     Raises:
-      UserError: the checkpoint was trained on another order of data.
+      UserError: the checkpoint was trained on another order of data, or none is whole.
     """
-    step = checkpoints.latest_step()
-    if step is not None:
-        host = checked_host(setup, checkpoints, step)
-        if host["data_step"] > setup.phases.total_steps:
-            raise UserError(
-                f"the checkpoint is at step {step}, beyond the {setup.phases.total_steps} steps "
-                "of this config; raise phase.steps or choose another --workdir"
-            )
+    damaged: dict[int, DamagedCheckpointError] = {}
+    for step in checkpoints.steps():
+        try:
+            host = checked_host(setup, checkpoints, step)
+            if host["data_step"] > setup.phases.total_steps:
+                raise UserError(
+                    f"the checkpoint is at step {step}, beyond the {setup.phases.total_steps} "
+                    "steps of this config; raise phase.steps or choose another --workdir"
+                )
+            state = checkpoints.restore(step, setup.abstract_state)
+        except DamagedCheckpointError as error:
+            damaged[step] = error
+            continue
+        for newer, why in damaged.items():
+            moved = checkpoints.set_aside(newer)
+            print(f"warning: {why}; moved to {moved}", file=sys.stderr)
         stopping.restore(host["stopping"])
         print(f"resuming at step {step} of {setup.phases.total_steps}", flush=True)
-        return checkpoints.restore(step, setup.abstract_state), host["data_step"]
+        return state, host["data_step"]
+    if damaged:
+        raise UserError(
+            f"no checkpoint is whole: {'; '.join(map(str, damaged.values()))}; restore one from a "
+            "copy or choose another --workdir"
+        )
     if setup.config.init_from:
         workdir = Path(setup.config.init_from)
         weights = weights_of(workdir, setup.abstract_params, setup.config.model)
@@ -89,6 +107,7 @@ def train(
     stopping = EarlyStopping(config.stopping)
     ahead = resolve_compile_mode(config.compile, setup.platform) == "ahead"
     state, step = restore_or_init(setup, checkpoints, stopping)
+    named_checksums(state)  # compiles what saving needs, before the first step
     claim()
     if stopping.should_stop or step == setup.phases.total_steps:
         reason = "early stopping" if stopping.should_stop else "finished"

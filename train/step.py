@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from model.transformer import Tables
+from train.checksum import checksum
 
 PyTree = Any  # a nested dict of arrays
 
@@ -56,20 +57,6 @@ def token_losses(logits_BLV: jax.Array, targets_BL: jax.Array) -> tuple[jax.Arra
     log_partition_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
     target_logit_BL = jnp.take_along_axis(logits_BLV, targets_BL[..., None], axis=-1)[..., 0]
     return log_partition_BL - target_logit_BL, log_partition_BL
-
-
-def checksum(tree: PyTree) -> jax.Array:
-    """A uint32 that changes with any bit of any leaf: sum of (bits x odd weight) mod 2**32.
-
-    Integer addition is associative, so that the order in which devices reduce doesn't matter.
-    """
-    total = jnp.uint32(0)
-    for number, leaf in enumerate(jax.tree.leaves(tree)):
-        bits = jax.lax.bitcast_convert_type(leaf.astype(jnp.float32), jnp.uint32).reshape(-1)
-        position = jax.lax.iota(jnp.uint32, bits.size)
-        weights = (position * jnp.uint32(2654435761) + jnp.uint32(number)) | jnp.uint32(1)
-        total = total + jnp.sum(bits * weights, dtype=jnp.uint32)
-    return total
 
 
 def make_train_step(

@@ -21,7 +21,7 @@ from model.scores import FarField
 
 _MATRICES = 4  # a step
 _BLOCK = 512  # tokens
-_FROM = 2048  # tokens a row
+_FROM = 1024  # tokens a row
 
 
 def grouped_attention(
@@ -65,17 +65,17 @@ def grouped_attention(
 
     segments = None if segment_ids_BL is None else repeated(segment_ids_BL)
     far_field = None if far is None else (split(far.q_BLHC), split(far.k_BLKC))
+    boundary = 0 if far is None else far.boundary
 
     def of_group(x: tuple) -> jax.Array:
         q, k, v, segment_ids, positions, far_qk = x
-        far_q, far_k = far_qk or (None, None)
         return run(
             q,
             k,
             v,
             segment_ids_BL=segment_ids,
             positions_BL=positions,
-            far=None if far is None else FarField(far_q, far_k, boundary=far.boundary),
+            far=far_qk and FarField(far_qk[0], far_qk[1], boundary=boundary),
             block_size=_BLOCK,
         )
 

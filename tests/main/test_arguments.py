@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import main
 from tests.main.runs import CONFIG, ROOT
 
 
@@ -77,3 +78,16 @@ def test_help_names_the_flags():
     )
     assert "--workdir" in helped.stdout
     assert "error" not in helped.stderr
+
+
+def test_an_interrupt_is_one_line_and_its_status(monkeypatch, capsys):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "main", interrupted)
+    monkeypatch.setattr(sys, "argv", ["main.py", f"--config={CONFIG}", "--workdir=unused"])
+    with pytest.raises(SystemExit) as ended:
+        main.entry()
+    assert ended.value.code == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "interrupted; the same command goes on from the last checkpoint"

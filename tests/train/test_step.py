@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from train.checksum import checksum
 from train.mesh import ViewShape, batch_sharding, mesh_view
-from train.step import StepConfig, StepInputs, TrainState, checksum, make_train_step
+from train.step import StepConfig, StepInputs, TrainState, make_train_step
 
 VOCABULARY, LENGTH, ROWS = 7, 8, 16
 
