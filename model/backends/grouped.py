@@ -4,8 +4,8 @@ On a CPU the scores of a step should stay in the cache, and its products be larg
 shared by the cores: few matrices with large blocks, not many with small ones. Measured alone, 8
 heads of 64 channels on two cores (`python -m benchmarks.attention`): a causal row of 2,048 tokens
 takes 0.69 of the time with 4 matrices in blocks of 512 as with 8 in blocks of 256, one of 4,096
-0.57, one of 1,024 0.78; below nothing is won. Where devices share the rows or heads, a loop over them
-would have every device wait for one: there all are computed side by side.
+0.57, one of 1,024 0.78; below nothing is won. Where devices share the rows or heads, a loop over
+them would have every device wait for one: there all are computed side by side.
 """
 
 import functools
