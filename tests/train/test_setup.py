@@ -137,7 +137,15 @@ def test_the_choices_of_a_plan_replace_those_of_the_config(experiment, phases, o
         with pytest.raises(UserError, match=message):
             Setup(config, phases, jax.devices(), wrong)
     expected, _ = run_steps(setup_on(experiment, phases, jax.devices()[:1], model=plain), 6)
-    found, _ = run_steps(Setup(config, phases, jax.devices(), asked), 6)
+    setup = Setup(config, phases, jax.devices(), asked)
+    for key, execution in asked.items():
+        assert tuple(setup.shardings[key].mesh.shape.values()) == dataclasses.astuple(
+            execution.view
+        )
+        program = setup.compile_step(key).as_text()
+        assert ("while(" in program) == (execution.microbatches > 1)
+        assert ("rematted_computation" in program) == (execution.remat == "full")
+    found, _ = run_steps(setup, 6)
     np.testing.assert_allclose(
         [loss for _, loss, _ in found], [loss for _, loss, _ in expected], rtol=2e-5
     )
