@@ -65,7 +65,7 @@ def test_the_reported_checkpoint_is_the_chosen_one(
         assert lengthwise(*start)[0] == 0
     scored = []
 
-    def evaluate(source, make_scorer, identity, *_):
+    def evaluate(source, make_scorer, identity, *_, **__):
         scored.append(identity.checkpoint_step)
         raise session.UserError("seen")
 
