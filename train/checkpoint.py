@@ -5,12 +5,9 @@ compared with that of the array that comes back.
 """
 
 import errno
-import hashlib
-import json
 import math
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +23,7 @@ from orbax.checkpoint.checkpoint_managers import (
 
 from errors import UserError
 from train.checksum import named_checksums
+from train.damage import DamagedCheckpointError, move_aside, signed, without_score
 from train.step import TrainState
 
 FORMAT_VERSION = 2
@@ -33,10 +31,6 @@ _SCORE = "selection_score"
 _SAVE_ERRORS = (OSError, ValueError)  # TensorStore's errors are ValueErrors
 _READ_ERRORS = (OSError, ValueError, KeyError, TypeError)  # of Orbax, TensorStore and JSON
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
-
-
-class DamagedCheckpointError(UserError):
-    """A checkpoint that can't be read, or is not what was saved."""
 
 
 class Checkpoints:
@@ -54,11 +48,11 @@ class Checkpoints:
             where not read_only, that checkpoint is loudly set aside instead.
         """
         self._directory = directory
-        for step in _without_score(directory):
+        for step in without_score(directory, _SCORE):
             error = self._damaged(step, "its score can't be read")
             if read_only:
                 raise error
-            print(f"warning: {error}; moved to {_move_aside(directory, step)}", file=sys.stderr)
+            print(f"warning: {error}; moved to {move_aside(directory, step)}", file=sys.stderr)
         keep = AnyPreservationPolicy(
             [
                 LatestN(2),
@@ -110,7 +104,7 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state),
             host=ocp.args.JsonSave(
-                _signed(
+                signed(
                     {
                         "format_version": FORMAT_VERSION,
                         "checksums": named_checksums(state),
@@ -167,7 +161,7 @@ class Checkpoints:
                 f"{self._directory}: checkpoint {step} has format {version}, "
                 f"this code reads {FORMAT_VERSION}; use the release that wrote it"
             )
-        if _signed(host) != host or host["selection_score"] != _finite(score):
+        if signed(host) != host or host["selection_score"] != _finite(score):
             raise self._damaged(step, "its description is not what was saved")
         return host
 
@@ -209,7 +203,7 @@ class Checkpoints:
 
     def set_aside(self, step: int) -> Path:
         """Moves a damaged checkpoint out of the way of those to come; returns where to."""
-        target = _move_aside(self._directory, step)
+        target = move_aside(self._directory, step)
         self._manager.reload()
         return target
 
@@ -249,36 +243,8 @@ class Checkpoints:
             raise self._save_error(error) from error
 
 
-def _without_score(directory: Path) -> list[int]:
-    """Steps of checkpoints whose score is no JSON with a number."""
-    broken = []
-    for path in sorted(directory.glob("*/metrics/metrics")):
-        try:
-            score = json.loads(path.read_bytes())[_SCORE]
-        except (ValueError, KeyError, TypeError):
-            score = None
-        if not isinstance(score, float | int) and path.parts[-3].isdigit():
-            broken.append(int(path.parts[-3]))
-    return broken
-
-
 def _finite(score: float) -> float | None:
     return score if math.isfinite(score) else None
-
-
-def _move_aside(directory: Path, step: int) -> Path:
-    folder = directory.parent / "damaged"
-    folder.mkdir(exist_ok=True)
-    target = folder / f"{step}-{time.time_ns()}"
-    (directory / str(step)).rename(target)
-    return target
-
-
-def _signed(host: dict[str, Any]) -> dict[str, Any]:
-    """With a digest of everything else in it."""
-    rest = {name: value for name, value in host.items() if name != "digest"}
-    text = json.dumps(rest, sort_keys=True)
-    return {**rest, "digest": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
 
 
 def _state_handler() -> ocp.PyTreeCheckpointHandler:

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from errors import UserError
-from train.checkpoint import Checkpoints, DamagedCheckpointError
+from train.checkpoint import Checkpoints
 from train.checksum import named_checksums
 from train.compiled import CompiledSteps, resolve_compile_mode
+from train.damage import DamagedCheckpointError
 from train.init_from import weights_of
 from train.loop import Outcome, Running, run_loop
 from train.metrics import MetricsWriter

@@ -1,11 +1,9 @@
 """Blockwise attention over a few score matrices at a time.
 
 On a CPU the scores of a step should stay in the cache, and its products be large enough to be
-shared by the cores: few matrices with large blocks, not many with small ones. Measured alone, 8
-heads of 64 channels on two cores (`python -m benchmarks.attention`): a causal row of 2,048 tokens
-takes 0.69 of the time with 4 matrices in blocks of 512 as with 8 in blocks of 256, one of 4,096
-0.57, one of 1,024 0.78; below nothing is won. Where devices share the rows or heads, a loop over
-them would have every device wait for one: there all are computed side by side.
+shared by the cores: few matrices with large blocks, not many with small ones. docs/benchmarks.md
+has what that wins for long rows. Where devices share the rows or heads, a loop over them would have
+every device wait for one: there all are computed side by side.
 """
 
 import functools

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
+from tests.train.runs import rows, steps_on_disk
 from tests.train.test_checkpoint import abstract, assert_same, state
-from tests.train.test_train import config, corpus, rows, start, steps_on_disk, store  # noqa: F401
-from train.checkpoint import Checkpoints, DamagedCheckpointError
+from train.checkpoint import Checkpoints
 from train.checksum import array_checksum, named_checksums
+from train.damage import DamagedCheckpointError
 
 
 def flip(path, where, bit=0):
@@ -73,7 +74,7 @@ def damage(workdir, step):
                 flip(path, where)
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_and_says_so(tmp_path, start, capsys):  # noqa: F811
+def test_a_run_goes_on_from_the_checkpoint_before_and_says_so(tmp_path, start, capsys):
     start(tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "damaged")
     damage(tmp_path / "damaged", 12)
@@ -90,7 +91,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_and_says_so(tmp_path, start, c
     assert kept.name.startswith("12-")
 
 
-def test_where_none_is_whole_nothing_is_touched(tmp_path, start):  # noqa: F811
+def test_where_none_is_whole_nothing_is_touched(tmp_path, start):
     start(tmp_path)
     on_disk = steps_on_disk(tmp_path)
     for step in on_disk:

@@ -4,16 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from data.prepare import prepare
 from errors import UserError
 from experiment import load
 from model.positions.rope_scaling import RopeScaling
-from tests import tiny
+from tests.train.runs import config, rows, steps_on_disk
 from train.checkpoint import Checkpoints
 from train.loop import run_loop
-from train.metrics import read_rows
-from train.phases import Phases
-from train.run import train
 from train.setup import Setup
 
 # A bucket each, since compiling is what takes time here.
@@ -26,65 +22,6 @@ TWO_PHASES = (
         "rope_scaling": {"kind": "linear", "factor": 4.0},
     },
 )
-
-
-def config(corpus, **changes):
-    tree = tiny.get_config()
-    tree.data.path = str(corpus)
-    tree.model.dropout = 0.0
-    tree.optimizer.learning_rate = 0.02
-    tree.phase.steps = 12
-    tree.phase.budget_steps = 12
-    tree.phase.layout.smallest_bucket = 32
-    tree.phase.layout.largest_bucket = 32
-    tree.phase.layout.mixture = "natural"
-    tree.train.checkpoint_every = 4
-    tree.train.eval_every = 4
-    tree.update_from_flattened_dict(changes)
-    return tree
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return tiny.write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def store(corpus, tmp_path_factory):
-    return prepare(load(config(corpus), None).data, tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture
-def start(corpus, store):
-    """Trains in a work directory with given scores by step; returns outcome and directory."""
-
-    def run(workdir, score=lambda step: 1.0, **changes):
-        experiment = load(config(corpus, **changes), None)
-        phases = Phases(experiment.train.phases, store, experiment.train.seed)
-        setup = Setup(experiment.train, phases, jax.devices()[:1])
-        checkpoints = Checkpoints(workdir / "checkpoints")
-        try:
-            return train(
-                setup,
-                workdir,
-                checkpoints,
-                claim=lambda: None,
-                evaluate=lambda params, step: {"score": score(step)},
-                prepare_evaluation=lambda: None,
-                peak_flops=1e9,
-            )
-        finally:
-            checkpoints.close()
-
-    return run
-
-
-def rows(workdir, kind="train"):
-    return [row for row in read_rows(workdir / "metrics.jsonl") if row["kind"] == kind]
-
-
-def steps_on_disk(workdir):
-    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
 
 
 def test_it_stops_early_with_the_best_checkpoint_kept(tmp_path, start):

@@ -1,0 +1,48 @@
+"""Whole runs of training, for the tests of several files."""
+
+import jax
+import pytest
+
+from data.prepare import prepare
+from experiment import load
+from tests import tiny
+from tests.train.runs import config
+from train.checkpoint import Checkpoints
+from train.phases import Phases
+from train.run import train
+from train.setup import Setup
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return tiny.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def store(corpus, tmp_path_factory):
+    return prepare(load(config(corpus), None).data, tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def start(corpus, store):
+    """Trains in a work directory with given scores by step; returns outcome and directory."""
+
+    def run(workdir, score=lambda step: 1.0, **changes):
+        experiment = load(config(corpus, **changes), None)
+        phases = Phases(experiment.train.phases, store, experiment.train.seed)
+        setup = Setup(experiment.train, phases, jax.devices()[:1])
+        checkpoints = Checkpoints(workdir / "checkpoints")
+        try:
+            return train(
+                setup,
+                workdir,
+                checkpoints,
+                claim=lambda: None,
+                evaluate=lambda params, step: {"score": score(step)},
+                prepare_evaluation=lambda: None,
+                peak_flops=1e9,
+            )
+        finally:
+            checkpoints.close()
+
+    return run

@@ -1,0 +1,28 @@
+"""A config that trains in seconds, and what a work directory holds afterwards."""
+
+from tests import tiny
+from train.metrics import read_rows
+
+
+def config(corpus, **changes):
+    tree = tiny.get_config()
+    tree.data.path = str(corpus)
+    tree.model.dropout = 0.0
+    tree.optimizer.learning_rate = 0.02
+    tree.phase.steps = 12
+    tree.phase.budget_steps = 12
+    tree.phase.layout.smallest_bucket = 32
+    tree.phase.layout.largest_bucket = 32
+    tree.phase.layout.mixture = "natural"
+    tree.train.checkpoint_every = 4
+    tree.train.eval_every = 4
+    tree.update_from_flattened_dict(changes)
+    return tree
+
+
+def rows(workdir, kind="train"):
+    return [row for row in read_rows(workdir / "metrics.jsonl") if row["kind"] == kind]
+
+
+def steps_on_disk(workdir):
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
