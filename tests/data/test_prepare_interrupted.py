@@ -324,21 +324,20 @@ def test_ended_with_its_workers(
     """At once, and without complaints of multiprocessing about what was left behind."""
     monkeypatch.setattr(files, "MIN_UNIT_BYTES", 500)
     config = dataclasses.replace(config, workers=2)
-    for attempt in range(10):  # a small corpus may be prepared before the signal comes
-        directory = tmp_path / f"store-{attempt}"
-        process = subprocess.Popen(
-            [*script(tmp_path, PREPARED, config), str(directory)],
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        while not list(directory.glob("building/*.npz")) and process.poll() is None:
-            time.sleep(0.001)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-        if process.returncode:
-            break
+    directory = tmp_path / "store"
+    process = subprocess.Popen(
+        [*script(tmp_path, PREPARED, config), str(directory)],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell has what it starts in the background ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not list(directory.glob("building/*.npz")) and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: -signal.SIGINT}[number]
     assert "resource_tracker" not in errors
     prepare(config, directory)
