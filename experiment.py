@@ -18,6 +18,7 @@ from train.loop import LoopConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
+from train.profile import ProfileConfig
 from train.setup import TrainConfig
 from train.stopping import StoppingConfig
 from train.workdir import flatten
@@ -164,6 +165,7 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
         )
     loop = dict(raw["train"])
     compile_mode, init_from = loop.pop("compile"), loop.pop("init_from")
+    compilation_cache = loop.pop("compilation_cache")
     reading = {field.name: loop.pop(field.name) for field in dataclasses.fields(ReadingConfig)}
     train = TrainConfig(
         seed=raw["seed"],
@@ -175,6 +177,8 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
         stopping=build(StoppingConfig, raw["stopping"], "stopping"),
         mesh=build(MeshConfig, raw["mesh"], "mesh"),
         compile=compile_mode,
+        profile=build(ProfileConfig, raw["profile"], "profile"),
+        compilation_cache=compilation_cache,
         init_from=init_from,
     )
     return Experiment(

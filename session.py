@@ -28,6 +28,7 @@ from eval.wording import headline
 from experiment import Experiment
 from model.flops import parameter_count
 from train.checkpoint import Checkpoints
+from train.compilation_cache import enable_compilation_cache
 from train.machine import machine_facts
 from train.metrics import read_rows
 from train.peak import device_peak
@@ -53,6 +54,8 @@ class Session:
             workdir,
             verify=experiment.data.verify,
         )
+        # Before anything is compiled.
+        print(enable_compilation_cache(experiment.train.compilation_cache, workdir))
         self.setup = Setup(experiment.train, self.phases, jax.devices())
         self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
         self.model = self.setup.model

@@ -203,6 +203,9 @@ def get_config() -> ConfigDict:
             "stage_directory": "",  # local disk to which blocks are copied ahead; empty: none
             "stage_blocks": 0,  # blocks copied at a time; each has layout.block_tokens tokens
             "compile": "auto",  # auto | ahead | behind; auto: behind on a CPU
+            # Directory or gs:// address of compiled programs, for the next start; empty: that in
+            # the environment's JAX_COMPILATION_CACHE_DIR, or WORKDIR/compiled; "off": none.
+            "compilation_cache": "",
             "init_from": "",  # a work directory whose newest weights this run starts from
         }
     )
@@ -211,6 +214,12 @@ def get_config() -> ConfigDict:
         {
             "patience": 0,  # evaluations in a row worse than the best; 0: never stop early
             "min_delta": 0.0,  # nats/token that count as better
+        }
+    )
+
+    config.profile = ConfigDict(
+        {
+            "steps": (),  # first and last step of a TensorBoard trace, such as (10, 12); (): none
         }
     )
 

@@ -21,6 +21,7 @@ from train.loop import LoopConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
+from train.profile import ProfileConfig
 from train.stopping import StoppingConfig
 from train.workdir import flatten
 
@@ -32,7 +33,8 @@ SECTIONS = {
     "model": (ModelSettings, set()),
     "optimizer": (OptimizerConfig, set()),
     "phase": (PhaseConfig, set()),
-    "train": (LoopConfig, {"compile", "init_from"} | READING),
+    "train": (LoopConfig, {"compile", "compilation_cache", "init_from"} | READING),
+    "profile": (ProfileConfig, set()),
     "stopping": (StoppingConfig, set()),
     "mesh": (MeshConfig, set()),
     "eval": (EvalConfig, {"checkpoint"}),

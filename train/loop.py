@@ -20,6 +20,7 @@ from train.compiled import CompiledSteps
 from train.domain_losses import losses_by_domain
 from train.metrics import CompileCounter, MetricsWriter
 from train.phases import Phase, Phases
+from train.profile import Profiler
 from train.signals import TerminationRequest
 from train.step import StepInputs, TrainState
 from train.stopping import EarlyStopping
@@ -60,6 +61,7 @@ class Running:
     stopping: EarlyStopping
     host_state: Callable[[int], dict[str, Any]]
     termination: TerminationRequest
+    profiler: Profiler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +105,7 @@ def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
         while ready is not None:
             phase, batch, arrays = ready
             key = (phase.number, batch.length)
+            running.profiler.start_before(step + 1)
             state, metrics = running.steps[key](state, arrays, running.step_inputs(phase, step))
             step += 1
             pending.append(_Dispatched(step, phase, batch, metrics, waited))
@@ -114,13 +117,16 @@ def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
 
             last = ready is None
             terminated = running.termination.requested
+            profiled = running.profiler.ends_at(step)
             evaluating = last or (config.eval_every and step % config.eval_every == 0)
             saving = last or terminated or step % config.checkpoint_every == 0
-            if not (evaluating or saving):
+            if not (evaluating or saving or profiled):
                 continue
             # No checkpoint of a state whose loss nobody has seen.
             while pending:
                 logger.finish(pending.popleft())
+            if profiled:
+                running.profiler.close()
             score = None
             if evaluating:  # though terminated: a resumed run would never make up for it
                 score, improved = _evaluate(running, state, step)

@@ -18,6 +18,7 @@ from train.init_from import weights_of
 from train.loop import Outcome, Running, run_loop
 from train.metrics import MetricsWriter
 from train.optimizer import learning_rate_schedule
+from train.profile import Profiler
 from train.setup import Setup
 from train.signals import TerminationRequest
 from train.step import TrainState
@@ -131,6 +132,7 @@ def train(
         CompiledSteps(setup.compile_step, setup.phases.keys(step), ahead=ahead) as compiled,
         contextlib.closing(MetricsWriter(workdir, resume_step=step)) as writer,
         TerminationRequest() as termination,
+        contextlib.closing(Profiler(config.profile, workdir / "tensorboard")) as profiler,
     ):
         if ahead:
             prepare_evaluation()
@@ -149,5 +151,6 @@ def train(
             stopping=stopping,
             host_state=host_state,
             termination=termination,
+            profiler=profiler,
         )
         return run_loop(running, state, step)

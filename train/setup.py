@@ -35,6 +35,7 @@ from train.mesh import (
 from train.optimizer import OptimizerConfig, make_optimizer
 from train.phases import Phase, PhaseConfig, Phases
 from train.positions import training_positions
+from train.profile import ProfileConfig
 from train.step import StepConfig, StepInputs, TrainState, make_train_step
 from train.stopping import StoppingConfig
 
@@ -54,6 +55,8 @@ class TrainConfig:
     stopping: StoppingConfig
     mesh: MeshConfig
     compile: str  # one of train.compiled.COMPILE_MODES
+    profile: ProfileConfig
+    compilation_cache: str  # see train.compilation_cache.enable_compilation_cache
     init_from: str  # a work directory to take the first weights from; empty: random ones
 
 
@@ -72,6 +75,7 @@ class Setup:
         executions: Mapping[Key, BucketExecution] | None = None,
     ):
         phases.check(config.reading)
+        config.profile.check(phases.total_steps)
         self.config = config
         self.phases = phases
         self.devices = device_order(devices, config.mesh)

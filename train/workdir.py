@@ -14,7 +14,7 @@ from errors import UserError
 # What a resumed run may change, beside the steps of its last phase; all else must stay as it was
 # at the first start.
 # The scores' own settings are free only where nothing is compared with scores from before.
-FREE_ON_RESUME = ("train.", "stopping.", "data.workers", "data.verify", "data.store")
+FREE_ON_RESUME = ("train.", "profile.", "stopping.", "data.workers", "data.verify", "data.store")
 FREE_IN_SCORING = (*FREE_ON_RESUME, "eval.")
 
 

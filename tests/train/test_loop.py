@@ -1,9 +1,12 @@
 """The order of things in the loop: nothing waits for logging or data, nothing bad is saved."""
 
+import contextlib
 import os
 import signal
 import types
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from data.pipeline import HostBatch
 from data.row_groups import Stratum
 from errors import UserError
 from train.loop import LoopConfig, Running, run_loop
+from train.profile import ProfileConfig, Profiler
 from train.signals import TerminationRequest
 from train.stopping import EarlyStopping, StoppingConfig
 
@@ -38,7 +42,7 @@ class Figure:
 class Fakes:
     """Everything around the loop, recording what is done and when."""
 
-    def __init__(self, losses=None, scores=None, patience=0, strata=None, **config):
+    def __init__(self, losses=None, scores=None, patience=0, strata=None, profile=(), **config):
         self.phase = PHASE
         if strata:
             layout = types.SimpleNamespace(strata=strata)
@@ -50,6 +54,7 @@ class Fakes:
         self.config = LoopConfig(**{**settings, **config})
         self.stopping = EarlyStopping(StoppingConfig(patience=patience, min_delta=0.0))
         self.termination = TerminationRequest()
+        self.profiler = Profiler(ProfileConfig(profile), Path("tensorboard"))
 
     def step(self, state, arrays, step):
         number = step + 1
@@ -97,6 +102,7 @@ class Fakes:
             stopping=self.stopping,
             host_state=lambda step: {},
             termination=self.termination,
+            profiler=self.profiler,
         )
         return run_loop(running, types.SimpleNamespace(params=None), start)
 
@@ -200,6 +206,25 @@ def test_rows_are_logged_every_so_often_with_tokens_of_all_steps():
     fakes.run()
     train = [row for row in fakes.rows if row["kind"] == "train"]
     assert [(row["step"], row["tokens"]) for row in train] == [(4, 16), (8, 32)]
+
+
+@pytest.mark.parametrize(("start", "first"), [(0, 3), (3, 4)])
+def test_the_trace_holds_the_chosen_steps_and_no_other(monkeypatch, start, first):
+    fakes = Fakes(profile=(3, 5))
+
+    @contextlib.contextmanager
+    def trace(directory):
+        fakes.events.append("trace begins")
+        yield
+        fakes.events.append("trace ends")
+
+    monkeypatch.setattr(jax.profiler, "trace", trace)
+    fakes.run(start)
+    assert fakes.events.count("trace begins") == fakes.events.count("trace ends") == 1
+    begins, ends = fakes.events.index("trace begins"), fakes.events.index("trace ends")
+    assert begins + 1 == fakes.at("dispatch", first)
+    # The last step is over when the trace ends, and the next one has not begun.
+    assert fakes.at("fetch", 5) < ends < fakes.at("dispatch", 6)
 
 
 def test_losses_by_domain_stand_in_the_rows_of_a_store_of_several():
