@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from eval.scorer import Scorer, Setting
 from model import transformer
-from model.backends.mesh import split_over
+from model.backends.mesh import on_view, split_over
+from model.columns import column_at, place_of
 from model.masks import Mask
 from model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
 from model.settings import ModelSettings
@@ -99,18 +99,18 @@ class ScoringExecutables:
             tables: transformer.Tables,
             segment_ids_BL: jax.Array | None,
         ) -> jax.Array:
-            logits_BLV = transformer.apply(
+            nats_BL, _ = transformer.target_losses(
                 model,
                 params,
                 inputs_BL,
+                targets_BL,
                 positions_BL=positions_BL,
                 segment_ids_BL=segment_ids_BL,
                 tables=tables,
                 mask=key.mask,
                 key=None,
             )
-            chosen_BL1 = jnp.take_along_axis(logits_BLV, targets_BL[..., None], axis=-1)
-            return jax.nn.logsumexp(logits_BLV, axis=-1) - chosen_BL1[..., 0]
+            return nats_BL
 
         tokens = jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
         tables = jax.tree.map(
@@ -122,7 +122,12 @@ class ScoringExecutables:
         assert isinstance(sharding.mesh, Mesh)
         with split_over(sharding.mesh):
             return compiled.lower(
-                self._abstract_params, tokens, tokens, tokens, tables, segments
+                on_view(self._abstract_params, sharding.mesh),
+                tokens,
+                tokens,
+                tokens,
+                tables,
+                segments,
             ).compile()
 
     def tables(self, scaling: RopeScaling, trained: RopeScaling, length: int) -> transformer.Tables:
@@ -131,9 +136,19 @@ class ScoringExecutables:
 
     def place(self, array_BL: np.ndarray) -> jax.Array:
         sharding = self._data_sharding(*array_BL.shape)
+        placed_BL = array_BL[:, self._places(sharding, array_BL.shape[1], column_at)]
         return jax.make_array_from_callback(
-            array_BL.shape, sharding, lambda index: array_BL[index].astype(np.int32)
+            array_BL.shape, sharding, lambda index: placed_BL[index].astype(np.int32)
         )
+
+    def in_order(self, nats_BL: jax.Array) -> np.ndarray:
+        """Scores on the host, columns in the order of the row."""
+        sharding = self._data_sharding(*nats_BL.shape)
+        return np.asarray(nats_BL)[:, self._places(sharding, nats_BL.shape[1], place_of)]
+
+    @staticmethod
+    def _places(sharding: NamedSharding, length: int, order: Callable) -> np.ndarray:
+        return order(np.arange(length), length, sharding.mesh.shape["context"])
 
     def bind(self, params: object, trained: RopeScaling) -> "BoundModel":
         """A scorer factory for one checkpoint.
@@ -195,7 +210,7 @@ class BoundModel:
                     place(within) if key.segmented else None,
                 )
             )
-        return np.concatenate([np.asarray(nats) for nats in pending])[:rows]
+        return np.concatenate([self._executables.in_order(nats) for nats in pending])[:rows]
 
     def _positions(
         self, segments_BL: np.ndarray, rng: np.random.Generator, shuffled: bool

@@ -1,5 +1,6 @@
 """The one entry to attention, and the choice of a backend."""
 
+import functools
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from model.backends.contextual import contextual_attention
 from model.backends.cudnn import cudnn_attention
 from model.backends.dense import dense_attention
 from model.backends.grouped import grouped_attention
+from model.backends.mesh import over_context, row_devices
 from model.backends.splash import splash_attention
 from model.backends.support import BACKENDS, PLATFORMS, Request, refusal
 from model.masks import Mask
@@ -50,6 +52,9 @@ def choose_backend(requested: str, platform: str, length: int, request: Request)
         why = f"{kernel} can't serve: {reason}; "
     reason = refusal("blockwise", request)
     if reason is not None:
+        why_not_dense = refusal("dense", request)
+        if why_not_dense is not None:
+            raise UserError(f"no attention backend can serve this model: {why_not_dense}")
         return "dense", f"{why}blockwise can't serve: {reason}"
     threshold = _BLOCKWISE_FROM.get(platform, _BLOCKWISE_FROM_ELSEWHERE)
     if length < threshold:
@@ -113,38 +118,71 @@ def attend(
         segments=segment_ids_BL is not None,
         head_dim=max(q_BLHC.shape[-1], v_BLKC.shape[-1]),
         dtype=q_BLHC.dtype.name,
+        length=L,
+        row_devices=row_devices(),
     )
     reason = refusal(backend, request)
     if reason is not None:
         raise ValueError(f"attention backend {backend!r} can't serve this request: {reason}")
-    asked: dict[str, Any] = {
-        "mask": mask,
-        "segment_ids_BL": segment_ids_BL,
-        "positions_BL": positions_BL,
-        "bias": bias,
-        "far": far,
-        "softcap": softcap,
-    }
-    if isinstance(bias, ContextBias):
-        out_BLHC = contextual_attention(
+    if backend == "splash":
+        assert not isinstance(bias, BlockBias | ContextBias)
+        out_BLHC = splash_attention(
             q_BLHC,
             k_BLKC,
             v_BLKC,
             mask=mask,
             segment_ids_BL=segment_ids_BL,
+            positions_BL=positions_BL,
             bias=bias,
             softcap=softcap,
-            block=L if backend == "dense" else block_size or choose_block(B * H, mask),
         )
-    elif backend == "dense":
-        out_BLHC = dense_attention(q_BLHC, k_BLKC, v_BLKC, **asked, normalizer=normalizer)
-    elif backend == "blockwise":
-        out_BLHC = grouped_attention(q_BLHC, k_BLKC, v_BLKC, **asked, block_size=block_size)
-    elif backend == "splash":
-        del asked["far"]
-        out_BLHC = splash_attention(q_BLHC, k_BLKC, v_BLKC, **asked)
-    else:
+    elif backend == "cudnn":
         out_BLHC = cudnn_attention(q_BLHC, k_BLKC, v_BLKC, mask=mask)
+    else:
+        run = functools.partial(
+            _attend_columns,
+            mask=mask,
+            softcap=softcap,
+            backend=backend,
+            block_size=block_size,
+            boundary=None if far is None else far.boundary,
+            normalizer=normalizer,
+        )
+        far_q, far_k = (None, None) if far is None else (far.q_BLHC, far.k_BLKC)
+        rows = (k_BLKC, v_BLKC, far_k, segment_ids_BL, positions_BL)
+        out_BLHC = over_context(run, (q_BLHC, far_q), rows, bias)
     if segment_ids_BL is None:
         return out_BLHC
     return jnp.where((segment_ids_BL > 0)[:, :, None, None], out_BLHC, 0)
+
+
+def _attend_columns(
+    columns_Q: jax.Array | None,
+    queries: tuple,
+    rows: tuple,
+    bias: Bias | ContextBias | None,
+    *,
+    mask: Mask,
+    softcap: float | None,
+    backend: str,
+    block_size: int,
+    boundary: int | None,
+    normalizer: Normalizer | None,
+) -> jax.Array:
+    """Attention of some columns' queries to whole rows; see `over_context`."""
+    (q_BQHC, far_q_BQHC), (k_BLKC, v_BLKC, far_k_BLKC, segment_ids_BL, positions_BL) = queries, rows
+    (B, Q, H, _) = q_BQHC.shape
+    asked: dict[str, Any] = {
+        "mask": mask,
+        "segment_ids_BL": segment_ids_BL,
+        "softcap": softcap,
+        "columns_Q": columns_Q,
+    }
+    if isinstance(bias, ContextBias):
+        block = Q if backend == "dense" else block_size or choose_block(B * H, mask)
+        return contextual_attention(q_BQHC, k_BLKC, v_BLKC, **asked, bias=bias, block=block)
+    far = None if boundary is None else FarField(far_q_BQHC, far_k_BLKC, boundary)
+    asked |= {"positions_BL": positions_BL, "bias": bias, "far": far}
+    if backend == "dense":
+        return dense_attention(q_BQHC, k_BLKC, v_BLKC, **asked, normalizer=normalizer)
+    return grouped_attention(q_BQHC, k_BLKC, v_BLKC, **asked, block_size=block_size)

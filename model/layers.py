@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from model.attention import attend
+from model.backends.mesh import activations, row_columns
 from model.config import ModelConfig
 from model.masks import Mask
 from model.positions.scheme import LayerScheme
@@ -31,10 +32,18 @@ def dense(x: jax.Array, weight: nnx.Param) -> jax.Array:
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Inverted dropout; off without a key or at rate 0."""
+    """Inverted dropout of [B, L, D]; off without a key or at rate 0.
+
+    What is dropped goes by the column of the row, whatever devices share the row.
+    """
     if key is None or rate == 0:
         return x
-    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+    B, L, D = x.shape
+
+    def of_column(column: jax.Array) -> jax.Array:
+        return jax.random.bernoulli(jax.random.fold_in(key, column), 1 - rate, (B, D))
+
+    keep = jax.vmap(of_column, out_axes=1)(row_columns(L))
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
@@ -151,9 +160,9 @@ class Block(nnx.Module):
     ) -> jax.Array:
         attention_key, mlp_key = block_keys(context.dropout_key, layer)
         attended = self.attention(self.attention_norm(x_BLD), positions, context, mask)
-        x_BLD = x_BLD + dropout(attended, self.config.dropout, attention_key)
+        x_BLD = activations(x_BLD + dropout(attended, self.config.dropout, attention_key))
         added = self.mlp(self.mlp_norm(x_BLD))
-        return x_BLD + dropout(added, self.config.dropout, mlp_key)
+        return activations(x_BLD + dropout(added, self.config.dropout, mlp_key))
 
 
 def block_keys(key: jax.Array | None, layer: Any) -> tuple[jax.Array | None, jax.Array | None]:

@@ -65,8 +65,20 @@ class ModelSettings:
         if self.layer_execution == "auto":
             fields["layer_execution"] = "unroll" if platform == "cpu" else "scan"
         request = self._request(
-            layer_schemes, fields["compute_dtype"], mask, scaling, segmented, row_devices
+            layer_schemes,
+            fields["compute_dtype"],
+            length,
+            mask,
+            scaling,
+            segmented,
+            row_devices,
         )
+        if row_devices > 1 and input_scheme is not None and input_scheme.reads_neighbours:
+            raise UserError(
+                f"the position scheme {input_scheme.name!r} reads a token's neighbours, and "
+                f"{row_devices} devices share a row of {length} tokens; raise tokens_per_step or "
+                "use fewer devices"
+            )
         fields["attention"], _ = choose_backend(self.attention, platform, length, request)
         config = ModelConfig(
             vocab_size=vocab_size,
@@ -89,7 +101,7 @@ class ModelSettings:
         """The backend for `length` and why, in words, to be printed once at start."""
         schemes = self.positions.resolve(self.layer_pattern)[1]
         dtype = self._dtype(platform)
-        request = self._request(schemes, dtype, CAUSAL, scaling, segmented, row_devices)
+        request = self._request(schemes, dtype, length, CAUSAL, scaling, segmented, row_devices)
         backend, reason = choose_backend(self.attention, platform, length, request)
         return f"{backend} ({reason})"
 
@@ -102,6 +114,7 @@ class ModelSettings:
         self,
         schemes: tuple[LayerScheme, ...],
         dtype: str,
+        length: int,
         mask: Mask,
         scaling: RopeScaling,
         segmented: bool,
@@ -118,5 +131,6 @@ class ModelSettings:
             segments=segmented,
             head_dim=max(scheme.score_channels(self.head_dim) for scheme in schemes),
             dtype=dtype,
+            length=length,
             row_devices=row_devices,
         )

@@ -17,11 +17,13 @@ import numpy as np
 from flax import nnx
 
 from errors import UserError
+from model.backends.mesh import activations
 from model.config import ModelConfig
 from model.layers import Block, BlockContext, LayerPositions, RMSNorm, dropout, normal_param
 from model.masks import Mask
 from model.positions.rope_scaling import RopeScaling
 from model.positions.scheme import LayerScheme, Scheme
+from model.token_losses import project, token_losses
 
 # Nested dict of float32 arrays. Leaves under "blocks" are [layers, ...], those under "positions"
 # and the name of a scheme [layers with the scheme, ...] where each layer has its own.
@@ -66,7 +68,7 @@ class Decoder(nnx.Module):
         mask: Mask,
         key: jax.Array | None,
     ) -> jax.Array:
-        """Logits [B, L, V], float32.
+        """What is projected to the vocabulary, [B, L, D].
 
         inputs, positions, segment_ids: int32 [B, L]. positions may be [1, L], the same in all
         rows, and segment_ids None, each row one document without padding; both make a cheaper
@@ -90,7 +92,7 @@ class Decoder(nnx.Module):
             )
             x_BLD = (x_BLD + added_BLD).astype(x_BLD.dtype)
         span = config.span(inputs_BL.shape[1])
-        x_BLD = dropout(x_BLD, config.dropout, embedding_key)
+        x_BLD = activations(dropout(x_BLD, config.dropout, embedding_key))
         shared = {
             s.name: s.prepare(
                 {} if s.per_layer else learned.get(s.name, {}),
@@ -103,7 +105,7 @@ class Decoder(nnx.Module):
         scale_BL = None if "log_n" not in tables else _query_scale(positions_BL, tables["log_n"])
         context = BlockContext(positions_BL, scale_BL, shared, segment_ids_BL, key)
         x_BLD = self._run_blocks(x_BLD, learned, context, mask)
-        return self._logits(self.final_norm(x_BLD))
+        return self.final_norm(x_BLD)
 
     def _run_blocks(
         self, x_BLD: jax.Array, learned: dict[str, Any], context: BlockContext, mask: Mask
@@ -139,21 +141,11 @@ class Decoder(nnx.Module):
         firsts = len(pattern) * jnp.arange(periods)
         return jax.lax.scan(lambda x, xs: (run(x, *xs), None), x_BLD, (*by_period, firsts))[0]
 
-    def _logits(self, x_BLD: jax.Array) -> jax.Array:
-        if self.config.tie_embeddings:
-            weight, contracting = self.embedding[...], 1
-        else:
-            weight, contracting = self.unembedding[...], 0
-        flat_ND = x_BLD.reshape(-1, x_BLD.shape[-1])
-        logits_NV = jax.lax.dot_general(
-            flat_ND,
-            weight.astype(x_BLD.dtype),
-            (((1,), (contracting,)), ((), ())),
-            preferred_element_type=jnp.float32,
+    def unembedding_weight(self) -> tuple[jax.Array, int]:
+        """What projects to the vocabulary, and which of its axes that is."""
+        return (
+            (self.embedding[...], 0) if self.config.tie_embeddings else (self.unembedding[...], 1)
         )
-        logits_BLV = logits_NV.reshape(*x_BLD.shape[:2], -1)
-        cap = self.config.logit_softcap
-        return logits_BLV if cap is None else cap * jnp.tanh(logits_BLV / cap)
 
 
 def _position_params(config: ModelConfig, scheme: Scheme, rngs: nnx.Rngs) -> PositionParams:
@@ -224,30 +216,35 @@ def position_tables(
     return {name: tables for name, tables in made.items() if tables is not None}
 
 
-def apply(
-    config: ModelConfig,
-    params: Params,
-    inputs_BL: jax.Array,
-    *,
-    positions_BL: jax.Array,
-    segment_ids_BL: jax.Array | None,
-    tables: Tables,
-    mask: Mask,
-    key: jax.Array | None,
-) -> jax.Array:
-    """Logits [B, L, V], float32: `Decoder.__call__` as a pure function of the parameters.
+def apply(config: ModelConfig, params: Params, inputs_BL: jax.Array, **context: Any) -> jax.Array:
+    """Logits [B, L, V], float32; `context` are the keywords of `Decoder.__call__`.
 
     `config` may differ in its execution fields from the one that made the parameters.
     """
     decoder = nnx.merge(nnx.graphdef(_abstract(config)), params)
-    return decoder(
-        inputs_BL,
-        positions_BL=positions_BL,
-        segment_ids_BL=segment_ids_BL,
-        tables=tables,
-        mask=mask,
-        key=key,
-    )
+    x_BLD = decoder(inputs_BL, **context)
+    x_ND = x_BLD.reshape(-1, x_BLD.shape[-1])
+    weight, vocab_axis = decoder.unembedding_weight()
+    logits_NV = project(x_ND, weight, vocab_axis, config.logit_softcap)
+    return logits_NV.reshape(*x_BLD.shape[:2], -1)
+
+
+def target_losses(
+    config: ModelConfig,
+    params: Params,
+    inputs_BL: jax.Array,
+    targets_BL: jax.Array,
+    **context: Any,
+) -> tuple[jax.Array, jax.Array]:
+    """Nats of each target and the log-partition of its logits, float32 [B, L]; see `apply`.
+
+    All logits never exist at a time, see `model.token_losses`.
+    """
+    decoder = nnx.merge(nnx.graphdef(_abstract(config)), params)
+    x_BLD = decoder(inputs_BL, **context)
+    weight, vocab_axis = decoder.unembedding_weight()
+    with jax.named_scope("loss"):
+        return token_losses(x_BLD, targets_BL, weight, vocab_axis, config.logit_softcap)
 
 
 def logical_axes(config: ModelConfig) -> dict[str, Any]:

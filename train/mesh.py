@@ -16,6 +16,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from errors import UserError
+from model.columns import column_at
 
 AXES = ("slice", "data", "context", "tensor")
 ROWS = ("slice", "data")  # the axes that divide the rows of a batch
@@ -131,7 +132,7 @@ def candidate_views(length: int, rows: int, config: MeshConfig, devices: int) ->
     for data in range(shared, 0, -1):
         context = shared // data
         whole = shared % data == 0 and rows % (config.slices * data) == 0
-        if whole and length % context == 0:
+        if whole and (context == 1 or length % (2 * context) == 0):  # see model.columns
             views.append(ViewShape(config.slices, data, context, config.tensor))
     return views
 
@@ -151,7 +152,7 @@ def default_view(length: int, rows: int, config: MeshConfig, devices: int) -> Vi
     if not views:
         raise UserError(
             f"bucket {length} with {rows} rows at a time can't be spread over {devices} devices: "
-            f"{length} tokens can't be divided between those that share a row; "
+            f"{length} tokens can't be divided in two chunks for each of those that share a row; "
             "raise tokens_per_step or use fewer devices"
         )
     return views[0]
@@ -200,7 +201,10 @@ def parameter_shardings(axes: object, abstract: object, mesh: Mesh) -> object:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Sharding of [batch, length] arrays: rows over slices and data, columns over context."""
+    """Sharding of [batch, length] arrays: rows over slices and data, columns over context.
+
+    The columns are in the order of `model.columns`.
+    """
     return NamedSharding(mesh, PartitionSpec(ROWS, "context"))
 
 
@@ -219,13 +223,14 @@ class LocalSlice:
 def local_slice(sharding: NamedSharding, shape: tuple[int, int]) -> LocalSlice:
     """The rows and the hull of the columns that this process must read."""
     rows: set[int] = set()
+    ways = sharding.mesh.shape["context"]
     start, stop = shape[1], 0
     for index in sharding.addressable_devices_indices_map(shape).values():
         assert index is not None  # only for devices of other processes, which are not addressable
         row_slice, column_slice = index
         rows.update(range(*row_slice.indices(shape[0])))
-        low, high, _ = column_slice.indices(shape[1])
-        start, stop = min(start, low), max(stop, high)
+        columns = column_at(np.arange(shape[1])[column_slice], shape[1], ways)
+        start, stop = min(start, int(columns.min())), max(stop, int(columns.max()) + 1)
     return LocalSlice(np.array(sorted(rows), np.int64), slice(start, stop))
 
 
@@ -235,17 +240,18 @@ def put_batch(
     sharding: NamedSharding,
     shape: tuple[int, int],
 ) -> dict[str, jax.Array]:
-    """Global arrays of `shape` from the part that this process has read."""
+    """Global arrays of `shape` from the part that this process has read, columns in order."""
+    ways = sharding.mesh.shape["context"]
+    column_at_place = column_at(np.arange(shape[1]), shape[1], ways) - held.columns.start
     row_number = {int(row): i for i, row in enumerate(held.rows)}
 
     def place(array: np.ndarray) -> jax.Array:
         def shard(index: tuple[slice, ...] | None) -> np.ndarray:
             assert index is not None
             low, high, _ = index[0].indices(shape[0])
-            left, right, _ = index[1].indices(shape[1])
             first = row_number[low]
-            offset = held.columns.start
-            return array[first : first + high - low, left - offset : right - offset]
+            part = array[first : first + high - low]
+            return part if ways == 1 else part[:, column_at_place[index[1]]]
 
         return jax.make_array_from_callback(shape, sharding, shard)
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from model.backends.mesh import row_columns, row_devices
+from model.columns import in_row_order
 from model.config import ModelConfig
 from model.positions.randomized import placed_positions, randomized_positions
 from model.positions.stretched import StretchedPositions, moved_positions, skipped_positions
@@ -22,6 +24,8 @@ def training_positions(
 ) -> jax.Array:
     """Positions of a step: int32 [B, L], or [1, L] where all rows have the same.
 
+    Arrays have columns where the devices have them (model.columns).
+
     Args:
       positions_BL: index in the document, as the data has it.
       stretched: of the phase.
@@ -34,12 +38,18 @@ def training_positions(
     if model.randomized:
         assert key is not None
         draw = jax.random.fold_in(key, _DRAW)
-        return randomized_positions(draw, length, model.randomized, segment_ids_BL)
+        in_rows = randomized_positions(draw, length, model.randomized, _rows(segment_ids_BL))
+        return in_rows[:, row_columns(length)]
     if drawn_L is not None:
-        return placed_positions(jnp.asarray(drawn_L), segment_ids_BL)
+        return placed_positions(jnp.asarray(drawn_L), _rows(segment_ids_BL))[:, row_columns(length)]
     if stretched.kind == "pose":
         assert key is not None
         return skipped_positions(jax.random.fold_in(key, _DRAW), positions_BL, stretched)
     if segment_ids_BL is None:
-        positions_BL = jnp.arange(length, dtype=jnp.int32)[None]
+        positions_BL = row_columns(length)[None]
     return positions_BL if offset is None else moved_positions(positions_BL, offset)
+
+
+def _rows(segment_ids_BL: jax.Array | None) -> jax.Array | None:
+    """The segments of rows whose columns are in order."""
+    return None if segment_ids_BL is None else in_row_order(segment_ids_BL, 1, row_devices())

@@ -11,7 +11,7 @@ import numpy as np
 from data.pipeline import HostBatch, ReadingConfig
 from errors import UserError
 from model import transformer
-from model.backends.mesh import split_over
+from model.backends.mesh import on_view, split_over
 from model.flops import train_step_flops
 from model.masks import CAUSAL
 from model.positions.rope_scaling import UNSCALED, RopeScaling
@@ -230,12 +230,12 @@ class Setup:
             row_devices=execution.view.context,
         )
 
-        def logits(
+        def losses(
             params: transformer.Params,
             batch: dict[str, jax.Array],
             inputs: StepInputs,
             key: jax.Array | None,
-        ) -> jax.Array:
+        ) -> tuple[jax.Array, jax.Array]:
             segment_ids_BL = batch["segment_ids"] if segmented else None
             positions_BL = training_positions(
                 model,
@@ -246,10 +246,11 @@ class Setup:
                 inputs.positions,
                 key,
             )
-            return transformer.apply(
+            return transformer.target_losses(
                 model,
                 params,
                 batch["inputs"],
+                batch["targets"],
                 positions_BL=positions_BL,
                 segment_ids_BL=segment_ids_BL,
                 tables=inputs.tables,
@@ -261,7 +262,7 @@ class Setup:
             return 0.0 if key is None else transformer.position_penalty(model, params, key, length)
 
         step = make_train_step(
-            logits,
+            losses,
             penalty,
             self.optimizer,
             StepConfig(
@@ -271,7 +272,8 @@ class Setup:
                 checksum=self.config.loop.checksums,
             ),
         )
-        everywhere = replicated(self.home)
+        everywhere = replicated(self.mesh(key))
+        state = on_view(self.abstract_state, self.mesh(key))
         batch = {
             name: jax.ShapeDtypeStruct(self._shape(*key), np.int32, sharding=sharding)
             for name in BATCH_ARRAYS
@@ -280,10 +282,10 @@ class Setup:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
             self.step_inputs(phase, phase.first_step),
         )
-        state_shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state)
+        state_shardings = jax.tree.map(lambda x: x.sharding, state)
         compiled = jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, everywhere))
         with split_over(self.mesh(key)):
-            return compiled.lower(self.abstract_state, batch, inputs).compile()
+            return compiled.lower(state, batch, inputs).compile()
 
     def device_batches(
         self, start_step: int

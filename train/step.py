@@ -41,26 +41,20 @@ class StepConfig:
 
     microbatches: int  # parts of the batch whose gradients are added up one after the other
     z_loss: float
-    random: bool  # the logits draw random numbers (dropout, positions), and so get a key
+    random: bool  # the losses draw random numbers (dropout, positions), and so get a key
     checksum: bool  # also return a checksum of the new parameters, to compare runs bit by bit
 
 
-# (params, batch, inputs, key) -> logits [B, L, V] in float32
-LogitsFunction = Callable[[PyTree, dict[str, jax.Array], StepInputs, jax.Array | None], jax.Array]
+# (params, batch, inputs, key) -> nats of each target, log-partition of its logits: float32 [B, L]
+LossesFunction = Callable[
+    [PyTree, dict[str, jax.Array], StepInputs, jax.Array | None], tuple[jax.Array, jax.Array]
+]
 # (params, key) -> what is added to the mean loss, in nats/token
 PenaltyFunction = Callable[[PyTree, jax.Array | None], jax.Array | float]
 
 
-def token_losses(logits_BLV: jax.Array, targets_BL: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cross-entropy [B, L] in nats and the log-partition [B, L], in float32."""
-    logits_BLV = logits_BLV.astype(jnp.float32)
-    log_partition_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
-    target_logit_BL = jnp.take_along_axis(logits_BLV, targets_BL[..., None], axis=-1)[..., 0]
-    return log_partition_BL - target_logit_BL, log_partition_BL
-
-
 def make_train_step(
-    logits_fn: LogitsFunction,
+    losses_fn: LossesFunction,
     penalty_fn: PenaltyFunction,
     optimizer: optax.GradientTransformation,
     config: StepConfig,
@@ -77,10 +71,9 @@ def make_train_step(
         params: PyTree, batch: dict[str, jax.Array], inputs: StepInputs, key: jax.Array | None
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         with jax.named_scope("forward"):
-            logits_BLV = logits_fn(params, batch, inputs, key)
+            nats_BL, log_partition_BL = losses_fn(params, batch, inputs, key)
         with jax.named_scope("loss"):
             valid_BL = batch["segment_ids"] > 0
-            nats_BL, log_partition_BL = token_losses(logits_BLV, batch["targets"])
             nats_B = jnp.sum(jnp.where(valid_BL, nats_BL, 0.0), axis=1)
             penalty = jnp.sum(jnp.where(valid_BL, jnp.square(log_partition_BL), 0.0))
             targets_B = jnp.sum(valid_BL, axis=1, dtype=jnp.int32)

@@ -11,6 +11,7 @@ blocks, Q queries a block times the query heads of a group, T keys a block.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -49,6 +50,7 @@ class _Operands(NamedTuple):
 class _Rows(NamedTuple):
     """What describes the tokens of a row."""
 
+    numbers_I: jax.Array  # of the blocks of queries, in the row
     segment_ids_BL: jax.Array | None
     segment_blocks: SegmentBlocks | None
     positions_BL: jax.Array | None
@@ -74,17 +76,23 @@ def blockwise_attention(
     far: FarField | None,
     softcap: float | None,
     block_size: int,
+    columns_Q: jax.Array | None = None,
 ) -> jax.Array:
-    """Attention output [B, L, H, C]; any length, padded to whole blocks inside.
+    """Attention output [B, Q, H, C]; any length, padded to whole blocks inside.
 
-    positions: [B or 1, L]. block_size: tokens, or 0 for `choose_block`. Queries of segment 0 get
-    finite values without meaning.
+    Keys, values, segments and positions ([B or 1, L]) are of whole rows, queries of the columns
+    `columns_Q` of them, two stretches of one length; None: of all, in order.
+    block_size: tokens, or 0 for `choose_block`. Queries of segment 0 get finite values without
+    meaning.
     """
-    B, L, H, _ = q_BLHC.shape
-    K = k_BLKC.shape[2]
-    block = min(block_size or choose_block(B * H, mask), L)
+    B, Q, H, _ = q_BLHC.shape
+    L, K = k_BLKC.shape[1:3]
+    block = min(block_size or choose_block(B * H, mask), Q)
+    if columns_Q is not None:
+        block = math.gcd(block, Q // 2)  # of one stretch each
     padding = -L % block
-    blocks = (L + padding) // block
+    blocks = (Q + padding) // block
+    numbers_I = jnp.arange(blocks) if columns_Q is None else columns_Q[::block] // block
     # Padded keys come after every real query, so the causal mask hides them; a prefix must not
     # reach them.
     mask = dataclasses.replace(mask, prefix=min(mask.prefix, L))
@@ -96,8 +104,8 @@ def blockwise_attention(
 
     def keys(x_BLKC: jax.Array) -> jax.Array:
         x_BLKC = jnp.pad(x_BLKC, ((0, 0), (0, padding), (0, 0), (0, 0)))
-        x = x_BLKC.reshape(B, blocks, block, K, -1).transpose(1, 0, 3, 4, 2)
-        return x.reshape(blocks, B * K, -1, block)
+        x = x_BLKC.reshape(B, -1, block, K, x_BLKC.shape[-1]).transpose(1, 0, 3, 4, 2)
+        return x.reshape(-1, B * K, x_BLKC.shape[-1], block)
 
     operands = _Operands(
         queries(q_BLHC),
@@ -107,7 +115,7 @@ def blockwise_attention(
         None if far is None else keys(far.k_BLKC),
         bias,
     )
-    rows = _Rows(None, None, None)
+    rows = _Rows(numbers_I, None, None, None)
     if bias is not None:
         rows = rows._replace(positions_BL=jnp.pad(positions_BL, ((0, 0), (0, padding))))
     if segment_ids_BL is not None:
@@ -117,7 +125,7 @@ def blockwise_attention(
     boundary = None if far is None else far.boundary
     out = _attention(_Static(mask, softcap, boundary, block, K), operands, rows)
     out = out.reshape(blocks, B, K, H // K, block, -1).transpose(1, 0, 4, 2, 3, 5)
-    return out.reshape(B, L + padding, H, -1)[:, :L]
+    return out.reshape(B, Q + padding, H, -1)[:, :Q]
 
 
 def choose_block(matrices: int, mask: Mask) -> int:
@@ -258,9 +266,8 @@ def _forward(static: _Static, operands: _Operands, rows: _Rows) -> tuple[jax.Arr
         out_NQC = (sum_NQC / total_NQ[..., None]).astype(q_NQC.dtype)
         return None, (out_NQC, highest_NQ + jnp.log(total_NQ))
 
-    numbers = jnp.arange(operands.q_INQC.shape[0])
     _, (out_INQC, logsumexp_INQ) = jax.lax.scan(
-        query_block, None, (numbers, operands.q_INQC, operands.far_q_INQC)
+        query_block, None, (rows.numbers_I, operands.q_INQC, operands.far_q_INQC)
     )
     return out_INQC, (operands, rows, out_INQC, logsumexp_INQ)
 
@@ -305,9 +312,15 @@ def _backward(static: _Static, saved: tuple, d_out_INQC: jax.Array) -> tuple:
         )
         return tuple(carry), (d_q.astype(dtype), _cast(d_far_q, dtype))
 
-    numbers = jnp.arange(d_out_INQC.shape[0])
     start = (_zeros(k_JNCT), _zeros(far_k_JNCT), _zeros(v_JNCT), jax.tree.map(jnp.zeros_like, bias))
-    xs = (numbers, operands.q_INQC, operands.far_q_INQC, d_out_INQC, logsumexp_INQ, delta_INQ)
+    xs = (
+        rows.numbers_I,
+        operands.q_INQC,
+        operands.far_q_INQC,
+        d_out_INQC,
+        logsumexp_INQ,
+        delta_INQ,
+    )
     (d_k, d_far_k, d_v, d_bias), (d_q, d_far_q) = jax.lax.scan(query_block, start, xs)
     d_k, d_far_k, d_v = (_cast(x, dtype) for x in (d_k, d_far_k, d_v))
     return _Operands(d_q, d_k, d_v, d_far_q, d_far_k, d_bias), None

@@ -5,6 +5,8 @@ queries needs its scores with all keys at once. They are computed a block of que
 again in the backward pass: memory is block x length, not length x length.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -23,29 +25,34 @@ def contextual_attention(
     bias: ContextBias,
     softcap: float | None,
     block: int,
+    columns_Q: jax.Array | None = None,
 ) -> jax.Array:
-    """Attention output [B, L, H, C]; see `scores.ContextBias`.
+    """Attention output [B, Q, H, C]; see `scores.ContextBias`.
 
-    block: queries computed at a time. Queries of segment 0 get finite values without meaning.
+    Keys, values and segments are of whole rows, queries of the columns `columns_Q` of them, two
+    stretches of one length; None: of all, in order. block: queries computed at a time,
+    at most. Queries of segment 0 get finite values without meaning.
     """
-    B, L, H, C = q_BLHC.shape
-    K = k_BLKC.shape[2]
-    block = min(block, L)
-    padding = -L % block
-    blocks = (L + padding) // block
+    B, Q, H, C = q_BLHC.shape
+    L, K = k_BLKC.shape[1:3]
+    block = min(block, Q) if columns_Q is None else math.gcd(block, Q // 2)
+    padding = -Q % block
+    blocks = (Q + padding) // block
+    first_I = block * jnp.arange(blocks) if columns_Q is None else columns_Q[::block]
     q = jnp.pad(q_BLHC, ((0, 0), (0, padding), (0, 0), (0, 0)))
     q_IBKGQC = q.reshape(B, blocks, block, K, H // K, C).transpose(1, 0, 3, 4, 2, 5)
     q_segments = None
     if segment_ids_BL is not None:
-        padded = jnp.pad(segment_ids_BL, ((0, 0), (0, padding)))
+        own_BQ = segment_ids_BL if columns_Q is None else segment_ids_BL[:, columns_Q]
+        padded = jnp.pad(own_BQ, ((0, 0), (0, padding)))
         q_segments = padded.reshape(B, blocks, block).swapaxes(0, 1)
     k_index = jnp.arange(L)[None, None, :]
 
     @jax.checkpoint
     def of_block(
-        i: jax.Array, q_BKGQC: jax.Array, segments_BQ: jax.Array | None, bias: ContextBias
+        first: jax.Array, q_BKGQC: jax.Array, segments_BQ: jax.Array | None, bias: ContextBias
     ) -> jax.Array:
-        q_index = (i * block + jnp.arange(block))[None, :, None]
+        q_index = (first + jnp.arange(block))[None, :, None]
         if segments_BQ is None or segment_ids_BL is None:
             visible = mask.allowed(q_index, k_index)
         else:
@@ -65,7 +72,7 @@ def contextual_attention(
     def step(_: None, xs: tuple) -> tuple[None, jax.Array]:
         return None, of_block(*xs, bias)
 
-    xs = (jnp.arange(blocks), q_IBKGQC, q_segments)
+    xs = (first_I, q_IBKGQC, q_segments)
     out_IBKGQC = jax.lax.scan(step, None, xs)[1]
-    out = out_IBKGQC.transpose(1, 0, 4, 2, 3, 5).reshape(B, L + padding, H, -1)
-    return out[:, :L]
+    out = out_IBKGQC.transpose(1, 0, 4, 2, 3, 5).reshape(B, Q + padding, H, -1)
+    return out[:, :Q]

@@ -21,31 +21,38 @@ def dense_attention(
     far: FarField | None,
     softcap: float | None,
     normalizer: Normalizer | None,
+    columns_Q: jax.Array | None = None,
 ) -> jax.Array:
-    """Attention output [B, L, H, C] by way of all L x L scores.
+    """Attention output [B, Q, H, C] by way of all Q x L scores.
 
-    positions: [B or 1, L]. A batched matmul with one batch dimension and no repeated keys is the
-    form that XLA's CPU backend runs fastest. Queries of segment 0 get finite values without
-    meaning.
+    Keys, values, segments and positions ([B or 1, L]) are of whole rows, queries of the columns
+    `columns_Q` of them; None: of all, in order.
+    A batched matmul with one batch dimension and no repeated keys is the form that XLA's CPU
+    backend runs fastest. Queries of segment 0 get finite values without meaning.
     """
-    B, L, H, _ = q_BLHC.shape
-    K = k_BLKC.shape[2]
-    index = jnp.arange(L)
+    B, Q, H, _ = q_BLHC.shape
+    L, K = k_BLKC.shape[1:3]
+    k_index = jnp.arange(L)
+    q_index = k_index if columns_Q is None else columns_Q
+
+    def of_queries(x_BL: jax.Array) -> jax.Array:
+        return x_BL if columns_Q is None else x_BL[:, columns_Q]
+
     scores = _products(q_BLHC, k_BLKC)
     if far is not None:
-        beyond = index[:, None] - index[None, :] >= far.boundary
+        beyond = q_index[:, None] - k_index[None, :] >= far.boundary
         scores = jnp.where(beyond[None, None, None], _products(far.q_BLHC, far.k_BLKC), scores)
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
     if bias is not None:
-        scores += bias(positions_BL, positions_BL).reshape(-1, K, H // K, L, L)
+        scores += bias(of_queries(positions_BL), positions_BL).reshape(-1, K, H // K, Q, L)
     if segment_ids_BL is None:
-        visible = mask.allowed(index[:, None], index[None, :])[None, None, None]
+        visible = mask.allowed(q_index[:, None], k_index[None, :])[None, None, None]
     else:
         visible = mask.allowed(
-            index[None, :, None],
-            index[None, None, :],
-            segment_ids_BL[:, :, None],
+            q_index[None, :, None],
+            k_index[None, None, :],
+            of_queries(segment_ids_BL)[:, :, None],
             segment_ids_BL[:, None, :],
         )[:, None, None]
     if normalizer is None:
@@ -55,16 +62,16 @@ def dense_attention(
     weights_NQL = weights.astype(v_BLKC.dtype).reshape(B * K, -1, L)
     v_NLC = v_BLKC.transpose(0, 2, 1, 3).reshape(B * K, L, -1)
     out_NQC = jnp.einsum("nqk,nkc->nqc", weights_NQL, v_NLC)
-    return out_NQC.reshape(B, K, H // K, L, -1).transpose(0, 3, 1, 2, 4).reshape(B, L, H, -1)
+    return out_NQC.reshape(B, K, H // K, Q, -1).transpose(0, 3, 1, 2, 4).reshape(B, Q, H, -1)
 
 
 def _products(q_BLHC: jax.Array, k_BLKC: jax.Array) -> jax.Array:
-    """q k^T / sqrt(C), float32 [B, K, H / K, L, L]."""
-    B, L, _, C = q_BLHC.shape
-    K = k_BLKC.shape[2]
-    q_NQC = q_BLHC.reshape(B, L, K, -1, C).transpose(0, 2, 3, 1, 4).reshape(B * K, -1, C)
+    """q k^T / sqrt(C), float32 [B, K, H / K, Q, L]."""
+    B, Q, _, C = q_BLHC.shape
+    L, K = k_BLKC.shape[1:3]
+    q_NQC = q_BLHC.reshape(B, Q, K, -1, C).transpose(0, 2, 3, 1, 4).reshape(B * K, -1, C)
     k_NLC = k_BLKC.transpose(0, 2, 1, 3).reshape(B * K, L, C)
     products = jnp.einsum(
         "nqc,nkc->nqk", q_NQC * C**-0.5, k_NLC, preferred_element_type=jnp.float32
     )
-    return products.reshape(B, K, -1, L, L)
+    return products.reshape(B, K, -1, Q, L)

@@ -34,6 +34,7 @@ def grouped_attention(
     far: FarField | None,
     softcap: float | None,
     block_size: int,
+    columns_Q: jax.Array | None = None,
 ) -> jax.Array:
     """See `blockwise_attention`, which it calls for all rows and heads, or for groups of them."""
     (B, L, H, _), K = q_BLHC.shape, k_BLKC.shape[2]
@@ -50,6 +51,7 @@ def grouped_attention(
             positions_BL=positions_BL,
             far=far,
             block_size=block_size,
+            columns_Q=columns_Q,
         )
     parts = K // heads
 

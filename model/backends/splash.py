@@ -12,6 +12,7 @@ computes the mask by `Mask.allowed`.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +20,13 @@ import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
 from jax.experimental.pallas.ops.tpu.splash_attention.splash_attention_mask_info import MaskInfo
 
-from model.backends.mesh import on_each_device
+from model.backends.mesh import on_each_device, row_devices
+from model.backends.support import LANES
+from model.columns import column_at
 from model.mask_blocks import EMPTY, block_classes
 from model.masks import Mask
 from model.scores import LinearBias
 
-LANES = 128  # lengths and blocks are multiples of it
 _LONGEST_BLOCK = 512
 _DIGITS = 3  # base 256, so that bfloat16 holds each: positions up to 2**24
 _SLOPE_PARTS = 3  # bfloat16 numbers that add up to a float32
@@ -60,13 +62,25 @@ def splash_attention(
     def by_head(x_BLHC: jax.Array) -> jax.Array:
         return jnp.pad(x_BLHC, ((0, 0), (0, padding), (0, 0), (0, 0))).transpose(0, 2, 1, 3)
 
-    kernel = splash_kernel(mask, L + padding, softcap, interpret)
-    segments = None
-    if segment_ids_BL is not None:
-        ids_BL = jnp.pad(segment_ids_BL, ((0, 0), (0, padding)))
-        segments = splash.SegmentIds(q=ids_BL, kv=ids_BL)
-    attend_rows = on_each_device(jax.vmap(kernel))
-    out_BHLC = attend_rows(by_head(q_BLHC), by_head(k_BLKC), by_head(v_BLKC), segments)
+    length, ways = L + padding, row_devices()
+    block = _block(length // (2 * ways) if ways > 1 else length)
+
+    def attend_rows(grids: Any, q: Any, k: Any, v: Any, q_ids: Any, ids: Any) -> jax.Array:
+        kernel = splash_kernel(mask, grids, block, softcap, interpret)
+        segments = None if ids is None else splash.SegmentIds(q=q_ids, kv=ids)
+        out: Any = jax.vmap(kernel)(q, k, v, segments)
+        return out
+
+    ids_BL = segment_ids_BL
+    if ids_BL is not None:
+        ids_BL = jnp.pad(ids_BL, ((0, 0), (0, padding)))
+    out_BHLC = on_each_device(attend_rows)(
+        mask_grids(mask, length, block, ways),
+        by_head(q_BLHC),
+        by_head(k_BLKC),
+        by_head(v_BLKC),
+        ids_BL,
+    )
     return out_BHLC.transpose(0, 2, 1, 3)[:, :L]
 
 
@@ -112,12 +126,20 @@ class _Allowed:
         return self.mask.allowed(q_index, k_index)
 
 
+def _block(tokens: int) -> int:
+    """Tokens a block, for stretches of a multiple of LANES."""
+    return next(b for b in range(_LONGEST_BLOCK, 0, -LANES) if tokens % b == 0)
+
+
 def splash_kernel(
-    mask: Mask, length: int, softcap: float | None, interpret: bool
+    mask: Mask,
+    grids: tuple[MaskInfo, MaskInfo],
+    block: int,
+    softcap: float | None,
+    interpret: bool,
 ) -> splash.SplashAttentionKernel:
-    """The kernel for rows of `length` tokens, a multiple of LANES, with its gradients."""
-    block = next(b for b in range(_LONGEST_BLOCK, 0, -LANES) if length % b == 0)
-    by_query, by_key = mask_grids(mask, length, block)
+    """The kernel over one device's `mask_grids`, with its gradients."""
+    by_query, by_key = grids
     sizes = splash.BlockSizes(
         block_q=block,
         block_kv=block,
@@ -144,22 +166,34 @@ def splash_kernel(
 
 
 @lru_cache(maxsize=64)
-def mask_grids(mask: Mask, length: int, block: int) -> tuple[MaskInfo, MaskInfo]:
+def mask_grids(mask: Mask, length: int, block: int, ways: int) -> tuple[MaskInfo, MaskInfo]:
     """The blocks that the kernel visits: for outputs and query gradients, for key gradients.
 
-    What `process_mask` and `process_mask_dkv` of the kernel's own library make of the whole mask.
+    What `process_mask` and `process_mask_dkv` of the kernel's own library make of the whole mask,
+    by device of the `ways` that share a row: the first dimension. A device has the queries of its
+    columns (model.columns) and all keys.
     """
     classes_IJ = block_classes(mask, length, block, block)
-    index = np.arange(length, dtype=np.int32)
-    blank_IJ = classes_IJ == EMPTY
+    blocks = length // block
+    held_SI = column_at(np.arange(blocks), blocks, ways).reshape(ways, -1)
+    classes_SIJ = classes_IJ[held_SI]
+    blank_SIJ = classes_SIJ == EMPTY
     # In a row the visits come first, in a column last: where the kernel begins and ends them.
-    by_row = np.argsort(blank_IJ, axis=1, kind="stable")
-    by_column = np.argsort(~blank_IJ.T, axis=1, kind="stable")
-    most_in_row, most_in_column = (~blank_IJ).sum(1).max(), (~blank_IJ).sum(0).max()
-    classes_JI, following_JI = _visits(classes_IJ.T, by_column[:, -most_in_column:])
+    by_row = np.argsort(blank_SIJ, axis=2, kind="stable")
+    by_column = np.argsort(~blank_SIJ.swapaxes(1, 2), axis=2, kind="stable")
+    most_in_row, most_in_column = (~blank_SIJ).sum(2).max(), (~blank_SIJ).sum(1).max()
+    of_rows = [
+        _visits(classes, order[:, :most_in_row])
+        for classes, order in zip(classes_SIJ, by_row, strict=True)
+    ]
+    of_columns = [
+        _visits(classes.T, order[:, -most_in_column:])
+        for classes, order in zip(classes_SIJ, by_column, strict=True)
+    ]
+    columns_SL = column_at(np.arange(length, dtype=np.int32), length, ways).reshape(ways, -1)
     return (
-        _mask_info(*_visits(classes_IJ, by_row[:, :most_in_row]), index),
-        _mask_info(classes_JI.T, following_JI.T, index),
+        _mask_info(of_rows, columns_SL),
+        _mask_info([(classes.T, following.T) for classes, following in of_columns], columns_SL),
     )
 
 
@@ -176,14 +210,16 @@ def _visits(classes_XY: np.ndarray, order_XW: np.ndarray) -> tuple[np.ndarray, n
     return classes_XW, np.where(classes_XW == EMPTY, 0, following_XW)
 
 
-def _mask_info(classes: np.ndarray, following: np.ndarray, index: np.ndarray) -> MaskInfo:
+def _mask_info(visits: list[tuple[np.ndarray, np.ndarray]], columns_SL: np.ndarray) -> MaskInfo:
     """For one mask that all heads share. In the smallest type: the kernel's scalars are few."""
+    classes = np.stack([classes for classes, _ in visits])
+    following = np.stack([following for _, following in visits])
     largest = following.max()
     small = np.int8 if largest < 1 << 7 else np.int16 if largest < 1 << 15 else np.int32
     return MaskInfo(
-        data_next=following[None].astype(small),
+        data_next=following[:, None].astype(small),
         mask_next=None,
-        block_mask=classes[None].astype(np.int8),
+        block_mask=classes[:, None].astype(np.int8),
         partial_mask_blocks=None,
-        q_sequence=index,
+        q_sequence=columns_SL,
     )

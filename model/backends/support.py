@@ -8,6 +8,7 @@ from model.masks import CAUSAL, Mask
 ANYWHERE = ("dense", "blockwise")
 PLATFORMS = {"splash": "tpu", "cudnn": "gpu"}  # what a kernel is for, as jax.Device.platform has it
 BACKENDS = (*ANYWHERE, *PLATFORMS)
+LANES = 128  # lengths and blocks of splash are multiples of it
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Request:
     segments: bool = False  # rows hold several documents, or padding
     head_dim: int = 64  # channels
     dtype: str = "bfloat16"  # of queries, keys and values
+    length: int = 8192  # tokens a row
     row_devices: int = 1  # devices that share the tokens of one row
 
 
@@ -48,13 +50,18 @@ _WHOLE_ROWS: _Refusal = (
     lambda r: r.row_devices > 1,
     "it attends to whole rows, and devices share them",
 )
+_WHOLE_SCORES: _Refusal = (
+    lambda r: r.normalizer and r.row_devices > 1,
+    "its weights are made of whole matrices of scores, and devices share the rows; use fewer "
+    "devices or more tokens a step",
+)
 _ONE_QUERY: _Refusal = (
     lambda r: r.far,
     "it takes one query and one key a token, and no others for far pairs",
 )
 
 _REFUSALS: dict[str, tuple[_Refusal, ...]] = {
-    "dense": (_CONTEXT_ALONE, _CONTEXT_LOOKS_BACK),
+    "dense": (_CONTEXT_ALONE, _CONTEXT_LOOKS_BACK, _WHOLE_SCORES),
     "blockwise": (_CONTEXT_ALONE, _CONTEXT_LOOKS_BACK, _SOFTMAX_ONLY),
     "splash": (
         _SOFTMAX_ONLY,
@@ -68,7 +75,11 @@ _REFUSALS: dict[str, tuple[_Refusal, ...]] = {
             lambda r: r.mask.chunk is not None and not r.mask.chunk_is_power_of_two,
             "chunks must be a power of two long: the kernel has no division",
         ),
-        _WHOLE_ROWS,
+        (
+            lambda r: r.row_devices > 1 and r.length % (2 * LANES * r.row_devices) != 0,
+            f"devices share the rows, and it takes chunks of a multiple of {LANES} tokens, two a "
+            "device",
+        ),
     ),
     "cudnn": (
         _SOFTMAX_ONLY,

@@ -24,6 +24,7 @@ class Abacus(InputScheme):
     name: ClassVar[str] = "abacus"
     reads_positions: ClassVar[bool] = False
     random: ClassVar[bool] = True
+    reads_neighbours: ClassVar[bool] = True
 
     digit_tokens: tuple[int, ...]  # ids of the tokens "0" ... "9"
     max_offset: int

@@ -108,6 +108,8 @@ class Scheme:
 class InputScheme(Scheme):
     """Adds vectors to the token embeddings."""
 
+    reads_neighbours: ClassVar[bool] = False  # a token's vector depends on the tokens before it
+
     def embed(
         self,
         params: dict[str, jax.Array],

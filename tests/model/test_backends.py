@@ -27,7 +27,9 @@ def test_auto_takes_the_kernel_of_the_platform_where_it_can_serve():
     assert backend == "blockwise"
     assert "cudnn can't serve: documents" in reason
     assert choose_backend("auto", "tpu", 8192, Request(bias="block"))[0] == "blockwise"
-    assert choose_backend("auto", "tpu", 8192, Request(row_devices=2))[0] == "blockwise"
+    assert choose_backend("auto", "tpu", 8192, Request(row_devices=2))[0] == "splash"
+    thin = Request(length=384, row_devices=2)  # chunks of 96 tokens
+    assert choose_backend("auto", "tpu", 384, thin)[0] == "dense"
     assert choose_backend("auto", "cpu", 64, plain)[0] == "dense"
     assert choose_backend("auto", "cpu", 4096, plain)[0] == "blockwise"
     backend, reason = choose_backend("auto", "tpu", 8192, Request(normalizer=True))
@@ -70,7 +72,9 @@ def test_explicit_choices_stand_and_unknown_ones_are_named():
         (Request(normalizer=True), {"cudnn", "splash", "blockwise"}),
         (Request(bias="context", far=True), set(BACKENDS)),
         (Request(bias="context", mask=Mask(prefix=3)), set(BACKENDS)),
-        (Request(row_devices=2), {"cudnn", "splash"}),
+        (Request(row_devices=2), {"cudnn"}),
+        (Request(row_devices=2, length=384), {"cudnn", "splash"}),
+        (Request(row_devices=2, normalizer=True), set(BACKENDS)),
         (Request(dtype="float32"), {"cudnn"}),
         (Request(head_dim=256), {"cudnn"}),
         (Request(head_dim=12), {"cudnn"}),

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from model.token_losses import nats_of_logits
 from train.checksum import checksum
 from train.mesh import ViewShape, batch_sharding, mesh_view
 from train.step import StepConfig, StepInputs, TrainState, make_train_step
@@ -16,7 +17,9 @@ VOCABULARY, LENGTH, ROWS = 7, 8, 16
 def bigram(params, batch, inputs, key):
     """A table of next-token logits; with a key, noise as dropout would bring."""
     logits = params["table"][batch["inputs"]]
-    return logits if key is None else logits + jax.random.normal(key, (VOCABULARY,))[None, None]
+    if key is not None:
+        logits = logits + jax.random.normal(key, (VOCABULARY,))[None, None]
+    return nats_of_logits(logits, batch["targets"])
 
 
 def no_penalty(params, key):
