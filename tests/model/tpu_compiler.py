@@ -39,7 +39,7 @@ class Case:
     length: int = 1024
     head_dim: int = 128
     dtype: str = "bfloat16"
-    mesh: tuple[int, int] = (1, 1)  # devices that rows and heads are split over
+    mesh: tuple[int, int, int] = (1, 1, 1)  # devices that share rows, columns and heads
 
 
 def compile_cases(cases: list[Case]) -> list[str | int]:
@@ -71,8 +71,9 @@ def _compile(case: Case) -> str | int:
     from model.scores import LinearBias
 
     chip = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGIES[case.chip])
-    rows, heads = case.mesh
-    devices = np.array(chip.devices[: rows * heads]).reshape(1, rows, 1, heads)
+    rows, columns, heads = case.mesh
+    held = chip.devices[: rows * columns * heads]
+    devices = np.array(held).reshape(1, rows, columns, heads)
     mesh = Mesh(devices, ("slice", "data", "context", "tensor"), axis_types=(AxisType.Auto,) * 4)
 
     def loss(q, k, v, slopes, segment_ids):
@@ -94,10 +95,10 @@ def _compile(case: Case) -> str | int:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
     q, kv = (
-        array((2, case.length, n, case.head_dim), case.dtype, "data", None, "tensor")
+        array((2, case.length, n, case.head_dim), case.dtype, "data", "context", "tensor")
         for n in (4, 2)
     )
-    slopes, ids = array((4,), "float32"), array((2, case.length), "int32", "data")
+    slopes, ids = array((4,), "float32"), array((2, case.length), "int32", "data", "context")
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3) if case.bias else (0, 1, 2)))
     try:
         with split_over(mesh):
