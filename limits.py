@@ -78,6 +78,7 @@ INTERVALS = {
     "eval.documents": "[1, inf)",
     "eval.min_documents": "[1, inf)",
     "eval.blocks": "[1, inf)",
+    "eval.prompts": "[2, inf)",
     "eval.bootstrap_samples": "[1, inf)",
     "eval.confidence": "(0, 1)",
     "eval.tokens_per_call": "[1, inf)",

@@ -19,9 +19,10 @@ from errors import UserError
 from eval.config import EvalConfig, tested_contexts
 from eval.methods import every_setting, without_rope
 from eval.model_scorer import ScoringExecutables, scoring_pass
+from eval.prompts.score import PromptTasks
 from eval.report import ReportInputs, write_report
 from eval.results import Results, RunIdentity, save_results
-from eval.scorer import Setting
+from eval.scorer import Scorer, Setting
 from eval.suite import SelectionProbe, evaluate
 from eval.targets import choose_targets
 from eval.wording import headline
@@ -63,6 +64,11 @@ class Session:
         # Before hours of training, not after: too few long documents is an error here.
         self.probe = SelectionProbe(self.store, self.phases.l_train, self.eval)
         choose_targets(self.store, Split.REPORT, self.contexts[-1], self.eval)
+        self.tasks = (
+            PromptTasks(self.eval, store.tokenizer(), self.contexts, self.phases.l_train)
+            if self.eval.tasks
+            else None
+        )
         # That there are positions for each context, and a backend for each method.
         for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
             experiment.train.model.resolve(
@@ -112,7 +118,7 @@ class Session:
 
     def _describe(self) -> None:
         """Prints what was decided before anything is compiled."""
-        for reason in self.left_out:
+        for reason in (*self.left_out, *(self.tasks.left_out if self.tasks else ())):
             print(f"note: left out: {reason}")
         for phase in self.phases.phases:
             print(f"phase {phase.number + 1}: {phase.config.steps:,} steps")
@@ -257,6 +263,8 @@ class Session:
                 model.by_document if self._joins_documents else None,
                 reads_positions=any(scheme.reads_positions for scheme in self.model.schemes),
             )
+            if self.tasks is not None:
+                self._score_tasks(self.tasks, model(Setting()), self._identity(step))
             results = dataclasses.replace(results, left_out=(*self.left_out, *results.left_out))
         except FloatingPointError as error:
             raise UserError(
@@ -270,6 +278,14 @@ class Session:
         for line in headline(results):
             print(line)
         print(f"report: {page}")
+
+    def _score_tasks(self, tasks: PromptTasks, scorer: Scorer, identity: RunIdentity) -> None:
+        """Asks what eval.tasks names; writes tasks.json and prints what it says."""
+        cells, said = tasks.run(scorer)
+        rows = [{**dataclasses.asdict(identity), **cell.as_dict()} for cell in cells]
+        write_json(self.workdir / "eval" / "tasks.json", {"rows": rows, "diagnoses": said})
+        for line in said:
+            print(line)
 
     def _report_inputs(self, results: Results, exposure: dict[str, Any]) -> ReportInputs:
         manifest = self.store.manifest

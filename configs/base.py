@@ -245,6 +245,11 @@ def get_config() -> ConfigDict:
             "blocks": 4,  # blocks of targets a document, at most
             "targets_per_block": 16,  # tokens, in one row beyond L_train
             "targets_per_row": 2,  # tokens a row up to L_train: contexts exact to 1 token
+            # What is asked about long inputs, at the tested contexts: passkey | single_key |
+            # several_keys | only_keys | threading | tracing | common_word | frequent_word |
+            # survey | joined_survey. See docs/evaluation.md.
+            "tasks": (),
+            "prompts": 40,  # of each task, context and control
             "bootstrap_samples": 1000,
             "confidence": 0.95,
             "tokens_per_call": 32_768,  # tokens the scorer takes at a time

@@ -23,6 +23,8 @@ class EvalConfig:
     # context - targets_per_row + 1 and context preceding tokens; 1 is exact, and slowest
     bootstrap_samples: int  # resamples behind each interval
     confidence: float  # coverage of the intervals, between 0 and 1
+    tasks: tuple[str, ...]  # names of eval/prompts/tasks.py, asked at the tested contexts
+    prompts: int  # of each task, context and control
     tokens_per_call: int  # tokens handed to the scorer at a time; best a multiple of its batch
     seed: int  # of the choice of documents, of target blocks and of the bootstrap
 

@@ -24,6 +24,8 @@ def make_config(corpus, last_steps=10):
     )
     config.phases = (PHASES[0], {**PHASES[1], "steps": last_steps})
     config.train.compile = "ahead"
+    config.eval.tasks = ("passkey",)
+    config.eval.prompts = 4
     return config
 
 
@@ -82,6 +84,16 @@ def test_results_carry_their_circumstances(workdir):
     assert ["verse" in sentence for sentence in results["left_out"]] == [True]
     behind = [row for row in results["rows"] if row["metric"] == "boundary_gap"]
     assert {(row["context_from"], row["context"]) for row in behind} >= {(1, 1), (1, 64)}
+
+
+def test_the_tasks_were_asked_at_every_tested_context(workdir):
+    found = json.loads((workdir / "eval" / "tasks.json").read_text())
+    asked = {(row["length"], row["control"]) for row in found["rows"]}
+    controls = {"plain", "no_context", "truncated", "distance_0", "easy_filler"}
+    assert asked == {(n, control) for n in (64, 128, 256) for control in controls}
+    assert {row["l_train"] for row in found["rows"]} == {64}
+    assert {row["chance"] for row in found["rows"]} == {0.25}
+    assert len(found["diagnoses"]) == 3
 
 
 def test_the_report_is_one_page_that_needs_no_network(workdir):

@@ -23,6 +23,8 @@ def eval_config(**changes: object) -> EvalConfig:
         "blocks": 2,
         "targets_per_block": 16,
         "targets_per_row": 1,
+        "tasks": (),
+        "prompts": 2,
         "bootstrap_samples": 500,
         "confidence": 0.95,
         "tokens_per_call": 4096,

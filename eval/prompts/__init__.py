@@ -1,0 +1,1 @@
+"""Tasks that ask about a long input, at exact lengths in tokens."""
