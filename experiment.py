@@ -14,12 +14,12 @@ from errors import UserError
 from eval.config import EvalConfig
 from limits import check_numbers
 from model.settings import ModelSettings
+from train.config import TrainConfig
 from train.loop import LoopConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
 from train.profile import ProfileConfig
-from train.setup import TrainConfig
 from train.stopping import StoppingConfig
 from train.workdir import flatten
 

@@ -109,7 +109,7 @@ def get_config() -> ConfigDict:
             "attention": "auto",  # auto | dense | blockwise | splash (TPU) | cudnn (GPU)
             "attention_block": 0,  # queries and keys a blockwise block; 0: by batch and heads
             "layer_execution": "auto",  # auto | unroll | scan; auto: unroll on a CPU
-            "remat": "none",  # none | full
+            "remat": "none",  # none | dots | full | offload: what is recomputed (model/config.py)
         }
     )
 
@@ -227,6 +227,7 @@ def get_config() -> ConfigDict:
         {
             "slices": 1,  # groups of devices that a slow network joins; each has all parameters
             "tensor": 1,  # devices that share one layer's heads
+            "topology": "",  # --mode=plan: TPUs to plan for, such as v5e:16x16 or v5p:4x4x4
         }
     )
 

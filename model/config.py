@@ -7,7 +7,7 @@ from model.positions.scheme import Dims, InputScheme, LayerScheme, Scheme
 from model.softplus import KINDS as ATTENTION_WEIGHTS
 
 LAYER_EXECUTIONS = ("unroll", "scan")
-REMAT_POLICIES = ("none", "full")
+REMAT_POLICIES = ("none", "dots", "full", "offload")
 COMPUTE_DTYPES = ("float32", "bfloat16")
 
 
@@ -39,7 +39,9 @@ class ModelConfig:
     attention: str  # backend of model.attention, resolved: never "auto"
     attention_block: int  # tokens a block of the blockwise backend; 0: from batch and heads
     layer_execution: str  # "unroll" or "scan" over the stacked blocks
-    remat: str  # "none", or "full": recompute each block in the backward pass
+    # What the backward pass recomputes of a block: "none", all but its matmuls ("dots"), all of it
+    # ("full"), or all, from an input that waits in the memory of the host ("offload").
+    remat: str
 
     def __post_init__(self) -> None:
         for field in fields(self):

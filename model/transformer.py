@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from errors import UserError
 from model.backends.mesh import activations
@@ -30,6 +31,17 @@ from model.token_losses import project, token_losses
 Params = dict[str, Any]
 # Numbers of a step's keys; small ones are those of dropout, 2**32 - 1 that of drawn positions.
 _INPUT_SCHEME, _PENALTY = 2**32 - 2, 2**32 - 3
+_BLOCK_INPUT = "block_input"
+_REMAT = {
+    "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=[_BLOCK_INPUT],
+        offload_src="device",
+        offload_dst="pinned_host",
+    ),
+}
 Tables = dict[str, Any]  # by scheme: its host tables, operands of whatever is compiled
 
 
@@ -119,10 +131,11 @@ class Decoder(nnx.Module):
             scheme: LayerScheme, x_BLD: jax.Array, weights: Any, own: dict[str, Any], layer: Any
         ) -> jax.Array:
             positions = LayerPositions(scheme, own)
+            x_BLD = checkpoint_name(x_BLD, _BLOCK_INPUT)
             return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask)
 
-        if config.remat == "full":
-            block = jax.checkpoint(block, static_argnums=0)
+        if config.remat != "none":
+            block = jax.checkpoint(block, static_argnums=0, policy=_REMAT[config.remat])
 
         def run(x_BLD: jax.Array, blocks: Any, own: dict[str, Any], first: Any) -> jax.Array:
             """The layers whose parameters are given, stacked; `first` is the number of the first,

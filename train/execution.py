@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from errors import UserError
 from train.mesh import MeshConfig, ViewShape, default_view
-from train.phases import Phase
+from train.phases import PhaseShape
 
 Key = tuple[int, int]  # (phase number, bucket)
 
@@ -39,7 +39,7 @@ class BucketExecution:
 
 
 def default_executions(
-    phases: Sequence[Phase], config: MeshConfig, remat: str, devices: int
+    phases: Sequence[PhaseShape], config: MeshConfig, remat: str, devices: int
 ) -> Mapping[Key, BucketExecution]:
     """For every (phase, bucket): the microbatches of the phase, as many row shards as there can be.
 

@@ -41,6 +41,7 @@ class MeshConfig:
 
     slices: int  # groups of devices that a slow network joins; each holds all parameters
     tensor: int  # devices that share one layer's heads and feed-forward columns
+    topology: str = ""  # of TPUs that are not here, such as v5e:16x16: what `plan` is for
 
     def shared(self, devices: int) -> int:
         """Devices of a slice that divide rows and columns between them.

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -39,6 +40,21 @@ class PhaseConfig:
     sampling: SamplingConfig
 
 
+class PhaseShape(Protocol):
+    """What of a phase decides its programs."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def first_step(self) -> int: ...
+    @property
+    def config(self) -> PhaseConfig: ...
+    @property
+    def lengths(self) -> tuple[int, ...]: ...
+    def batch_size(self, length: int) -> int: ...
+    def segmented(self, length: int) -> bool: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Phase:
     """A phase with its index and schedule; covers steps [first_step, first_step + steps)."""
@@ -56,6 +72,10 @@ class Phase:
 
     def batch_size(self, length: int) -> int:
         return self.config.tokens_per_step // length
+
+    def segmented(self, length: int) -> bool:
+        """Whether rows of a bucket may hold several segments."""
+        return self.layout.buckets[length].segmented
 
 
 class Phases:
