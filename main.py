@@ -3,7 +3,8 @@
     python main.py --config=configs/quickstart.py --workdir=runs/quickstart
 
 `--mode=train` prepares the data when missing, goes on where WORKDIR left off, and writes the
-report; `eval` scores a trained work directory again; `prepare` only makes the token store.
+report; `eval` scores a trained work directory again; `prepare` only makes the token store; `plan`
+chooses how each bucket is computed on the TPUs that mesh.topology names, with no data and no TPU.
 """
 
 import difflib
@@ -22,7 +23,7 @@ from errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything of the run is kept.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "prepare"], "What to do.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "prepare", "plan"], "What to do.")
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +31,8 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}; fields are set by --config.field=value")
     config, workdir = _CONFIG.value, _WORKDIR.value
+    if _MODE.value == "plan" and not workdir:
+        workdir = "."  # where plan.json goes
     if config is None or not workdir:
         missing = "--config" if config is None else "--workdir"
         raise UserError(f"{missing} is missing; see python main.py --help")

@@ -14,7 +14,9 @@ from data.store_summary import summary
 from data.token_store import TokenStore
 from errors import UserError
 from experiment import Experiment, load
+from plan.planner import plan
 from session import Session
+from train.execution import PLAN
 from train.workdir import FREE_IN_SCORING, check_config, locked, read_config
 
 
@@ -25,6 +27,10 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
       UserError: what the user can put right.
     """
     directory = Path(workdir)
+    if mode == "plan":
+        experiment = load(config, None)
+        directory.mkdir(parents=True, exist_ok=True)
+        return plan(experiment.train, experiment.data, directory / PLAN)
     with locked(directory):
         experiment = load(config, read_config(directory))
         if mode == "prepare":

@@ -1,12 +1,18 @@
 """How a bucket's step is computed: choices that change its speed and memory, never its result."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+from atomic_write import write_json
 from errors import UserError
 from train.mesh import MeshConfig, ViewShape, default_view
 from train.phases import PhaseShape
 
+PLAN = "plan.json"  # in a work directory
 Key = tuple[int, int]  # (phase number, bucket)
 
 
@@ -54,3 +60,57 @@ def default_executions(
             view = default_view(length, rows, config, devices)
             executions[phase.number, length] = BucketExecution(view, microbatches, remat)
     return executions
+
+
+def plan_fingerprint(config: Any, vocab_size: int, devices: int) -> str:
+    """Names what a plan is good for: model, optimizer's state, phases' batches and devices.
+
+    config: train.config.TrainConfig.
+    """
+    batches = [
+        (p.tokens_per_step, dataclasses.astuple(p.layout), repr(p.rope_scaling))
+        for p in config.phases
+    ]
+    model = dataclasses.replace(config.model, remat="none")
+    parts = (repr(model), repr(batches), config.mesh.slices, config.mesh.tensor)
+    named = repr((parts, vocab_size, devices))
+    return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+
+
+def write_plan(path: Path, plan: Mapping[str, Any]) -> None:
+    """Writes plan.json whole or not at all."""
+    write_json(path, plan)
+
+
+def planned_executions(
+    path: Path, phases: Sequence[PhaseShape], fingerprint: str
+) -> Mapping[Key, BucketExecution]:
+    """The executions of plan.json for the buckets of a run.
+
+    Raises:
+      UserError: the plan is of another model, batch or machine, or lacks a bucket.
+    """
+    try:
+        plan = json.loads(path.read_text())
+        planned = {
+            (row["phase"], row["length"]): BucketExecution(
+                ViewShape(**row["view"]), row["microbatches"], row["remat"]
+            )
+            for row in plan["buckets"]
+        }
+        wanted = plan["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no plan ({error!r}); make it again with --mode=plan") from error
+    if wanted != fingerprint:
+        raise UserError(
+            f"{path} is the plan of another model, batch or number of devices; make it again with "
+            "--mode=plan for these, or remove it"
+        )
+    keys = [(phase.number, length) for phase in phases for length in phase.lengths]
+    missing = [key for key in keys if key not in planned]
+    if missing:
+        raise UserError(
+            f"{path} lacks bucket {missing[0][1]} of phase {missing[0][0] + 1}: it was not "
+            "finished; run --mode=plan again"
+        )
+    return {key: planned[key] for key in keys}

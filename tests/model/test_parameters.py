@@ -75,7 +75,7 @@ def is_tuple(x):
         {"logit_softcap": 0.0},
         {"compute_dtype": "float16"},
         {"layer_execution": "loop"},
-        {"remat": "dots"},
+        {"remat": "some"},
     ],
     ids=str,
 )

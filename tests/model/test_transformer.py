@@ -64,6 +64,7 @@ def test_execution_choices_change_neither_results_nor_gradients():
     for changes in (
         {"layer_execution": "scan"},
         {"remat": "full"},
+        {"remat": "dots"},
         {"layer_execution": "scan", "remat": "full", "attention": "blockwise"},
     ):
         other_value, other_gradient = results(changed(config, **changes))

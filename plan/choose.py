@@ -1,0 +1,141 @@
+"""Chooses how a bucket is computed: the cheapest execution that the compiler says fits.
+
+Executions are ranked by `plan.cost` and compiled from the cheapest on that should fit; what the
+compiler says of memory corrects the estimate for those that follow.
+"""
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from errors import UserError
+from model.config import ModelConfig
+from plan.chips import GIB, Chip
+from plan.collectives import Traffic, traffic
+from plan.cost import Cost, cost
+from train.execution import BucketExecution
+from train.mesh import MeshConfig, candidate_views
+
+COMPILES = 3  # a bucket, at most
+MARGIN = 0.08  # of the HBM that is left to the runtime
+REMAT = ("none", "dots", "full", "offload")
+_TOO_MUCH = re.compile(r"([\d.]+)([KMGT]) ?(?:of|exceeds available HBM)", re.ASCII)
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What the compiler said of an execution."""
+
+    execution: BucketExecution
+    cost: Cost
+    hbm_bytes: float | None  # a chip; None: the compiler said no number
+    fits: bool
+    collectives: dict[str, Traffic]
+    kernel: str  # of attention
+    seconds: float  # of compiling
+
+
+def candidates(length: int, batch: int, mesh: MeshConfig, devices: int) -> list[BucketExecution]:
+    """Every division of the batch over microbatches, views and policies."""
+    found = []
+    parts = 1
+    while parts <= batch:
+        if batch % parts == 0:
+            for view in candidate_views(length, batch // parts, mesh, devices):
+                found += [BucketExecution(view, parts, remat) for remat in REMAT]
+        parts *= 2
+    return found
+
+
+def choose(
+    model: ModelConfig,
+    length: int,
+    batch: int,
+    mesh: MeshConfig,
+    devices: int,
+    chip: Chip,
+    compile_one: Callable[[BucketExecution], Any],
+) -> Compiled:
+    """The cheapest execution of a bucket that fits in a chip, after at most COMPILES compiles.
+
+    Raises:
+      UserError: none fits; names the bucket, by how much, and what would help.
+    """
+    limit = chip.hbm_bytes * (1 - MARGIN)
+    costs = {e: cost(model, length, batch, e) for e in candidates(length, batch, mesh, devices)}
+    if not costs:
+        raise UserError(
+            f"bucket {length}: {batch} rows can't be spread over {devices} devices; raise "
+            "tokens_per_step or plan for fewer chips"
+        )
+    ranked = sorted(costs, key=lambda e: (max(costs[e].seconds(chip).values()), e.microbatches))
+    smallest = min(costs, key=lambda e: costs[e].hbm_bytes)
+    correction, tried = 1.0, dict[BucketExecution, Compiled]()
+    for _ in range(COMPILES):
+        fitting = [e for e in ranked if costs[e].hbm_bytes * correction <= limit]
+        rest = [e for e in fitting or [smallest] if e not in tried]
+        done = [r for r in tried.values() if r.fits]
+        best = min((ranked.index(r.execution) for r in done), default=len(ranked))
+        rest = [e for e in rest if ranked.index(e) < best]
+        if not rest:
+            break
+        result = compiled(rest[0], costs[rest[0]], limit, compile_one)
+        tried[rest[0]] = result
+        if result.hbm_bytes is not None:
+            correction = result.hbm_bytes / result.cost.hbm_bytes
+            if not result.fits:  # an estimate that is right on average is too low half the time
+                correction *= 1.05
+    fit = [r for r in tried.values() if r.fits]
+    if not fit:
+        raise UserError(_does_not_fit(length, list(tried.values()), limit, chip))
+    return min(fit, key=lambda r: ranked.index(r.execution))
+
+
+def compiled(
+    execution: BucketExecution,
+    estimate: Cost,
+    limit: float,
+    compile_one: Callable[[BucketExecution], Any],
+) -> Compiled:
+    """Compiles one execution; running out of memory is an answer, not an error."""
+    begin = time.perf_counter()
+    try:
+        program = compile_one(execution)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        asked = _TOO_MUCH.search(str(error))
+        needed = float(asked[1]) * _UNITS[asked[2]] if asked else None
+        seconds = time.perf_counter() - begin
+        return Compiled(execution, estimate, needed, False, {}, "", seconds)
+    memory = program.memory_analysis()
+    needed = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
+    text = program.as_text()
+    kernel = "splash" if "tpu_custom_call" in text else "jax"
+    seconds = time.perf_counter() - begin
+    return Compiled(execution, estimate, needed, needed <= limit, traffic(text), kernel, seconds)
+
+
+def _does_not_fit(length: int, tried: Sequence[Compiled], limit: float, chip: Chip) -> str:
+    known = [r for r in tried if r.hbm_bytes is not None]
+    if not known:
+        return f"bucket {length} does not fit in the {limit / GIB:.1f} GiB of a {chip.kind}"
+    nearest = min(known, key=lambda r: r.hbm_bytes or 0)
+    assert nearest.hbm_bytes is not None
+    over = nearest.hbm_bytes - limit
+    return (
+        f"bucket {length} needs {nearest.hbm_bytes / GIB:.2f} GiB a chip, {over / GIB:.2f} GiB "
+        f"more than the {limit / GIB:.2f} GiB to be had on {chip.kind} ({nearest.execution.view}, "
+        f"{nearest.execution.microbatches} microbatches, remat {nearest.execution.remat}); plan "
+        "for more chips, raise mesh.tensor, or lower tokens_per_step"
+    )

@@ -1,0 +1,98 @@
+"""Collectives of a compiled module, each as often as it is run.
+
+A collective in the body of a loop counts as often as the loop goes round: what its condition
+compares the counter with, which jax's loops begin at 0.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
+_OPERATION = re.compile(r"= (.*?) (" + "|".join(KINDS) + r")(-start)?\(", re.ASCII)
+_SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+_WHILE = re.compile(r" while\(.*?condition=%?([\w.\-]+), body=%?([\w.\-]+)")
+_CALL = re.compile(r"(?:calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_LIMIT = re.compile(r" s32\[\]\S* constant\((\d+)\)")
+_BELOW = re.compile(r"^\s*ROOT .* compare\(.*direction=LT")
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f64": 8, "s64": 8}
+
+
+@dataclass
+class Traffic:
+    """What a device does of one kind of collective in a run of the module."""
+
+    count: int = 0
+    bytes: int = 0  # of the results
+
+
+def traffic(hlo: str) -> dict[str, Traffic]:
+    """Collectives by kind of a module's text, after optimization.
+
+    Raises:
+      ValueError: a loop with a collective whose number of rounds the compiler doesn't know.
+    """
+    bodies: dict[str, list[str]] = {}
+    entry = name = ""
+    for line in hlo.splitlines():
+        opened = _COMPUTATION.match(line)
+        if opened:
+            name = opened.group(1)
+            bodies[name] = []
+            entry = name if line.startswith("ENTRY") else entry
+        elif name:
+            bodies[name].append(line)
+    found: dict[str, dict[str, Traffic]] = {}
+
+    def of(name: str) -> dict[str, Traffic]:
+        if name not in found:
+            found[name] = _sum(bodies.get(name, []), of, lambda n: _rounds(bodies[n]))
+        return found[name]
+
+    return of(entry)
+
+
+def _rounds(condition: list[str]) -> int | None:
+    """How often a loop with this condition goes round; None: that is not written there."""
+    limits = [int(n) for line in condition for n in _LIMIT.findall(line)]
+    counted = any(_BELOW.match(line) for line in condition)
+    return limits[0] if counted and len(limits) == 1 else None
+
+
+def _sum(
+    lines: list[str],
+    of: Callable[[str], dict[str, Traffic]],
+    rounds: Callable[[str], int | None],
+) -> dict[str, Traffic]:
+    total: dict[str, Traffic] = defaultdict(Traffic)
+    for line in lines:
+        operation = _OPERATION.search(line)
+        if operation:
+            shapes, kind, started = operation.groups()
+            sizes = [_size(*shape) for shape in _SHAPE.findall(shapes)]
+            total[kind].count += 1
+            # A started one gives its operands beside its results.
+            total[kind].bytes += max(sizes) if started else sum(sizes)
+        times: int | None = 1
+        called = _CALL.findall(line)
+        loop = _WHILE.search(line)
+        if loop:
+            times, called = rounds(loop.group(1)), [loop.group(2)]
+        for branches in _BRANCHES.findall(line):
+            called += [branch.strip().lstrip("%") for branch in branches.split(",")]
+        for name in called:
+            for kind, part in of(name).items():
+                if times is None:
+                    raise ValueError(f"a loop of an unknown number of rounds has {kind}: {name}")
+                total[kind].count += times * part.count
+                total[kind].bytes += times * part.bytes
+    return dict(total)
+
+
+def _size(dtype: str, dims: str) -> int:
+    elements = math.prod(int(d) for d in dims.split(",") if d)
+    return elements * _BYTES.get(dtype, 4)

@@ -1,0 +1,72 @@
+"""What a bucket's step costs a chip under an execution: an estimate, to rank executions by.
+
+The compiler's own figures replace memory and traffic for those that are compiled.
+"""
+
+from dataclasses import dataclass
+
+from model.config import ModelConfig
+from model.flops import forward_flops, parameter_count
+from model.masks import CAUSAL
+from plan.chips import Chip
+from train.execution import BucketExecution
+
+_STATE_BYTES = 12  # of a parameter and its two moments, float32
+_GRADIENT_BYTES = 4
+_LOGITS_BYTES = 3 * 2**28  # see model.token_losses: logits, their gradient and a copy
+_FORWARDS = {"none": 3.0, "dots": 3.1, "full": 4.0, "offload": 4.0}  # a backward pass is two
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step on one chip."""
+
+    hbm_bytes: float  # at the peak
+    flops: float  # recomputation included
+    hbm_traffic: float  # bytes
+    link_traffic: float  # bytes
+
+    def seconds(self, chip: Chip) -> dict[str, float]:
+        """How long each part takes at the chip's peak; the longest bounds the step."""
+        return {
+            "compute": self.flops / chip.flops_per_second,
+            "hbm": self.hbm_traffic / chip.hbm_bytes_per_second,
+            "interconnect": self.link_traffic / chip.link_bytes_per_second,
+        }
+
+
+def cost(model: ModelConfig, length: int, batch: int, execution: BucketExecution) -> Cost:
+    """The estimate for `batch` rows of `length` tokens."""
+    view, parts = execution.view, execution.microbatches
+    shards = view.data * view.context
+    D, F, C = model.embed_dim, model.mlp_dim // view.tensor, model.head_dim
+    H, K = model.num_heads // view.tensor, max(1, model.num_kv_heads // view.tensor)
+    parameters = parameter_count(model)
+    own = parameters / view.tensor  # of a chip once they are gathered
+    tokens = batch * length / (view.row_shards * view.context)  # of a chip, in a step
+    at_a_time = tokens / parts
+    matmuls = 2 * D + (2 * H + 2 * K) * C + 3 * F
+    kept = {"none": 2 * matmuls + 4 * D, "dots": matmuls + D, "full": D, "offload": 0}
+    layer = 2 * at_a_time * (3 * matmuls + 6 * D)  # while it is recomputed and differentiated
+    row_keys = 4 * at_a_time * view.context * K * C * 2  # gathered keys and values, and gradients
+    memory = (
+        (_STATE_BYTES + _GRADIENT_BYTES * (2 if parts > 1 else 1)) * own / shards
+        + 2 * at_a_time * model.layers * kept[execution.remat]
+        + layer
+        + row_keys
+        + 2 * 2 * (own - 2 * model.vocab_size * D) / model.layers
+        + 8 * model.vocab_size * D
+        + _LOGITS_BYTES
+    )
+    again = execution.remat in ("full", "offload")
+    devices = view.devices
+    flops = _FORWARDS[execution.remat] * forward_flops(model, length, batch, CAUSAL) / devices
+    away = 1 - 1 / shards
+    gathers = parts * away * 2 * own * (3 if again else 2)
+    reductions = parts * away * 2 * own
+    passes = 3 if again else 2
+    keys = (1 - 1 / view.context) * tokens * view.context * 2 * K * C * 2 * model.layers * passes
+    tensor = (2 * passes) * model.layers * tokens * D * 2 * 2 * (1 - 1 / view.tensor)
+    hbm = parts * own * 2 * 2 * (passes + 1) + 2.5 * _STATE_BYTES * own / shards
+    hbm += tokens * model.layers * (matmuls + 4 * D) * 2 * 2 * passes
+    return Cost(memory, flops, hbm, gathers + reductions + keys + tensor)
