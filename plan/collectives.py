@@ -17,7 +17,7 @@ _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _WHILE = re.compile(r" while\(.*?condition=%?([\w.\-]+), body=%?([\w.\-]+)")
 _CALL = re.compile(r"(?:calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
-_LIMIT = re.compile(r" s32\[\]\S* constant\((\d+)\)")
+_LIMIT = re.compile(r" [su]32\[\]\S* constant\((\d+)\)")
 _BELOW = re.compile(r"^\s*ROOT .* compare\(.*direction=LT")
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f64": 8, "s64": 8}
 

@@ -1,0 +1,22 @@
+"""The 1B model of dataset decomposition (arXiv 2405.13226, table 12).
+
+Token ids of a vocabulary of 50,432 come as they are: name data that is tokenized, or another
+tokenizer.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import dd_published
+
+
+def get_config() -> ConfigDict:
+    config = dd_published.get_config()
+    config.data.tokenizer = "ids:50432:0"
+    config.model.positions.rope.theta = 100_000.0
+    config.model.layers = 24
+    config.model.embed_dim = 2048
+    config.model.num_heads = 16
+    config.model.num_kv_heads = 16
+    config.model.head_dim = 128
+    config.model.mlp_dim = 5632
+    return config

@@ -1,0 +1,85 @@
+"""Plans by the real TPU compiler, and training that takes one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from errors import UserError
+from tests.model.tpu_compiler import ENVIRONMENT, LIBRARY, ROOT
+from train.execution import BucketExecution, planned_executions, write_plan
+from train.mesh import ViewShape
+
+
+def run(workdir, *flags, check=True):
+    command = [sys.executable, "main.py", "--mode=plan", f"--workdir={workdir}", *flags]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
+    )
+    assert not check or done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+SMALL = (
+    "--config=configs/quickstart.py",
+    "--config.model.layers=2",
+    "--config.phase.layout.smallest_bucket=256",
+    "--config.phase.layout.largest_bucket=1024",
+    "--config.phase.tokens_per_step=2048",
+)
+
+
+@pytest.mark.skipif(not LIBRARY.exists(), reason="`make test` installs libtpu, on x86-64")
+@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:2x4"])
+def test_every_bucket_of_a_small_model_is_compiled(tmp_path, topology):
+    run(tmp_path, *SMALL, f"--config.mesh.topology={topology}")
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert [row["length"] for row in plan["buckets"]] == [256, 512, 1024]
+    devices = {"v5e:2x2": 4, "v6e:2x4": 8}[topology]
+    for row in plan["buckets"]:
+        view = row["view"]
+        assert view["data"] * view["context"] == devices
+        assert row["batch"] * row["length"] == 2048
+        assert 0 < row["hbm_bytes"] < (1 - plan["margin"]) * plan["hbm_bytes"]
+        assert row["collectives"]["all-gather"]["bytes"] > 0
+    longest = plan["buckets"][-1]
+    assert longest["view"]["context"] == devices // 2  # two rows
+    assert longest["attention"] == "splash" or devices == 8
+
+
+def test_a_topology_that_is_none_is_named(tmp_path):
+    done = run(tmp_path, *SMALL, "--config.mesh.topology=v5e:3x", check=False)
+    assert done.returncode == 2
+    assert "mesh.topology='v5e:3x' can't be compiled for" in done.stderr
+    done = run(tmp_path, *SMALL, check=False)
+    assert "mesh.topology is empty; name the slice" in done.stderr
+
+
+class OnePhase:
+    number, lengths = 0, (64, 128)
+
+
+def planned(lengths):
+    view = {"slices": 1, "data": 2, "context": 1, "tensor": 1}
+    rows = [
+        {"phase": 0, "length": n, "view": view, "microbatches": 2, "remat": "full"} for n in lengths
+    ]
+    return {"fingerprint": "x", "buckets": rows}
+
+
+def test_a_plan_comes_back_as_executions(tmp_path):
+    path = tmp_path / "plan.json"
+    write_plan(path, planned((64, 128)))
+    found = planned_executions(path, [OnePhase()], "x")
+    execution = BucketExecution(ViewShape(1, 2, 1, 1), microbatches=2, remat="full")
+    assert found == {(0, 64): execution, (0, 128): execution}
+    with pytest.raises(UserError, match="another model, batch or number of devices"):
+        planned_executions(path, [OnePhase()], "y")
+    write_plan(path, planned((64,)))
+    with pytest.raises(UserError, match="lacks bucket 128 of phase 1"):
+        planned_executions(path, [OnePhase()], "x")
+    path.write_text("{}")
+    with pytest.raises(UserError, match="is no plan"):
+        planned_executions(path, [OnePhase()], "x")
