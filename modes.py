@@ -45,9 +45,13 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
             # What was trained stays what it was; only the scoring may be asked for anew.
             resolved = {**saved, "eval": experiment.resolved["eval"]}
             scored = dataclasses.replace(experiment, resolved=resolved)
-            return Session(scored, open_store(scored, directory), directory).score()
+            # A plan is for the devices of the training; any others may score.
+            return Session(
+                scored, open_store(scored, directory), directory, follows_plan=False
+            ).score()
         check_config(directory, experiment.resolved)
-        return Session(experiment, open_store(experiment, directory), directory).train_and_score()
+        store = open_store(experiment, directory)
+        return Session(experiment, store, directory, follows_plan=True).train_and_score()
 
 
 def open_store(

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from experiment import Experiment
 from model.flops import parameter_count
 from train.checkpoint import Checkpoints
 from train.compilation_cache import enable_compilation_cache
-from train.execution import PLAN, BucketExecution, Key, plan_fingerprint, planned_executions
+from train.execution import PLAN, plan_fingerprint, planned_executions
 from train.machine import machine_facts
 from train.metrics import read_rows
 from train.peak import device_peak
@@ -46,7 +45,10 @@ TERMINATED_STATUS = 128 + signal.SIGTERM  # by which a scheduler knows to start 
 class Session:
     """One run of `train` or `eval` in a locked work directory."""
 
-    def __init__(self, experiment: Experiment, store: TokenStore, workdir: Path):
+    def __init__(
+        self, experiment: Experiment, store: TokenStore, workdir: Path, *, follows_plan: bool
+    ):
+        """follows_plan: buckets are computed as plan.json of the work directory says, if any."""
         self.experiment = experiment
         self.workdir = workdir
         self.store = store
@@ -59,7 +61,14 @@ class Session:
         )
         # Before anything is compiled.
         print(enable_compilation_cache(experiment.train.compilation_cache, workdir))
-        self.setup = Setup(experiment.train, self.phases, jax.devices(), self._planned())
+        machine = jax.devices()
+        planned = None
+        if follows_plan:
+            wanted = plan_fingerprint(experiment.train, store.manifest.vocab_size, len(machine))
+            planned = planned_executions(workdir / PLAN, self.phases.phases, wanted)
+        if planned is not None:
+            print(f"plan: {workdir / PLAN} says how each bucket is computed")
+        self.setup = Setup(experiment.train, self.phases, machine, planned)
         self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
         self.model = self.setup.model
         self.eval, self.left_out = self._without_what_needs_rope(experiment.eval)
@@ -102,16 +111,6 @@ class Session:
             self.setup.data_sharding,
             self.eval.seed,
         )
-
-    def _planned(self) -> Mapping[Key, BucketExecution] | None:
-        """How the plan in the work directory computes each bucket; None: there is no plan."""
-        path = self.workdir / PLAN
-        if not path.exists():
-            return None
-        print(f"plan: {path} says how each bucket is computed")
-        vocab_size = self.store.manifest.vocab_size
-        wanted = plan_fingerprint(self.experiment.train, vocab_size, jax.device_count())
-        return planned_executions(path, self.phases.phases, wanted)
 
     def _without_what_needs_rope(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
         """The settings of scoring without the methods that have no meaning for the model, and what

@@ -1,22 +1,12 @@
 """The 1B model of dataset decomposition (arXiv 2405.13226, table 12).
 
-Token ids of a vocabulary of 50,432 come as they are: name data that is tokenized, or another
-tokenizer.
+Name data of token ids, or another tokenizer.
 """
 
 from ml_collections import ConfigDict
 
-from configs import dd_published
+from configs.dd_published import sized
 
 
 def get_config() -> ConfigDict:
-    config = dd_published.get_config()
-    config.data.tokenizer = "ids:50432:0"
-    config.model.positions.rope.theta = 100_000.0
-    config.model.layers = 24
-    config.model.embed_dim = 2048
-    config.model.num_heads = 16
-    config.model.num_kv_heads = 16
-    config.model.head_dim = 128
-    config.model.mlp_dim = 5632
-    return config
+    return sized(layers=24, embed_dim=2048, num_heads=16)

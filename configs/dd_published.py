@@ -31,3 +31,16 @@ def get_config() -> ConfigDict:
     config.phase.curriculum.name = "grow_p2"
     config.phase.curriculum.cycles = 8
     return config
+
+
+def sized(layers: int, embed_dim: int, num_heads: int) -> ConfigDict:
+    """The recipe at another size, for token ids of the paper's vocabulary, with its RoPE base."""
+    config = get_config()
+    config.data.tokenizer = "ids:50432:0"
+    config.model.positions.rope.theta = 100_000.0
+    config.model.layers = layers
+    config.model.embed_dim = embed_dim
+    config.model.num_heads = config.model.num_kv_heads = num_heads
+    config.model.head_dim = embed_dim // num_heads
+    config.model.mlp_dim = 256 * -(-8 * embed_dim // (3 * 256))
+    return config

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from errors import UserError
-from model.config import ModelConfig
+from model.config import REMAT_POLICIES, ModelConfig
 from plan.chips import GIB, Chip
 from plan.collectives import Traffic, traffic
 from plan.cost import Cost, cost
@@ -22,7 +22,6 @@ from train.mesh import MeshConfig, candidate_views
 
 COMPILES = 3  # a bucket, at most
 MARGIN = 0.08  # of the HBM that is left to the runtime
-REMAT = ("none", "dots", "full", "offload")
 _TOO_MUCH = re.compile(r"([\d.]+)([KMGT]) ?(?:of|exceeds available HBM)", re.ASCII)
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -47,7 +46,7 @@ def candidates(length: int, batch: int, mesh: MeshConfig, devices: int) -> list[
     while parts <= batch:
         if batch % parts == 0:
             for view in candidate_views(length, batch // parts, mesh, devices):
-                found += [BucketExecution(view, parts, remat) for remat in REMAT]
+                found += [BucketExecution(view, parts, remat) for remat in REMAT_POLICIES]
         parts *= 2
     return found
 

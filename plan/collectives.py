@@ -1,7 +1,8 @@
 """Collectives of a compiled module, each as often as it is run.
 
 A collective in the body of a loop counts as often as the loop goes round: what its condition
-compares the counter with, which jax's loops begin at 0.
+compares the counter with, which jax's loops begin at 0. One that runs beside computing stands in
+each of the fusions that it runs beside, under one channel: it counts once.
 """
 
 import math
@@ -17,6 +18,7 @@ _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _WHILE = re.compile(r" while\(.*?condition=%?([\w.\-]+), body=%?([\w.\-]+)")
 _CALL = re.compile(r"(?:calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
 _LIMIT = re.compile(r" [su]32\[\]\S* constant\((\d+)\)")
 _BELOW = re.compile(r"^\s*ROOT .* compare\(.*direction=LT")
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f64": 8, "s64": 8}
@@ -30,11 +32,21 @@ class Traffic:
     bytes: int = 0  # of the results
 
 
+@dataclass(frozen=True)
+class _Collective:
+    kind: str
+    bytes: int
+
+
+# How often each collective is run, by its channel, or by its line where it has none.
+_Runs = dict[tuple[str, _Collective], int]
+
+
 def traffic(hlo: str) -> dict[str, Traffic]:
     """Collectives by kind of a module's text, after optimization.
 
     Raises:
-      ValueError: a loop with a collective whose number of rounds the compiler doesn't know.
+      ValueError: a loop with a collective whose number of rounds the compiler doesn't write.
     """
     bodies: dict[str, list[str]] = {}
     entry = name = ""
@@ -46,14 +58,18 @@ def traffic(hlo: str) -> dict[str, Traffic]:
             entry = name if line.startswith("ENTRY") else entry
         elif name:
             bodies[name].append(line)
-    found: dict[str, dict[str, Traffic]] = {}
+    found: dict[str, _Runs] = {}
 
-    def of(name: str) -> dict[str, Traffic]:
+    def runs(name: str) -> _Runs:
         if name not in found:
-            found[name] = _sum(bodies.get(name, []), of, lambda n: _rounds(bodies[n]))
+            found[name] = _runs(bodies.get(name, []), runs, lambda n: _rounds(bodies[n]))
         return found[name]
 
-    return of(entry)
+    total: dict[str, Traffic] = defaultdict(Traffic)
+    for (_, collective), count in runs(entry).items():
+        total[collective.kind].count += count
+        total[collective.kind].bytes += count * collective.bytes
+    return dict(total)
 
 
 def _rounds(condition: list[str]) -> int | None:
@@ -63,20 +79,20 @@ def _rounds(condition: list[str]) -> int | None:
     return limits[0] if counted and len(limits) == 1 else None
 
 
-def _sum(
-    lines: list[str],
-    of: Callable[[str], dict[str, Traffic]],
-    rounds: Callable[[str], int | None],
-) -> dict[str, Traffic]:
-    total: dict[str, Traffic] = defaultdict(Traffic)
+def _runs(
+    lines: list[str], runs: Callable[[str], _Runs], rounds: Callable[[str], int | None]
+) -> _Runs:
+    """What a run of these lines runs."""
+    total: _Runs = {}
     for line in lines:
         operation = _OPERATION.search(line)
         if operation:
             shapes, kind, started = operation.groups()
             sizes = [_size(*shape) for shape in _SHAPE.findall(shapes)]
-            total[kind].count += 1
             # A started one gives its operands beside its results.
-            total[kind].bytes += max(sizes) if started else sum(sizes)
+            size = max(sizes) if started else sum(sizes)
+            channel = _CHANNEL.search(line)
+            total[channel.group(1) if channel else line, _Collective(kind, size)] = 1
         times: int | None = 1
         called = _CALL.findall(line)
         loop = _WHILE.search(line)
@@ -85,12 +101,11 @@ def _sum(
         for branches in _BRANCHES.findall(line):
             called += [branch.strip().lstrip("%") for branch in branches.split(",")]
         for name in called:
-            for kind, part in of(name).items():
+            for key, count in runs(name).items():
                 if times is None:
-                    raise ValueError(f"a loop of an unknown number of rounds has {kind}: {name}")
-                total[kind].count += times * part.count
-                total[kind].bytes += times * part.bytes
-    return dict(total)
+                    raise ValueError(f"a loop of unknown rounds has {key[1].kind}: {name}")
+                total[key] = max(total.get(key, 0), times * count)
+    return total
 
 
 def _size(dtype: str, dims: str) -> int:

@@ -84,12 +84,14 @@ def write_plan(path: Path, plan: Mapping[str, Any]) -> None:
 
 def planned_executions(
     path: Path, phases: Sequence[PhaseShape], fingerprint: str
-) -> Mapping[Key, BucketExecution]:
-    """The executions of plan.json for the buckets of a run.
+) -> Mapping[Key, BucketExecution] | None:
+    """The executions of plan.json for the buckets of a run; None: there is no such file.
 
     Raises:
       UserError: the plan is of another model, batch or machine, or lacks a bucket.
     """
+    if not path.exists():
+        return None
     try:
         plan = json.loads(path.read_text())
         planned = {

@@ -48,10 +48,26 @@ def test_loops_multiply_what_is_in_them():
 
 def test_a_loop_of_unknown_length_is_no_guess():
     unknown = MODULE.replace("direction=LT", "direction=NE")
-    with pytest.raises(ValueError, match="unknown number of rounds"):
+    with pytest.raises(ValueError, match="unknown rounds"):
         traffic(unknown)
 
 
 def test_such_a_loop_without_collectives_does_not_matter():
     silent = MODULE.replace("all-gather(%x)", "copy(%x)").replace("constant(3)", "parameter(0)")
     assert traffic(silent)["all-reduce"].count == 5
+
+
+def test_a_collective_that_runs_beside_several_fusions_counts_once():
+    fused = """%fused.{n} (p: bf16[8,4]) -> bf16[8,4] {{
+  ROOT %g.{n} = bf16[8,4]{{1,0}} all-gather(%p), channel_id=7, dimensions={{0}}
+}}
+
+"""
+    calls = "".join(f"  %f.{n} = bf16[8,4] fusion(%x), calls=%fused.{n}\n" for n in range(3))
+    other = "  %o = bf16[8,4] all-gather(%x), channel_id=8\n"
+    module = (
+        "HloModule step\n\n"
+        + "".join(fused.format(n=n) for n in range(3))
+        + f"ENTRY %main (p0: f32[16]) -> f32[16] {{\n{calls}{other}}}\n"
+    )
+    assert traffic(module) == {"all-gather": Traffic(2, 2 * 8 * 4 * 2)}
