@@ -2,7 +2,8 @@
 
 A collective in the body of a loop counts as often as the loop goes round: what its condition
 compares the counter with, which jax's loops begin at 0. One that runs beside computing stands in
-each of the fusions that it runs beside, under one channel: it counts once.
+each of the fusions that it runs beside, under one channel, and counts once; so does one that begins
+before a loop and goes on beside it, and stands in both.
 """
 
 import math
@@ -104,7 +105,7 @@ def _runs(
             for key, count in runs(name).items():
                 if times is None:
                     raise ValueError(f"a loop of unknown rounds has {key[1].kind}: {name}")
-                total[key] = max(total.get(key, 0), times * count)
+                total[key] = min(total.get(key, times * count), times * count)
     return total
 
 

@@ -71,3 +71,8 @@ def test_a_collective_that_runs_beside_several_fusions_counts_once():
         + f"ENTRY %main (p0: f32[16]) -> f32[16] {{\n{calls}{other}}}\n"
     )
     assert traffic(module) == {"all-gather": Traffic(2, 2 * 8 * 4 * 2)}
+
+
+def test_a_collective_that_goes_on_beside_a_loop_counts_once():
+    module = MODULE.replace("dimensions={0}", "channel_id=3, dimensions={0}")
+    assert traffic(module)["all-gather"] == Traffic(1, 8 * 4 * 2)
