@@ -23,7 +23,7 @@ def enable_compilation_cache(requested: str, workdir: Path) -> str:
     if directory is not None and jax.default_backend() == "cpu":
         # A program may use instructions that the processor of another machine has not.
         directory = f"{directory}/{_processor()}"
-    if directory != jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+    if directory != jax.config.values["jax_compilation_cache_dir"]:
         compilation_cache.reset_cache()  # jax opens a directory once a process
         jax.config.update("jax_compilation_cache_dir", directory)
     return f"compiled programs: {directory or 'not kept'}"
