@@ -23,6 +23,15 @@ from errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything of the run is kept.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "This is one of several processes of the run, one a host, all started with the same command. "
+    "Cloud TPU, GKE, Slurm and Open MPI tell them apart; elsewhere the three flags below do.",
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first process.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.", 1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.", 0)
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "prepare", "plan"], "What to do.")
 
 
@@ -36,7 +45,21 @@ def main(argv: list[str]) -> int:
     if config is None or not workdir:
         missing = "--config" if config is None else "--workdir"
         raise UserError(f"{missing} is missing; see python main.py --help")
-    import modes  # after the flags: --help and a mistyped field should not wait for jax
+    # After the flags: --help and a mistyped field should not wait for jax.
+    if _DISTRIBUTED.value:
+        from train import processes
+
+        processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+        processes.quiet_unless_first()
+        return processes.together(lambda: _run(config, workdir), ending)
+    for flag in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID):
+        if flag.value is not None:
+            raise UserError(f"--{flag.name} is for several processes; add --distributed")
+    return _run(config, workdir)
+
+
+def _run(config: ConfigDict, workdir: str) -> int:
+    import modes
 
     return modes.run(_MODE.value, config, workdir)
 
@@ -127,6 +150,16 @@ def drop_second_tracebacks() -> None:
     sys.unraisablehook = hook
 
 
+def ending(error: BaseException) -> tuple[str, int]:
+    """What the user is told when this ends a run, and the exit status: 2 is a mistake of theirs."""
+    if isinstance(error, UserError | OSError):
+        return f"error: {one_line(error)}", 2
+    if isinstance(error, KeyboardInterrupt):
+        said = "interrupted; the same command goes on from the last checkpoint"
+        return said, 128 + signal.SIGINT
+    return "".join(traceback.format_exception(error)).rstrip(), 1
+
+
 def entry() -> None:
     """Parses flags and runs; a user's mistake ends in one line and status 2, Ctrl-C in 130."""
     logging.set_verbosity(logging.WARNING)
@@ -134,16 +167,9 @@ def entry() -> None:
     app.define_help_flags()
     try:
         status = main(parse(sys.argv))
-    except (UserError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
-        status = 2
-    except KeyboardInterrupt:
-        print(
-            "interrupted; the same command goes on from the last checkpoint",
-            file=sys.stderr,
-            flush=True,
-        )
-        status = 128 + signal.SIGINT
+    except (Exception, KeyboardInterrupt) as error:
+        said, status = ending(error)
+        print(said, file=sys.stderr, flush=True)
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(status)

@@ -17,6 +17,7 @@ from experiment import Experiment, load
 from plan.planner import plan
 from session import Session
 from train.execution import PLAN
+from train.processes import first_alone
 from train.workdir import FREE_IN_SCORING, check_config, locked, read_config
 
 
@@ -61,7 +62,7 @@ def open_store(
 ) -> TokenStore:
     """The token store, made by `build` when missing."""
     directory = Path(experiment.store) if experiment.store else workdir / "store"
-    store = prepare(experiment.data, directory, build)
+    store = first_alone(lambda: prepare(experiment.data, directory, build))
     manifest = store.manifest
     print(
         f"corpus: {manifest.source}; {manifest.num_documents:,} documents, "

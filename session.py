@@ -35,6 +35,7 @@ from train.machine import machine_facts
 from train.metrics import read_rows
 from train.peak import device_peak
 from train.phases import Phases
+from train.processes import first, first_alone
 from train.run import checked_host, train
 from train.setup import Setup
 from train.workdir import claim_config
@@ -52,12 +53,14 @@ class Session:
         self.experiment = experiment
         self.workdir = workdir
         self.store = store
-        self.phases = Phases(
-            experiment.train.phases,
-            self.store,
-            experiment.train.seed,
-            workdir,
-            verify=experiment.data.verify,
+        self.phases = first_alone(
+            lambda: Phases(
+                experiment.train.phases,
+                self.store,
+                experiment.train.seed,
+                workdir,
+                verify=experiment.data.verify,
+            )
         )
         # Before anything is compiled.
         print(enable_compilation_cache(experiment.train.compilation_cache, workdir))
@@ -101,7 +104,7 @@ class Session:
                 row_devices=devices,
             )
         self._describe()
-        self.peak = device_peak(self.setup.devices[0], self.model.compute_dtype)
+        self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
         self.executables = ScoringExecutables(
             experiment.train.model,
             self.setup.vocab_size,
@@ -187,8 +190,9 @@ class Session:
 
     def _claim(self) -> None:
         """Only now: a config that can't be run must not own the directory."""
-        claim_config(self.workdir, self.experiment.resolved)
-        write_json(self.workdir / "layouts.json", self._layouts())
+        if first():
+            claim_config(self.workdir, self.experiment.resolved)
+            write_json(self.workdir / "layouts.json", self._layouts())
 
     def _train(self, checkpoints: Checkpoints) -> int:
         """Returns the exit status: 0, or that of a run ended by SIGTERM."""
@@ -282,6 +286,8 @@ class Session:
                 f"{error} in the scores of checkpoint {step}; score another with "
                 "--config.eval.checkpoint=best or train with a lower optimizer.learning_rate"
             ) from error
+        if not first():
+            return
         save_results(results, self.workdir / "eval" / "results.json")
         exposure = self._exposure(step)
         write_json(self.workdir / "exposure.json", exposure)
@@ -294,7 +300,8 @@ class Session:
         """Asks what eval.tasks names; writes tasks.json and prints what it says."""
         cells, said = tasks.run(scorer)
         rows = [{**dataclasses.asdict(identity), **cell.as_dict()} for cell in cells]
-        write_json(self.workdir / "eval" / "tasks.json", {"rows": rows, "diagnoses": said})
+        if first():
+            write_json(self.workdir / "eval" / "tasks.json", {"rows": rows, "diagnoses": said})
         for line in said:
             print(line)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import (
     AnyPreservationPolicy,
     BestN,
@@ -24,12 +25,14 @@ from orbax.checkpoint.checkpoint_managers import (
 from errors import UserError
 from train.checksum import named_checksums
 from train.damage import DamagedCheckpointError, move_aside, signed, without_score
+from train.processes import all_agree, first, first_alone, wait_for_all
 from train.step import TrainState
 
 FORMAT_VERSION = 2
 _SCORE = "selection_score"
 _SAVE_ERRORS = (OSError, ValueError)  # TensorStore's errors are ValueErrors
 _READ_ERRORS = (OSError, ValueError, KeyError, TypeError)  # of Orbax, TensorStore and JSON
+_STATE, _HOST = "state", "host"  # the items of a checkpoint
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -48,11 +51,7 @@ class Checkpoints:
             where not read_only, that checkpoint is loudly set aside instead.
         """
         self._directory = directory
-        for step in without_score(directory, _SCORE):
-            error = self._damaged(step, "its score can't be read")
-            if read_only:
-                raise error
-            print(f"warning: {error}; moved to {move_aside(directory, step)}", file=sys.stderr)
+        first_alone(lambda: self._set_aside_without_score(read_only))
         keep = AnyPreservationPolicy(
             [
                 LatestN(2),
@@ -73,8 +72,19 @@ class Checkpoints:
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
             ),
-            item_handlers={"state": _state_handler(), "host": ocp.JsonCheckpointHandler()},
+            item_handlers={_STATE: _state_handler(), _HOST: ocp.JsonCheckpointHandler()},
         )
+
+    def _set_aside_without_score(self, read_only: bool) -> None:
+        for step in without_score(self._directory, _SCORE):
+            error = self._damaged(step, "its score can't be read")
+            if read_only:
+                raise error
+            self._move_aside(step, error)
+
+    def _move_aside(self, step: int, why: DamagedCheckpointError) -> None:
+        moved = move_aside(self._directory, step)
+        print(f"warning: {why}; moved to {moved}", file=sys.stderr)
 
     def steps(self) -> list[int]:
         """The newest first."""
@@ -152,8 +162,8 @@ class Checkpoints:
           UserError: written by another format version.
         """
         with self._reading(step):
-            arguments = ocp.args.Composite(host=ocp.args.JsonRestore())
-            host = dict(self._manager.restore(step, args=arguments)["host"])
+            handler = ocp.JsonCheckpointHandler()
+            host = dict(handler.restore(self._item(step, _HOST), args=ocp.args.JsonRestore()))
             version = host["format_version"]
             score = self._manager.metrics(step)[_SCORE]
         if version != FORMAT_VERSION:
@@ -171,16 +181,36 @@ class Checkpoints:
         Raises:
           DamagedCheckpointError: it can't be read, or a checksum differs.
         """
-        with self._reading(step):
-            arguments = ocp.args.Composite(
-                state=ocp.args.PyTreeRestore(
-                    item=abstract,
-                    restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
-                )
-            )
-            state = self._manager.restore(step, args=arguments)["state"]
+        state: TrainState = self._restored(step, abstract)
         self._verify(step, state)
         return state
+
+    def _restored(self, step: int, abstract: Any, *, partial: bool = False) -> Any:
+        """What the files hold, on the devices.
+
+        Not through Orbax's manager: its reading ends by waiting for all processes, and one whose
+        part of the files is damaged would never come.
+
+        Args:
+          partial: `abstract` is a part of what was saved.
+        """
+        arguments = ocp.args.PyTreeRestore(
+            item=abstract,
+            partial_restore=partial,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+        )
+        error, restored = None, None
+        try:
+            with self._reading(step):
+                restored = _state_handler().restore(self._item(step, _STATE), args=arguments)
+        except DamagedCheckpointError as damaged:
+            error = damaged
+        if not all_agree(error is None):
+            raise error or self._damaged(step, "another process can't read its part")
+        return restored
+
+    def _item(self, step: int, name: str) -> epath.Path:
+        return epath.Path(self._directory.absolute()) / str(step) / name
 
     def _verify(self, step: int, tree: object) -> None:
         saved = self.host(step)["checksums"]
@@ -201,11 +231,12 @@ class Checkpoints:
     def _damaged(self, step: int, what: str) -> DamagedCheckpointError:
         return DamagedCheckpointError(f"{self._directory}: checkpoint {step} is damaged: {what}")
 
-    def set_aside(self, step: int) -> Path:
-        """Moves a damaged checkpoint out of the way of those to come; returns where to."""
-        target = move_aside(self._directory, step)
+    def set_aside(self, step: int, why: DamagedCheckpointError) -> None:
+        """Moves a damaged checkpoint, loudly, out of the way of those to come."""
+        if first():
+            self._move_aside(step, why)
+        wait_for_all("damaged checkpoint set aside")
         self._manager.reload()
-        return target
 
     def parameter_shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """{dotted name: shape} of the saved weights, which are not read."""
@@ -218,16 +249,7 @@ class Checkpoints:
         Raises:
           DamagedCheckpointError: they can't be read, or a checksum differs.
         """
-        item = {"params": abstract_params}
-        with self._reading(step):
-            restored = ocp.PyTreeCheckpointer().restore(
-                self._directory.absolute() / str(step) / "state",
-                args=ocp.args.PyTreeRestore(
-                    item=item,
-                    partial_restore=True,
-                    restore_args=ocp.checkpoint_utils.construct_restore_args(item),
-                ),
-            )
+        restored = self._restored(step, {"params": abstract_params}, partial=True)
         self._verify(step, restored)
         return restored["params"]
 

@@ -1,10 +1,13 @@
 """Checksums of arrays: what a step made, and what a checkpoint gives back, bit by bit."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 _ODD = 2654435761  # 2**32 / the golden ratio: neighbours get unlike weights
 
@@ -36,11 +39,20 @@ def checksum(tree: Any) -> jax.Array:
 def named_checksums(tree: Any) -> dict[str, int]:
     """{dotted name: checksum} of the arrays of a tree, whatever their shardings."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    sums = np.asarray(_every_checksum([leaf for _, leaf in leaves]))
+    arrays = [leaf for _, leaf in leaves]
+    sums = np.asarray(_every_checksum(arrays[0].sharding)(arrays))
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
     return dict(zip(names, map(int, sums), strict=True))
 
 
-@jax.jit
-def _every_checksum(leaves: list[jax.Array]) -> jax.Array:
-    return jnp.stack([array_checksum(leaf) for leaf in leaves])
+@functools.cache
+def _every_checksum(sharding: jax.sharding.Sharding) -> Callable[[list[jax.Array]], jax.Array]:
+    """The checksums of arrays on the devices of `sharding`, for each process to read."""
+
+    def every(leaves: list[jax.Array]) -> jax.Array:
+        return jnp.stack([array_checksum(leaf) for leaf in leaves])
+
+    everywhere = None
+    if isinstance(sharding, NamedSharding):
+        everywhere = NamedSharding(sharding.mesh, PartitionSpec())
+    return jax.jit(every, out_shardings=everywhere)

@@ -116,7 +116,7 @@ def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
                 compiles.count = 0
 
             last = ready is None
-            terminated = running.termination.requested
+            terminated = running.termination.ends_here()
             profiled = running.profiler.ends_at(step)
             evaluating = last or (config.eval_every and step % config.eval_every == 0)
             saving = last or terminated or step % config.checkpoint_every == 0

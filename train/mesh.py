@@ -9,6 +9,7 @@ Slices, which a slow network joins, divide the rows and hold a copy of the param
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -211,6 +212,16 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
+
+
+def put_everywhere(tree: Any, mesh: Mesh) -> Any:
+    """A copy of each host array on every device. Of several processes each has the same ones."""
+
+    def put(array: Any) -> jax.Array:
+        host = np.asarray(array)
+        return jax.make_array_from_callback(host.shape, replicated(mesh), lambda index: host[index])
+
+    return jax.tree.map(put, tree)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 from atomic_write import atomic_write
 from errors import UserError
+from train.processes import first
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -102,6 +103,27 @@ class MetricsWriter:
                 f"{self._path} or the events beside it could not be written ({error.strerror}); "
                 "make room and start again with the same --workdir to go on"
             ) from error
+
+
+class SilentWriter(MetricsWriter):
+    """What all processes but the first have for a writer: the same rows are written once."""
+
+    def __init__(self) -> None:
+        """Opens nothing."""
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Does nothing."""
+
+    def flush(self) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
+def metrics_writer(workdir: Path, *, resume_step: int) -> MetricsWriter:
+    """The writer of this process."""
+    return MetricsWriter(workdir, resume_step=resume_step) if first() else SilentWriter()
 
 
 class CompileCounter:

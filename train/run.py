@@ -1,7 +1,6 @@
 """Trains in a work directory: from scratch, from other weights, or from where it stopped."""
 
 import contextlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from train.compiled import CompiledSteps, resolve_compile_mode
 from train.damage import DamagedCheckpointError
 from train.init_from import weights_of
 from train.loop import Outcome, Running, run_loop
-from train.metrics import MetricsWriter
+from train.metrics import metrics_writer
 from train.optimizer import learning_rate_schedule
+from train.preemption import PreemptionNotice, metadata_server
 from train.profile import Profiler
 from train.setup import Setup
 from train.signals import TerminationRequest
@@ -66,8 +66,7 @@ def restore_or_init(
             damaged[step] = error
             continue
         for newer, why in damaged.items():
-            moved = checkpoints.set_aside(newer)
-            print(f"warning: {why}; moved to {moved}", file=sys.stderr)
+            checkpoints.set_aside(newer, why)
         stopping.restore(host["stopping"])
         print(f"resuming at step {step} of {setup.phases.total_steps}", flush=True)
         return state, host["data_step"]
@@ -130,8 +129,9 @@ def train(
         checkpoints.save(0, state, host_state(0), None)
     with (
         CompiledSteps(setup.compile_step, setup.phases.keys(step), ahead=ahead) as compiled,
-        contextlib.closing(MetricsWriter(workdir, resume_step=step)) as writer,
+        contextlib.closing(metrics_writer(workdir, resume_step=step)) as writer,
         TerminationRequest() as termination,
+        PreemptionNotice(metadata_server()),
         contextlib.closing(Profiler(config.profile, workdir / "tensorboard")) as profiler,
     ):
         if ahead:

@@ -13,7 +13,7 @@ from model.positions.rope_scaling import UNSCALED, RopeScaling
 from train.blueprint import Blueprint
 from train.config import TrainConfig
 from train.execution import BucketExecution, Key
-from train.mesh import LocalSlice, local_slice, put_batch, replicated
+from train.mesh import LocalSlice, local_slice, put_batch, put_everywhere
 from train.phases import Phase, Phases
 from train.step import StepInputs, TrainState
 
@@ -80,7 +80,7 @@ class Setup(Blueprint):
         key = (scaling, trained, length if follows else 0)
         if key not in self._tables:
             tables = super().tables(scaling, length, trained)
-            self._tables[key] = jax.device_put(tables, replicated(self.home))
+            self._tables[key] = put_everywhere(tables, self.home)
         return self._tables[key]
 
     def step_inputs(self, phase: Phase, step: int) -> StepInputs:

@@ -10,6 +10,7 @@ from typing import Any
 
 from atomic_write import write_json
 from errors import UserError
+from train.processes import check_shared, first
 
 # What a resumed run may change, beside the steps of its last phase; all else must stay as it was
 # at the first start.
@@ -22,9 +23,15 @@ FREE_IN_SCORING = (*FREE_ON_RESUME, "eval.")
 def locked(workdir: Path) -> Iterator[None]:
     """Holds the work directory; the lock dies with the process, however it ends.
 
+    Of the processes of one run the first one holds it, for all.
+
     Raises:
-      UserError: another process holds it, or it can't be written.
+      UserError: another run holds it, it can't be written, or not all processes see it.
     """
+    if not first():
+        check_shared(workdir)
+        yield
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = (workdir / "lock").open("a+")
@@ -42,6 +49,7 @@ def locked(workdir: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        check_shared(workdir)
         yield
 
 
@@ -115,7 +123,7 @@ def check_config(
 
 
 def claim_config(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Checks `config` against the directory's own and records it.
+    """Checks `config` against the directory's own and records it. For the first process.
 
     Raises:
       UserError: see `check_config` and `atomic_write`.
