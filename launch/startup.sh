@@ -38,12 +38,14 @@ if [[ ! -e $code/.installed ]]; then
   touch "$code/.installed"
 fi
 
-# Status 2 is a mistake that the next start would meet again; after everything else (a crash, a
-# SIGTERM that was not the machine's end) the same command goes on from the last checkpoint.
+# Status 2 is a mistake that the next start would meet again; after everything else (a crash, a host
+# that is gone, a SIGTERM that was not the machine's end) the same command goes on from the last
+# checkpoint. One host's mistake ends the others with another status: they must not come back.
 cat >"$code/run.sh" <<RUN
 #!/usr/bin/env bash
+[[ ! -e $mount/$name/failed ]] || exit 2
 cd $code
-.venv/bin/python main.py --workdir=$mount/$name/run $arguments
+.venv/bin/python main.py --distributed --workdir=$mount/$name/run $arguments
 status=\$?
 case \$status in
   0) touch $mount/$name/done ;;

@@ -37,7 +37,7 @@ def checksum(tree: Any) -> jax.Array:
 
 
 def named_checksums(tree: Any) -> dict[str, int]:
-    """{dotted name: checksum} of the arrays of a tree, whatever their shardings."""
+    """{dotted name: checksum} of the jax arrays of a tree, whatever their shardings."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     arrays = [leaf for _, leaf in leaves]
     sums = np.asarray(_every_checksum(arrays[0].sharding)(arrays))

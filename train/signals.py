@@ -16,18 +16,18 @@ class TerminationRequest:
     """
 
     def __init__(self) -> None:
-        self._requested = False
+        self.requested = False
         self._asked = 0
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        self._requested = True
+        self.requested = True
 
     def ends_here(self) -> bool:
         """Whether this step is the last one, for all processes; to be asked after every step."""
         self._asked += 1
         if several():
             return bool(multihost_utils.reached_preemption_sync_point(self._asked))
-        return self._requested
+        return self.requested
 
     def __enter__(self) -> "TerminationRequest":
         if not several():

@@ -33,7 +33,7 @@ SETTINGS = (
 class Run:
     """Processes on one machine that divide the devices between them."""
 
-    def __init__(self, count, workdir, data, *extra, devices=DEVICES):
+    def __init__(self, count, workdir, data, *extra, devices=DEVICES, scored=False):
         self.workdir = workdir
         with socket.socket() as free:
             free.bind(("localhost", 0))
@@ -43,6 +43,7 @@ class Run:
             "XLA_FLAGS": "",
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(devices // count),
+            **({} if scored else {"UNSCORED": "1"}),
         }
         self.processes = [
             subprocess.Popen(
@@ -98,14 +99,14 @@ def shared_data(corpus, store):
 
 @pytest.fixture(scope="module")
 def of_one(tmp_path_factory, shared_data):
-    run = Run(1, tmp_path_factory.mktemp("one") / "run", shared_data)
+    run = Run(1, tmp_path_factory.mktemp("one") / "run", shared_data, scored=True)
     run.finish()
     return run.workdir
 
 
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory, shared_data):
-    run = Run(2, tmp_path_factory.mktemp("two") / "run", shared_data)
+    run = Run(2, tmp_path_factory.mktemp("two") / "run", shared_data, scored=True)
     first, second = run.finish()
     assert "bucket 64" in first
     assert "bucket 64" not in second, "results are told once"
@@ -114,7 +115,9 @@ def of_two(tmp_path_factory, shared_data):
 
 def test_two_processes_train_and_score_as_one_does(of_one, of_two):
     found, expected = losses(of_two), losses(of_one)
-    assert len({row["bucket"] for row in read_rows(of_two / "metrics.jsonl") if "bucket" in row}) == 2
+    assert (
+        len({row["bucket"] for row in read_rows(of_two / "metrics.jsonl") if "bucket" in row}) == 2
+    )
     np.testing.assert_allclose(
         [found[step] for step in range(1, STEPS + 1)],
         [expected[step] for step in range(1, STEPS + 1)],
@@ -128,21 +131,30 @@ def test_two_processes_train_and_score_as_one_does(of_one, of_two):
     assert end["reason"] == "finished"
 
 
-def test_a_killed_process_ends_the_others_and_the_next_start_goes_on(
-    tmp_path, shared_data, of_two
-):
-    run = Run(2, tmp_path / "run", shared_data)
-    run.wait_for_step(6)
+def test_a_signal_saves_once_for_all_and_a_kill_ends_all(tmp_path, shared_data, of_two):
+    workdir = tmp_path / "run"
+    run = Run(2, workdir, shared_data, "--config.train.checkpoint_every=100")
+    run.wait_for_step(3)
+    run.processes[1].send_signal(signal.SIGTERM)
+    first, second = run.outputs()
+    assert [process.returncode for process in run.processes] == [143, 143], (first, second)
+    assert first.count("checkpoint saved") == 1
+    (saved,) = steps_on_disk(workdir)
+    assert 3 <= saved < STEPS
+
+    run = Run(2, workdir, shared_data, "--config.train.checkpoint_every=100")
+    run.wait_for_step(saved + 1)
     run.processes[1].kill()
     killed = time.monotonic()
     first, _ = run.outputs(SECONDS_TO_NOTICE)
     assert time.monotonic() - killed < SECONDS_TO_NOTICE
     assert run.processes[0].returncode not in (0, 2), first
     assert "one is gone" in first or "another task died" in first, first
-    again = Run(2, tmp_path / "run", shared_data)
-    told, _ = again.finish()
-    assert f"resuming at step 4 of {STEPS}" in told
-    assert checksums(tmp_path / "run") == checksums(of_two)
+    assert steps_on_disk(workdir) == [saved]
+
+    told, _ = Run(2, workdir, shared_data).finish()
+    assert f"resuming at step {saved} of {STEPS}" in told
+    assert checksums(workdir) == checksums(of_two)
 
 
 @pytest.fixture
@@ -157,7 +169,11 @@ def at_step_8(tmp_path, of_two):
 
 @pytest.mark.parametrize(
     ("count", "devices"),
-    [(1, 8), pytest.param(1, 4, marks=pytest.mark.slow), (4, 8)],
+    [
+        pytest.param(1, 8, marks=pytest.mark.slow),
+        pytest.param(1, 4, marks=pytest.mark.slow),
+        (4, 8),
+    ],
 )
 def test_a_checkpoint_of_two_processes_goes_on_under_another_number(
     shared_data, of_two, at_step_8, count, devices
@@ -171,19 +187,6 @@ def test_a_checkpoint_of_two_processes_goes_on_under_another_number(
         [expected[step] for step in range(1, STEPS + 1)],
         rtol=TOLERANCE,
     )
-
-
-def test_a_signal_to_one_process_saves_once_at_one_step_of_all(tmp_path, shared_data, of_two):
-    run = Run(2, tmp_path / "run", shared_data, "--config.train.checkpoint_every=100")
-    run.wait_for_step(3)
-    run.processes[1].send_signal(signal.SIGTERM)
-    first, second = run.outputs()
-    assert [process.returncode for process in run.processes] == [143, 143], (first, second)
-    assert first.count("checkpoint saved") == 1
-    (saved,) = steps_on_disk(tmp_path / "run")
-    assert 3 <= saved < STEPS
-    Run(2, tmp_path / "run", shared_data).finish()
-    assert checksums(tmp_path / "run") == checksums(of_two)
 
 
 @pytest.mark.slow

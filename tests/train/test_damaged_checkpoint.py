@@ -126,6 +126,6 @@ def test_a_checksum_knows_where_numbers_stand_and_not_on_which_device(tmp_path):
     array = np.arange(48, dtype=np.float32).reshape(16, 3)
     assert checksum_of(array) != checksum_of(array[::-1].copy())
     spread = state(1, size=16)
-    whole = jax.tree.map(np.asarray, spread)
+    whole = jax.tree.map(lambda x: jax.device_put(np.asarray(x)), spread)
     assert named_checksums(spread) == named_checksums(whole)
     assert set(named_checksums(spread)) >= {"params.layer.w"}

@@ -121,9 +121,11 @@ def test_init_from_takes_the_weights_alone(tmp_path, start, monkeypatch):
     assert begun["step"] == 0
     assert all(not leaf.any() for leaf in jax.tree.leaves(begun["state"].opt_state))
     source = Checkpoints(tmp_path / "first" / "checkpoints")
-    weights = source.restore_params(
-        12, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), begun["state"].params)
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    wanted = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), begun["state"].params
     )
+    weights = source.restore_params(12, wanted)
     source.close()
     for a, b in zip(jax.tree.leaves(begun["state"].params), jax.tree.leaves(weights), strict=True):
         np.testing.assert_array_equal(a, b)
