@@ -9,6 +9,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PARITY := .venv-parity
 LIBTPU := .libtpu
+# Files of tests side by side, as many as there are cores: compiling takes one.
+TOGETHER := -n auto --dist loadfile
 BEAM := .venv-beam
 
 JAX_cpu := jax
@@ -32,11 +34,11 @@ quickstart: $(VENV)/.installed-$(DEVICE)
 	$(RUN) main.py --config=configs/quickstart.py --workdir=$(WORKDIR)
 
 test: lint $(LIBTPU)/.installed
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest $(TOGETHER) -m "not slow"
 
 # Everything, the slow ones too: before a release, or when the resume path changes.
 test-all: $(VENV)/.installed-test $(LIBTPU)/.installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(TOGETHER)
 
 # The figures of transformers, computed anew: the decoder agrees with them, and so do the frozen ones
 # that `make test` uses. After a change on purpose, copy the fresh file over the frozen one.

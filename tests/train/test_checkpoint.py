@@ -1,6 +1,7 @@
 """Which checkpoints are kept, what a new process knows of them, and a disk that fills up."""
 
 import resource
+import time
 
 import jax
 import numpy as np
@@ -47,6 +48,14 @@ def assert_same(found, expected):
 
 def steps_on_disk(directory):
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+
+
+def wait_until_settled(directory):
+    """TensorStore's threads write on for a while after the first error; a new process has none."""
+    seen = None
+    while seen != (now := sorted(map(str, directory.rglob("*")))):
+        seen = now
+        time.sleep(0.5)
 
 
 @pytest.fixture
@@ -143,9 +152,10 @@ def test_a_full_disk_keeps_what_is_there_and_a_new_process_goes_on(directory, sm
     with pytest.raises(UserError, match=message) as caught:
         checkpoints.wait()
     assert "\n" not in str(caught.value)
-    small_files(True)
     checkpoints.close()  # what was said once isn't said again
     assert steps_on_disk(directory) == [1]
+    wait_until_settled(directory)
+    small_files(True)
 
     again = Checkpoints(directory)
     assert (again.latest_step(), again.best_step()) == (1, 1)
