@@ -128,8 +128,8 @@ def report_resuming(store: TokenStore, rounds: int) -> None:
     layout = build_layout(serving.LAYOUTS["decompose"], serving.AllDocuments(store), 0)
     reading = ReadingConfig(2, 4, 1 << 28, "", 0)
 
-    def everything(length: int) -> tuple[np.ndarray, slice]:
-        return np.arange(serving.TOKENS_PER_STEP // length), slice(None)
+    def everything(length: int) -> tuple[np.ndarray, list[slice]]:
+        return np.arange(serving.TOKENS_PER_STEP // length), [slice(None)]
 
     print("\nms to the first batch, from a new schedule on (95 %)\n")
     print("| cycles of | step 10 | step 1,000,000 |\n|---|---|---|")

@@ -72,8 +72,8 @@ def waits(
 ) -> np.ndarray:
     """Seconds that each step waits for its batch."""
 
-    def everything(length: int) -> tuple[np.ndarray, slice]:
-        return np.arange(TOKENS_PER_STEP // length), slice(None)
+    def everything(length: int) -> tuple[np.ndarray, list[slice]]:
+        return np.arange(TOKENS_PER_STEP // length), [slice(None)]
 
     check_reading(config, store, layout, schedule)
     served: Iterator = store_batches(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.assemble import assemble
+from data.assemble import assemble_stretches
 from data.prepare import prepare
 from data.token_store import TokenStore
 from experiment import load
@@ -44,7 +44,9 @@ class Workload:
         rows = np.arange(batch * count) % self.phase.layout.buckets[length].rows
         return [
             put_batch(
-                assemble(store.in_memory, self.phase.layout, length, part[held.rows], held.columns),
+                assemble_stretches(
+                    store.in_memory, self.phase.layout, length, part[held.rows], held.columns
+                ),
                 held,
                 sharding,
                 (batch, length),

@@ -1,6 +1,7 @@
 """The arrays of a batch: reads the pieces of rows and lays them out, all rows at once."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +75,21 @@ def assemble(
     if window is not None:
         arrays = _split(arrays, begin, end, window)
     return dict(zip(("inputs", "targets", "segment_ids", "positions"), arrays, strict=True))
+
+
+def assemble_stretches(
+    reader: TokenReader,
+    layout: Layout,
+    length: int,
+    rows: np.ndarray,
+    stretches: Sequence[slice],
+    window: int | None = None,
+) -> dict[str, np.ndarray]:
+    """As `assemble`, of several stretches of columns, one after the other."""
+    parts = [assemble(reader, layout, length, rows, columns, window) for columns in stretches]
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
 def _whole(reader: TokenReader, first: np.ndarray, begin: int, end: int) -> Arrays:

@@ -1,22 +1,22 @@
 """From steps to host batches: reads the rows a schedule draws, a few steps ahead in threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import grain
 import numpy as np
 
-from data.assemble import TokenReader, assemble
+from data.assemble import TokenReader, assemble_stretches
 from data.layouts import Layout, window_at
 from data.schedule import Schedule
 from data.staging import StagedReader, check_room
 from data.token_store import TokenStore
 from errors import UserError
 
-# For a bucket's length L: which rows of the batch (indices in [0, B)) and which columns (of L)
-# this process holds.
-LocalSlices = Callable[[int], tuple[np.ndarray, slice]]
+# For a bucket's length L: which rows of the batch (indices in [0, B)) and which columns (of L, in
+# ascending stretches) this process holds.
+LocalSlices = Callable[[int], tuple[np.ndarray, Sequence[slice]]]
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ def batches(
 
     def make(step: int) -> HostBatch:
         draw = schedule.draw(step)
-        local_rows, columns = local_slices(draw.length)
-        window = window_at(layout.config, step)
-        arrays = assemble(reader, layout, draw.length, draw.rows[local_rows], columns, window)
+        local_rows, stretches = local_slices(draw.length)
+        rows, window = draw.rows[local_rows], window_at(layout.config, step)
+        arrays = assemble_stretches(reader, layout, draw.length, rows, stretches, window)
         return HostBatch(step, draw.length, draw.rows, draw.strata, arrays)
 
     options = grain.ReadOptions(

@@ -229,21 +229,28 @@ class LocalSlice:
     """What of a [batch, length] array the devices of this process hold."""
 
     rows: np.ndarray  # sorted row numbers
-    columns: slice
+    columns: tuple[slice, ...]  # ascending stretches: two where devices share rows, see columns
+
+    @property
+    def column_numbers(self) -> np.ndarray:
+        return np.concatenate([np.arange(part.start, part.stop) for part in self.columns])
 
 
 def local_slice(sharding: NamedSharding, shape: tuple[int, int]) -> LocalSlice:
-    """The rows and the hull of the columns that this process must read."""
+    """The rows and columns that this process must read."""
     rows: set[int] = set()
+    columns: set[int] = set()
     ways = sharding.mesh.shape["context"]
-    start, stop = shape[1], 0
+    column_at_place = column_at(np.arange(shape[1]), shape[1], ways)
     for index in sharding.addressable_devices_indices_map(shape).values():
         assert index is not None  # only for devices of other processes, which are not addressable
         row_slice, column_slice = index
         rows.update(range(*row_slice.indices(shape[0])))
-        columns = column_at(np.arange(shape[1])[column_slice], shape[1], ways)
-        start, stop = min(start, int(columns.min())), max(stop, int(columns.max()) + 1)
-    return LocalSlice(np.array(sorted(rows), np.int64), slice(start, stop))
+        columns.update(column_at_place[column_slice].tolist())
+    held = np.array(sorted(columns))
+    ends = np.flatnonzero(np.diff(held) > 1) + 1
+    stretches = tuple(slice(int(part[0]), int(part[-1]) + 1) for part in np.split(held, ends))
+    return LocalSlice(np.array(sorted(rows), np.int64), stretches)
 
 
 def put_batch(
@@ -254,7 +261,9 @@ def put_batch(
 ) -> dict[str, jax.Array]:
     """Global arrays of `shape` from the part that this process has read, columns in order."""
     ways = sharding.mesh.shape["context"]
-    column_at_place = column_at(np.arange(shape[1]), shape[1], ways) - held.columns.start
+    # Where each of this process's places has its column among those that were read.
+    columns = column_at(np.arange(shape[1]), shape[1], ways)
+    column_at_place = np.asarray(np.searchsorted(held.column_numbers, columns))
     row_number = {int(row): i for i, row in enumerate(held.rows)}
 
     def place(array: np.ndarray) -> jax.Array:

@@ -180,7 +180,7 @@ class Phases:
     def batches(
         self,
         start_step: int,
-        local_slices: Callable[[int, int], tuple[np.ndarray, slice]],
+        local_slices: Callable[[int, int], tuple[np.ndarray, Sequence[slice]]],
         reading: ReadingConfig,
     ) -> Iterator[tuple[Phase, HostBatch]]:
         """Host batches from `start_step` to the end, read ahead by threads.
@@ -192,7 +192,7 @@ class Phases:
             start = max(0, start_step - phase.first_step)
             number = phase.number
 
-            def held(length: int, number: int = number) -> tuple[np.ndarray, slice]:
+            def held(length: int, number: int = number) -> tuple[np.ndarray, Sequence[slice]]:
                 return local_slices(number, length)
 
             for batch in store_batches(

@@ -92,7 +92,7 @@ class Setup(Blueprint):
         """Batches on the devices, from `start_step` to the end of the run."""
         held = self.held
 
-        def slices(number: int, length: int) -> tuple[np.ndarray, slice]:
+        def slices(number: int, length: int) -> tuple[np.ndarray, tuple[slice, ...]]:
             part = held[number, length]
             return part.rows, part.columns
 

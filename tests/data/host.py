@@ -37,6 +37,12 @@ def part_of(length: int, process: int, processes: int) -> tuple[np.ndarray, slic
     )
 
 
+def held_of(length: int, process: int, processes: int) -> tuple[np.ndarray, list[slice]]:
+    """As `part_of`, for the pipeline."""
+    rows, columns = part_of(length, process, processes)
+    return rows, [columns]
+
+
 def read_part(
     store_path: Path, output: Path, stage: str, process: int, processes: int, steps: range
 ) -> None:
@@ -73,7 +79,7 @@ def read_part(
         schedule,
         reading,
         steps,
-        lambda length: part_of(length, process, processes),
+        lambda length: held_of(length, process, processes),
     ):
         for name, array in batch.arrays.items():
             found[f"{batch.step} {name}"] = array

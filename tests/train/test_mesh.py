@@ -128,8 +128,35 @@ def test_the_local_part_makes_the_global_array(shape):
     sharding = batch_sharding(default_mesh(shape[1], shape[0]))
     whole = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
     held = local_slice(sharding, shape)
-    part = whole[held.rows][:, held.columns]
+    part = whole[held.rows][:, held.column_numbers]
     placed = put_batch({"x": part}, held, sharding, shape)["x"]
     places = column_at(np.arange(shape[1]), shape[1], sharding.mesh.shape["context"])
     np.testing.assert_array_equal(np.asarray(placed), whole[:, places])
     assert placed.sharding == sharding
+
+
+@dataclasses.dataclass(frozen=True)
+class OfProcess:
+    """A sharding as one of several processes sees it, which has some of the devices."""
+
+    whole: jax.sharding.NamedSharding
+    devices: frozenset
+
+    @property
+    def mesh(self):
+        return self.whole.mesh
+
+    def addressable_devices_indices_map(self, shape):
+        found = self.whole.devices_indices_map(shape)
+        return {device: index for device, index in found.items() if device in self.devices}
+
+
+@pytest.mark.parametrize("processes", [2, 4, 8])
+def test_a_process_reads_what_its_devices_hold_and_nothing_else(processes):
+    shape = (2, 64)
+    sharding = batch_sharding(default_mesh(shape[1], shape[0]))
+    devices = np.array(jax.devices()).reshape(processes, -1)
+    held = [local_slice(OfProcess(sharding, frozenset(own)), shape) for own in devices]
+    tokens = [part.rows.size * part.column_numbers.size for part in held]
+    assert tokens == [shape[0] * shape[1] // processes] * processes
+    assert max(len(part.columns) for part in held) == (1 if processes == 2 else 2)
