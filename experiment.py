@@ -14,12 +14,13 @@ from errors import UserError
 from eval.config import EvalConfig
 from limits import check_numbers
 from model.settings import ModelSettings
+from train.anomaly import AnomalyConfig
 from train.config import TrainConfig
-from train.loop import LoopConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
 from train.profile import ProfileConfig
+from train.running import LoopConfig
 from train.stopping import StoppingConfig
 from train.workdir import flatten
 
@@ -175,6 +176,7 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
         loop=build(LoopConfig, loop, "train"),
         reading=build(ReadingConfig, reading, "train"),
         stopping=build(StoppingConfig, raw["stopping"], "stopping"),
+        anomaly=build(AnomalyConfig, raw["anomaly"], "anomaly"),
         mesh=build(MeshConfig, raw["mesh"], "mesh"),
         compile=compile_mode,
         profile=build(ProfileConfig, raw["profile"], "profile"),

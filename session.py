@@ -28,6 +28,7 @@ from eval.targets import choose_targets
 from eval.wording import headline
 from experiment import Experiment
 from model.flops import parameter_count
+from train.anomaly import AnomalyRules
 from train.checkpoint import Checkpoints
 from train.compilation_cache import enable_compilation_cache
 from train.execution import PLAN, plan_fingerprint, planned_executions
@@ -162,9 +163,11 @@ class Session:
     def _layouts(self) -> list[dict[str, Any]]:
         return [phase.layout.accounting.as_dict() for phase in self.phases.phases]
 
-    def _exposure(self, step: int) -> dict[str, Any]:
+    def _exposure(self, step: int, anomalies: dict[str, Any] | None) -> dict[str, Any]:
         """Trained targets by context after `step` steps, for exposure.json."""
-        phases = self.phases.exposure(step)
+        rules = AnomalyRules(self.experiment.train.anomaly)
+        rules.restore(anomalies)
+        phases = self.phases.exposure(step, rules)
         return {
             "l_train": self.phases.l_train,
             "phases": [
@@ -265,7 +268,7 @@ class Session:
         step = checkpoints.best_step() if best else checkpoints.latest_step()
         if step is None:
             raise UserError(f"--workdir={self.workdir} holds no checkpoint to score; train first")
-        checked_host(self.setup, checkpoints, step)
+        host = checked_host(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.abstract_params)
         model = self.executables.bind(params, self.phases.scaling_after(step))
         try:
@@ -289,7 +292,7 @@ class Session:
         if not first():
             return
         save_results(results, self.workdir / "eval" / "results.json")
-        exposure = self._exposure(step)
+        exposure = self._exposure(step, host.get("anomalies"))
         write_json(self.workdir / "exposure.json", exposure)
         page = write_report(self.workdir, self._report_inputs(results, exposure))
         for line in headline(results):

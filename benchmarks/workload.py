@@ -34,7 +34,7 @@ class Workload:
         keys = [(0, length) for length in self.lengths]
         self.steps = CompiledSteps(self.setup.compile_step, keys, ahead=True)
         self.state: TrainState = self.setup.initial_state()
-        self._inputs = self.setup.step_inputs(self.phase, 0)
+        self._inputs = self.setup.inputs(self.phase, 0, self.lengths[0])
         self._batches = {length: self._make(store, length, batches) for length in self.lengths}
 
     def _make(self, store: TokenStore, length: int, count: int) -> list[dict[str, jax.Array]]:

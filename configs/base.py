@@ -217,6 +217,23 @@ def get_config() -> ConfigDict:
         }
     )
 
+    # What becomes of a step that went wrong. See docs/design.md.
+    config.anomaly = ConfigDict(
+        {
+            # A loss, gradient or parameter that is no finite number: stop | skip | rollback
+            "on_nonfinite": "stop",
+            # A loss or gradient norm far above those of its bucket: off | stop | skip | rollback
+            "on_spike": "off",
+            "deviations": 6.0,  # standard deviations above the mean from which it is a spike
+            "window": 128,  # last steps of a bucket that mean and deviation are taken over
+            "warmup": 64,  # steps of a bucket without which nothing is a spike
+            "max_skips": 8,  # skipped steps among the last `window` of the run; one more stops it
+            "max_rollbacks": 3,  # rollbacks to one checkpoint; one more stops the run
+            "rollback_steps": 0,  # steps that the checkpoint lies before the anomaly, at least
+            "pass_over": 0,  # data steps after the anomaly's that are passed over with it
+        }
+    )
+
     config.profile = ConfigDict(
         {
             "steps": (),  # first and last step of a TensorBoard trace, such as (10, 12); (): none

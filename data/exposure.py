@@ -1,7 +1,7 @@
 """The exposure ledger: how many targets were trained with how much context.
 
 Two runs of equal L_train may have trained very different numbers of targets at long contexts: this
-counts them. It is a pure function of layout, schedule and number of steps; no run keeps it.
+counts them. It is a pure function of layout, schedule and the data steps trained on.
 """
 
 import bisect
@@ -62,15 +62,16 @@ def total_exposure(phases: Sequence[Exposure]) -> Exposure:
     return Exposure(steps, {length: targets[length] for length in sorted(targets)})
 
 
-def exposure(layout: Layout, schedule: Schedule, steps: int) -> Exposure:
-    """What the first `steps` steps of a phase train.
+def exposure(layout: Layout, schedule: Schedule, trained: Sequence[range]) -> Exposure:
+    """What a phase trains on the data steps of `trained`, stretches that don't overlap.
 
     Exact in finished epochs of a bucket, and wherever its rows are alike. The rows of an unfinished
     epoch count with the mean of their bucket, or of their stratum where strata are drawn at rates.
     """
     bins = max(layout.buckets).bit_length()
     targets = {length: np.zeros(bins) for length in schedule.lengths}
-    for begin, end, window in _windows(layout, steps):
+    pieces = (piece for steps in trained for piece in _windows(layout, steps))
+    for begin, end, window in pieces:
         before, after = schedule.rows_drawn(begin), schedule.rows_drawn(end)
         for length in schedule.lengths:
             bucket = layout.buckets[length]
@@ -81,7 +82,7 @@ def exposure(layout: Layout, schedule: Schedule, steps: int) -> Exposure:
             for share, segments in zip(epochs, bucket.segments, strict=True):
                 if share:
                     targets[length] += share * _contexts(segments, window or length, bins)
-    return Exposure(steps, targets)
+    return Exposure(sum(map(len, trained)), targets)
 
 
 def epoch_exposure(layout: Layout) -> np.ndarray:
@@ -97,13 +98,13 @@ def epoch_exposure(layout: Layout) -> np.ndarray:
     return counts
 
 
-def _windows(layout: Layout, steps: int) -> Iterator[tuple[int, int, int | None]]:
+def _windows(layout: Layout, steps: range) -> Iterator[tuple[int, int, int | None]]:
     """Stretches [begin, end) of steps with the same window."""
-    begin = 0
-    while begin < steps:
+    begin = steps.start
+    while begin < steps.stop:
         window = window_at(layout.config, begin)
         # Windows never shrink: the stretch ends at the first step with another one.
-        rest = range(begin, steps)
+        rest = range(begin, steps.stop)
         length = bisect.bisect_right(rest, 0, key=lambda at: window_at(layout.config, at) != window)
         yield begin, begin + length, window
         begin += length

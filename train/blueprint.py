@@ -211,6 +211,7 @@ class Blueprint:
                 z_loss=self.config.optimizer.z_loss,
                 random=model.random or phase.config.positions.kind == "pose",
                 checksum=self.config.loop.checksums,
+                guarded=self.config.anomaly.skips,
             ),
         )
         everywhere = replicated(self.mesh(key))

@@ -39,8 +39,9 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 class Checkpoints:
     """The checkpoints of a work directory, named by the number of optimizer steps done.
 
-    Each holds the state, and as JSON what the host must know to go on: format version, data step,
-    fingerprint of (store, layouts, schedule, seed), stopping state.
+    Each holds the state, and as JSON what the host must know to go on: format version, fingerprint
+    of (store, layouts, schedule, seed), what was skipped and passed over, the figures that spikes
+    are measured by, stopping state, the account of the time.
     """
 
     def __init__(self, directory: Path, *, read_only: bool = False):
@@ -237,6 +238,12 @@ class Checkpoints:
             self._move_aside(step, why)
         wait_for_all("damaged checkpoint set aside")
         self._manager.reload()
+
+    def drop_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps, which a rollback to `step` takes back."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
 
     def parameter_shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """{dotted name: shape} of the saved weights, which are not read."""

@@ -4,11 +4,12 @@ import dataclasses
 
 from data.pipeline import ReadingConfig
 from model.settings import ModelSettings
-from train.loop import LoopConfig
+from train.anomaly import AnomalyConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
 from train.profile import ProfileConfig
+from train.running import LoopConfig
 from train.stopping import StoppingConfig
 
 
@@ -23,6 +24,7 @@ class TrainConfig:
     loop: LoopConfig
     reading: ReadingConfig
     stopping: StoppingConfig
+    anomaly: AnomalyConfig
     mesh: MeshConfig
     compile: str  # one of train.compiled.COMPILE_MODES
     profile: ProfileConfig

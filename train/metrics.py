@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,27 +43,51 @@ class MetricsWriter:
 
     On resuming at step n, rows of later steps are cut away first, so that each step stands once.
     All methods raise UserError where the disk is full.
+
+    Attributes:
+      last_seen: the latest Unix time in the rows that were there, None where there was none.
     """
 
-    def __init__(self, workdir: Path, *, resume_step: int):
+    def __init__(self, workdir: Path, *, resume_step: int, rollbacks: int = 0):
+        """rollbacks: of the rows that tell of one, how many are kept, whatever their step."""
         self._path = workdir / "metrics.jsonl"
-        kept = []
-        if self._path.exists():
-            kept = [row for row in read_rows(self._path) if row["step"] <= resume_step]
-        rows = (json.dumps(row, allow_nan=False) + "\n" for row in kept)
-        atomic_write(self._path, (row.encode("ascii") for row in rows))
+        rows = read_rows(self._path) if self._path.exists() else []
+        self.last_seen: float | None = max((r["time"] for r in rows if "time" in r), default=None)
+        self._keep(rows, resume_step, rollbacks)
         with self._disk_errors():
             self._file = self._path.open("a")
             # Not tensorboardX's SummaryWriter: on a full disk its thread dies, and its queue, once
             # full, holds up the training for ever.
             (workdir / "tensorboard").mkdir(exist_ok=True)
             self._events = EventsWriter(str(workdir / "tensorboard" / "events"))
-            # TensorBoard forgets what earlier files hold from this step on.
-            start = SessionLog(status=SessionLog.START)
-            self._write_event(step=resume_step + 1, session_log=start)
+            self._start_events(resume_step)
+
+    def _keep(self, rows: Sequence[dict[str, Any]], step: int, rollbacks: int) -> None:
+        kept = (
+            json.dumps(row, allow_nan=False) + "\n"
+            for row in rows
+            if (row["number"] <= rollbacks if row["kind"] == "rollback" else row["step"] <= step)
+        )
+        atomic_write(self._path, (row.encode("ascii") for row in kept))
+
+    def _start_events(self, step: int) -> None:
+        # TensorBoard forgets what was written before from this step on.
+        start = SessionLog(status=SessionLog.START)
+        self._write_event(step=step + 1, session_log=start)
+
+    def cut_back(self, step: int, rollbacks: int) -> None:
+        """Takes away the rows of later steps, as on resuming at `step`."""
+        with self._disk_errors():
+            self._file.close()
+            self._keep(read_rows(self._path), step, rollbacks)
+            self._file = self._path.open("a")
+            self._start_events(step)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """One row: `kind` ("train", "eval" or "end"), `step` and figures."""
+        """One row: `kind` ("train", "skip", "rollback", "eval", "goodput", "end"), `step`, figures.
+
+        "rollback" has a `number`, from 1: it outlives the steps that it took back.
+        """
         scalars = {
             f"{row['kind']}/{name}": value
             for name, value in row.items()
@@ -110,6 +134,10 @@ class SilentWriter(MetricsWriter):
 
     def __init__(self) -> None:
         """Opens nothing."""
+        self.last_seen = None
+
+    def cut_back(self, step: int, rollbacks: int) -> None:
+        """Does nothing."""
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Does nothing."""
@@ -121,9 +149,11 @@ class SilentWriter(MetricsWriter):
         """Does nothing."""
 
 
-def metrics_writer(workdir: Path, *, resume_step: int) -> MetricsWriter:
+def metrics_writer(workdir: Path, *, resume_step: int, rollbacks: int) -> MetricsWriter:
     """The writer of this process."""
-    return MetricsWriter(workdir, resume_step=resume_step) if first() else SilentWriter()
+    if not first():
+        return SilentWriter()
+    return MetricsWriter(workdir, resume_step=resume_step, rollbacks=rollbacks)
 
 
 class CompileCounter:
@@ -133,10 +163,16 @@ class CompileCounter:
 
     def __init__(self) -> None:
         self.count = 0
+        self._begun = False
 
     def _listen(self, event: str, duration_secs: float, **_: str | int | float) -> None:
         if event == self._EVENT:
             self.count += 1
+
+    def begin(self) -> None:
+        """What was compiled before the first call doesn't count."""
+        if not self._begun:
+            self._begun, self.count = True, 0
 
     def __enter__(self) -> "CompileCounter":
         jax.monitoring.register_event_duration_secs_listener(self._listen)

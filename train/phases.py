@@ -20,6 +20,8 @@ from data.token_store import TokenStore
 from errors import UserError
 from model.positions.rope_scaling import RopeScaling
 from model.positions.stretched import StretchedPositions
+from train.anomaly import AnomalyRules
+from train.data_steps import DataSteps
 
 # Stores of more documents keep their layout's index on disk; below, it is built in a second or two.
 IN_MEMORY_DOCUMENTS = 1 << 20
@@ -79,7 +81,7 @@ class Phase:
 
 
 class Phases:
-    """The phases of a run in order; the batch of a step is a pure function of the step."""
+    """The phases of a run in order; a batch is a pure function of the phase's data step."""
 
     def __init__(
         self,
@@ -143,10 +145,17 @@ class Phases:
         """The RoPE scaling that the parameters were trained with after `step` steps."""
         return self.at(max(0, step - 1)).config.rope_scaling
 
-    def exposure(self, step: int) -> list[Exposure]:
-        """What each phase begun has trained after `step` steps of the run."""
+    def exposure(self, step: int, rules: AnomalyRules) -> list[Exposure]:
+        """What each phase begun has trained after `step` steps of the run.
+
+        rules: those that say what was skipped or passed over in them.
+        """
         return [
-            exposure(phase.layout, phase.schedule, min(phase.config.steps, step - phase.first_step))
+            exposure(
+                phase.layout,
+                phase.schedule,
+                rules.trained(phase.number, min(phase.config.steps, step - phase.first_step)),
+            )
             for phase in self.phases
             if step > phase.first_step or phase.number == 0
         ]
@@ -163,13 +172,14 @@ class Phases:
         for phase in self.phases:
             check_reading(reading, self.store, phase.layout, phase.schedule)
 
-    def keys(self, start_step: int) -> list[tuple[int, int]]:
+    def keys(self, start_step: int, data_steps: DataSteps) -> list[tuple[int, int]]:
         """(phase number, length) of every bucket that a step from `start_step` on may use.
 
         The one needed first stands first.
         """
         current = self.at(start_step)
-        first = (current.number, current.schedule.bucket(start_step - current.first_step))
+        data_step = data_steps.at(current.number, start_step - current.first_step)
+        first = (current.number, current.schedule.bucket(data_step))
         rest = [
             (phase.number, length)
             for phase in self.phases[current.number :]
@@ -182,6 +192,7 @@ class Phases:
         start_step: int,
         local_slices: Callable[[int, int], tuple[np.ndarray, Sequence[slice]]],
         reading: ReadingConfig,
+        data_steps: DataSteps,
     ) -> Iterator[tuple[Phase, HostBatch]]:
         """Host batches from `start_step` to the end, read ahead by threads.
 
@@ -195,12 +206,8 @@ class Phases:
             def held(length: int, number: int = number) -> tuple[np.ndarray, Sequence[slice]]:
                 return local_slices(number, length)
 
-            for batch in store_batches(
-                self.store,
-                phase.layout,
-                phase.schedule,
-                reading,
-                range(start, phase.config.steps),
-                held,
-            ):
-                yield phase, batch
+            for steps in data_steps.ranges(number, start, phase.config.steps):
+                for batch in store_batches(
+                    self.store, phase.layout, phase.schedule, reading, steps, held
+                ):
+                    yield phase, batch

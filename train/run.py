@@ -9,16 +9,21 @@ import jax
 import numpy as np
 
 from errors import UserError
+from train.anomaly import AnomalyRules
 from train.checkpoint import Checkpoints
 from train.checksum import named_checksums
 from train.compiled import CompiledSteps, resolve_compile_mode
 from train.damage import DamagedCheckpointError
+from train.goodput import Goodput
 from train.init_from import weights_of
-from train.loop import Outcome, Running, run_loop
+from train.loop import Outcome, run_loop
 from train.metrics import metrics_writer
 from train.optimizer import learning_rate_schedule
 from train.preemption import PreemptionNotice, metadata_server
+from train.processes import gather
 from train.profile import Profiler
+from train.rollback import Kept, roll_back
+from train.running import Running
 from train.setup import Setup
 from train.signals import TerminationRequest
 from train.step import TrainState
@@ -41,22 +46,26 @@ def checked_host(setup: Setup, checkpoints: Checkpoints, step: int) -> dict[str,
     return host
 
 
-def restore_or_init(
-    setup: Setup, checkpoints: Checkpoints, stopping: EarlyStopping
-) -> tuple[TrainState, int]:
-    """The state and step to start from.
+def restore_newest(
+    setup: Setup, checkpoints: Checkpoints, newest: int | None = None
+) -> tuple[TrainState, dict[str, Any]] | None:
+    """The state and the JSON part of the newest checkpoint that is whole; None where none is there.
 
-    Those of the newest checkpoint that is whole, damaged ones loudly set aside; where there is
-    none, `init_from`'s weights or random ones at 0.
+    Damaged ones are loudly set aside.
+
+    Args:
+      newest: the last step to look at.
 
     Raises:
       UserError: the checkpoint was trained on another order of data, or none is whole.
     """
     damaged: dict[int, DamagedCheckpointError] = {}
     for step in checkpoints.steps():
+        if newest is not None and step > newest:
+            continue
         try:
             host = checked_host(setup, checkpoints, step)
-            if host["data_step"] > setup.phases.total_steps:
+            if step > setup.phases.total_steps:
                 raise UserError(
                     f"the checkpoint is at step {step}, beyond the {setup.phases.total_steps} "
                     "steps of this config; raise phase.steps or choose another --workdir"
@@ -67,19 +76,22 @@ def restore_or_init(
             continue
         for newer, why in damaged.items():
             checkpoints.set_aside(newer, why)
-        stopping.restore(host["stopping"])
-        print(f"resuming at step {step} of {setup.phases.total_steps}", flush=True)
-        return state, host["data_step"]
+        return state, host
     if damaged:
         raise UserError(
             f"no checkpoint is whole: {'; '.join(map(str, damaged.values()))}; restore one from a "
             "copy or choose another --workdir"
         )
+    return None
+
+
+def first_state(setup: Setup) -> TrainState:
+    """`init_from`'s weights, or random ones."""
     if setup.config.init_from:
         workdir = Path(setup.config.init_from)
         weights = weights_of(workdir, setup.abstract_params, setup.config.model)
-        return setup.state_from(setup.completed(weights)), 0
-    return setup.initial_state(), 0
+        return setup.state_from(setup.completed(weights))
+    return setup.initial_state()
 
 
 def train(
@@ -102,13 +114,25 @@ def train(
       peak_flops: FLOP/s of all devices together, for the share of peak.
 
     Raises:
-      UserError: see `run_loop` and `restore_or_init`.
+      UserError: see `run_loop` and `restore_newest`.
     """
     config = setup.config
-    stopping = EarlyStopping(config.stopping)
+    stopping, rules = EarlyStopping(config.stopping), AnomalyRules(config.anomaly)
+    kept = Kept(stopping, rules, Goodput())
+    goodput = kept.goodput
     ahead = resolve_compile_mode(config.compile, setup.platform) == "ahead"
-    state, step = restore_or_init(setup, checkpoints, stopping)
-    named_checksums(state)  # compiles what saving needs, before the first step
+    host = None
+    with goodput.spent_on("restore"):
+        restored = restore_newest(setup, checkpoints)
+        if restored is None:
+            state, step = first_state(setup), 0
+        else:
+            state, host = restored
+            step = host["optimizer_step"]
+            stopping.restore(host["stopping"])
+            rules.restore(host.get("anomalies"))
+            print(f"resuming at step {step} of {setup.phases.total_steps}", flush=True)
+        named_checksums(state)  # compiles what saving needs, before the first step
     claim()
     if stopping.should_stop or step == setup.phases.total_steps:
         reason = "early stopping" if stopping.should_stop else "finished"
@@ -117,30 +141,39 @@ def train(
     rates = np.asarray(jax.jit(jax.vmap(schedule))(np.arange(setup.phases.total_steps)))
 
     def host_state(step: int) -> dict[str, Any]:
-        return {
-            "optimizer_step": step,
-            "data_step": step,
-            "fingerprint": setup.fingerprint(),
-            "stopping": stopping.state(),
-        }
+        return {"optimizer_step": step, "fingerprint": setup.fingerprint(), **kept.state()}
 
     if config.init_from and checkpoints.latest_step() is None:
         # The other run may go on; what this one started from must not depend on when it is killed.
         checkpoints.save(0, state, host_state(0), None)
+
+    def restore(newest: int) -> tuple[TrainState, dict[str, Any]] | None:
+        return restore_newest(setup, checkpoints, newest)
+
+    starts = [phase.first_step for phase in setup.phases.phases]
+    keys = setup.phases.keys(step, rules.data_steps)
+    with goodput.spent_on("compile"):
+        steps = CompiledSteps(setup.compile_step, keys, ahead=ahead)
+    rollbacks = len(rules.rollbacks)
     with (
-        CompiledSteps(setup.compile_step, setup.phases.keys(step), ahead=ahead) as compiled,
-        contextlib.closing(metrics_writer(workdir, resume_step=step)) as writer,
+        steps as compiled,
+        contextlib.closing(
+            metrics_writer(workdir, resume_step=step, rollbacks=rollbacks)
+        ) as writer,
         TerminationRequest() as termination,
         PreemptionNotice(metadata_server()),
         contextlib.closing(Profiler(config.profile, workdir / "tensorboard")) as profiler,
     ):
+        if host is not None:
+            goodput.resume(host.get("goodput"), writer.last_seen)
         if ahead:
-            prepare_evaluation()
+            with goodput.spent_on("compile"):
+                prepare_evaluation()
         running = Running(
             config=config.loop,
             phases=setup.phases,
             steps=compiled,
-            step_inputs=setup.step_inputs,
+            step_inputs=setup.inputs,
             device_batches=setup.device_batches,
             step_flops=setup.step_flops,
             peak_flops=peak_flops,
@@ -149,8 +182,14 @@ def train(
             checkpoints=checkpoints,
             writer=writer,
             stopping=stopping,
+            rules=rules,
+            roll_back=lambda anomaly: roll_back(
+                anomaly, kept, checkpoints, writer, restore, starts
+            ),
             host_state=host_state,
             termination=termination,
             profiler=profiler,
+            goodput=goodput,
+            gather_seconds=gather,
         )
         return run_loop(running, state, step)

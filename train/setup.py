@@ -12,10 +12,11 @@ from model import transformer
 from model.positions.rope_scaling import UNSCALED, RopeScaling
 from train.blueprint import Blueprint
 from train.config import TrainConfig
+from train.data_steps import EVERY_DATA_STEP, DataSteps
 from train.execution import BucketExecution, Key
 from train.mesh import LocalSlice, local_slice, put_batch, put_everywhere
 from train.phases import Phase, Phases
-from train.step import StepInputs, TrainState
+from train.step import TrainState
 
 
 class Setup(Blueprint):
@@ -34,6 +35,7 @@ class Setup(Blueprint):
     ):
         phases.check(config.reading)
         config.profile.check(phases.total_steps)
+        config.anomaly.check()
         self.phases = phases
         self._tables: dict[tuple[RopeScaling, RopeScaling, int], transformer.Tables] = {}
         vocab_size = phases.store.manifest.vocab_size
@@ -83,11 +85,8 @@ class Setup(Blueprint):
             self._tables[key] = put_everywhere(tables, self.home)
         return self._tables[key]
 
-    def step_inputs(self, phase: Phase, step: int) -> StepInputs:
-        return self.inputs(phase, step, phase.schedule.bucket(step - phase.first_step))
-
     def device_batches(
-        self, start_step: int
+        self, start_step: int, data_steps: DataSteps = EVERY_DATA_STEP
     ) -> Generator[tuple[Phase, HostBatch, dict[str, jax.Array]]]:
         """Batches on the devices, from `start_step` to the end of the run."""
         held = self.held
@@ -96,7 +95,9 @@ class Setup(Blueprint):
             part = held[number, length]
             return part.rows, part.columns
 
-        for phase, batch in self.phases.batches(start_step, slices, self.config.reading):
+        for phase, batch in self.phases.batches(
+            start_step, slices, self.config.reading, data_steps
+        ):
             key = (phase.number, batch.length)
             arrays = put_batch(batch.arrays, held[key], self.shardings[key], self._shape(*key))
             yield phase, batch, arrays

@@ -33,6 +33,8 @@ class StepInputs:
     tables: Tables  # of the position schemes
     offset: jax.Array | np.int32 | None = None  # scalar: how far positions are moved, if at all
     positions: jax.Array | np.ndarray | None = None  # int32 [L]: those of a row, if drawn outside
+    loss_limit: jax.Array | np.float32 = np.float32(np.inf)  # scalar; see StepConfig.guarded
+    grad_norm_limit: jax.Array | np.float32 = np.float32(np.inf)  # scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,8 @@ class StepConfig:
     z_loss: float
     random: bool  # the losses draw random numbers (dropout, positions), and so get a key
     checksum: bool  # also return a checksum of the new parameters, to compare runs bit by bit
+    # Leave the state as it was where loss or gradient is not finite, or above the inputs' limits.
+    guarded: bool = False
 
 
 # (params, batch, inputs, key) -> nats of each target, log-partition of its logits: float32 [B, L]
@@ -64,7 +68,8 @@ def make_train_step(
     Metrics are scalars: `loss` (nats/token, without z-loss and penalty), `targets` (valid ones),
     `grad_norm` (before clipping), `param_norm`, and `checksum` where asked for; and by row of the
     global batch, in its order: `nats_B` (float32 [B], summed over the row's valid targets, without
-    the z-loss) and `targets_B` (int32 [B], how many those are).
+    the z-loss) and `targets_B` (int32 [B], how many those are). A step that was left out returns
+    its figures and the state that it was given, counters included.
     """
 
     def summed_loss(
@@ -120,19 +125,26 @@ def make_train_step(
         targets = jnp.sum(targets_B)
         count = jnp.maximum(targets, 1).astype(jnp.float32)
         grads = jax.tree.map(lambda g: g / count, grads)
+        loss, grad_norm = jnp.sum(nats_B) / count, optax.tree.norm(grads)
         with jax.named_scope("optimizer"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+            new = TrainState(optax.apply_updates(state.params, updates), opt_state)
+            if config.guarded:
+                # Decided before the update, which then overwrites the donated buffers as ever: its
+                # last operation becomes a choice between the old number and the new.
+                good = jnp.isfinite(loss) & (loss <= inputs.loss_limit)
+                good &= jnp.isfinite(grad_norm) & (grad_norm <= inputs.grad_norm_limit)
+                new = jax.tree.map(lambda x, old: jnp.where(good, x, old), new, state)
         metrics = {
-            "loss": jnp.sum(nats_B) / count,
+            "loss": loss,
             "targets": targets,
             "nats_B": nats_B,
             "targets_B": targets_B,
-            "grad_norm": optax.tree.norm(grads),
-            "param_norm": optax.tree.norm(params),
+            "grad_norm": grad_norm,
+            "param_norm": optax.tree.norm(new.params),
         }
         if config.checksum:
-            metrics["checksum"] = checksum(params)
-        return TrainState(params=params, opt_state=opt_state), metrics
+            metrics["checksum"] = checksum(new.params)
+        return new, metrics
 
     return train_step

@@ -1,6 +1,8 @@
 """A config that trains in seconds, and what a work directory holds afterwards."""
 
+from configs import base
 from tests import tiny
+from train.anomaly import AnomalyConfig
 from train.metrics import read_rows
 
 
@@ -26,3 +28,8 @@ def rows(workdir, kind="train"):
 
 def steps_on_disk(workdir):
     return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+
+
+def anomaly_config(**changes):
+    """The rules of configs/base.py with changes."""
+    return AnomalyConfig(**{**base.get_config().anomaly.to_dict(), **changes})

@@ -13,9 +13,14 @@ import pytest
 from data.pipeline import HostBatch
 from data.row_groups import Stratum
 from errors import UserError
-from train.loop import LoopConfig, Running, run_loop
+from tests.train.runs import anomaly_config
+from train.anomaly import AnomalyRules
+from train.goodput import CAUSES, Goodput
+from train.loop import run_loop
 from train.profile import ProfileConfig, Profiler
+from train.running import LoopConfig, Running
 from train.signals import TerminationRequest
+from train.step import StepInputs
 from train.stopping import EarlyStopping, StoppingConfig
 
 STEPS, LENGTH = 8, 4
@@ -38,17 +43,24 @@ class Figure:
             self.events.append(self.event)
         return np.asarray(self.value)
 
+    def is_ready(self):
+        return False
+
 
 class Fakes:
     """Everything around the loop, recording what is done and when."""
 
-    def __init__(self, losses=None, scores=None, patience=0, strata=None, profile=(), **config):
+    def __init__(
+        self, losses=None, scores=None, patience=0, strata=None, profile=(), rules=None, **config
+    ):
         self.phase = PHASE
         if strata:
             layout = types.SimpleNamespace(strata=strata)
             self.phase = types.SimpleNamespace(**{**vars(PHASE), "layout": layout})
         self.events, self.rows, self.saved = [], [], []
         self.losses = losses or {}
+        self.rules = AnomalyRules(anomaly_config(**(rules or {})))
+        self.limits = {}
         self.scores = iter(scores or [1.0] * STEPS)
         settings = {"log_every": 1, "eval_every": 0, "checkpoint_every": 100, "checksums": False}
         self.config = LoopConfig(**{**settings, **config})
@@ -56,15 +68,16 @@ class Fakes:
         self.termination = TerminationRequest()
         self.profiler = Profiler(ProfileConfig(profile), Path("tensorboard"))
 
-    def step(self, state, arrays, step):
-        number = step + 1
+    def step(self, state, arrays, inputs):
+        number = int(inputs.step) + 1
+        self.limits[number] = float(inputs.loss_limit)
         self.events.append(("dispatch", number))
         loss = self.losses.get(number, 3.0 - 0.1 * number)
         figures = {"loss": loss, "grad_norm": 1.0, "param_norm": 1.0, "targets": LENGTH}
         figures |= {"nats_B": np.array([4.0, 9.0]), "targets_B": np.array([1, 3])}
         return state, {k: Figure(v, ("fetch", number), self.events) for k, v in figures.items()}
 
-    def batches(self, start):
+    def batches(self, start, data_steps=None):
         for step in range(start, STEPS):
             self.events.append(("data", step + 1))
             rows = np.zeros(2, np.int64)
@@ -87,7 +100,7 @@ class Fakes:
             config=self.config,
             phases=types.SimpleNamespace(phases=[self.phase], total_steps=STEPS),
             steps={(0, LENGTH): self.step},
-            step_inputs=lambda phase, step: step,
+            step_inputs=lambda phase, step, length: StepInputs(np.int32(step), np.uint32(0), {}),
             device_batches=self.batches,
             step_flops=lambda phase, length: 1.0,
             peak_flops=1.0,
@@ -100,11 +113,20 @@ class Fakes:
             ),
             writer=types.SimpleNamespace(write=self.rows.append, flush=lambda: None),
             stopping=self.stopping,
+            rules=self.rules,
+            roll_back=self.roll_back,
             host_state=lambda step: {},
             termination=self.termination,
             profiler=self.profiler,
+            goodput=Goodput(),
+            gather_seconds=lambda seconds: np.array([seconds, 3 * seconds, seconds]),
         )
         return run_loop(running, types.SimpleNamespace(params=None), start)
+
+    def roll_back(self, anomaly):
+        self.events.append(("roll back", anomaly.step))
+        self.losses.pop(anomaly.step)
+        return types.SimpleNamespace(params=None), self.saved[-1]
 
     def at(self, *event):
         return self.events.index(event)
@@ -137,6 +159,53 @@ def test_a_bad_loss_names_step_and_bucket_and_is_never_saved(bad, step):
         fakes.run()
     assert all(saved < step for saved in fakes.saved)
     assert all(row["step"] < step for row in fakes.rows)
+
+
+def test_a_skipped_step_is_told_and_the_run_goes_on_without_waiting(capsys):
+    fakes = Fakes(losses={3: float("nan")}, rules={"on_nonfinite": "skip"}, checkpoint_every=3)
+    fakes.run()
+    (skip,) = (row for row in fakes.rows if row["kind"] == "skip")
+    assert (skip["step"], skip["cause"], skip["loss"]) == (3, "non-finite", None)
+    assert "step 3 in bucket 4" in capsys.readouterr().err
+    assert [row["step"] for row in fakes.rows if row["kind"] == "train"] == [1, 2, 4, 5, 6, 7, 8]
+    assert fakes.saved == [3, 6, 8]
+    for step in (1, 2, 4, 5, 7):  # 3 and 6 are fetched before they are saved
+        assert fakes.at("dispatch", step + 1) < fakes.at("fetch", step)
+
+
+def test_a_rollback_closes_the_data_before_it_opens_them_again():
+    fakes = Fakes(losses={5: float("inf")}, rules={"on_nonfinite": "rollback"}, checkpoint_every=2)
+    fakes.run()
+    assert fakes.saved == [2, 4, 6, 8]
+    # The batch after the one that is on the device already.
+    assert fakes.at("data closed", 7) < fakes.at("roll back", 5)
+    assert [e for e in fakes.events if e[0] == "dispatch"][4:] == [
+        ("dispatch", step) for step in (5, 6, 5, 6, 7, 8)
+    ]
+
+
+def test_limits_know_the_same_steps_whether_the_loop_waited_or_not():
+    """A checkpoint, as after SIGTERM, makes the loop look at a step sooner than else."""
+    rules = {"on_spike": "skip", "warmup": 2, "deviations": 1.0}
+    plain = Fakes(rules=rules)
+    plain.losses = {n: 3.0 + 0.1 * (n % 2) for n in range(1, STEPS + 1)}
+    often = Fakes(rules=rules, checkpoint_every=1)
+    often.losses = plain.losses
+    plain.run()
+    often.run()
+    assert plain.limits == often.limits
+    assert plain.limits[3] == float("inf") > plain.limits[4]
+
+
+def test_accounts_stand_with_the_checkpoints_and_name_the_slowest_process():
+    fakes = Fakes(checkpoint_every=4)
+    fakes.run()
+    accounts = [row for row in fakes.rows if row["kind"] == "goodput"]
+    assert [row["step"] for row in accounts] == [4, 8, 8]
+    assert accounts[0]["slowest_process"] == 1
+    assert accounts[0]["slowest_over_median"] == pytest.approx(3.0)
+    by_cause = sum(accounts[-1][f"{cause}_seconds"] for cause in CAUSES)
+    assert by_cause == pytest.approx(accounts[-1]["wall_seconds"])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), FloatingPointError("non-finite scores in 1 row")])
@@ -191,7 +260,7 @@ def test_reading_ahead_ends_with_the_loop():
     stopped = Fakes(eval_every=2)
     stopped.termination.requested = True
     held = stopped.batches(2)  # as a traceback or a debugger may hold it
-    stopped.batches = lambda start: held
+    stopped.batches = lambda start, data_steps: held
     stopped.run(start=2)
     assert ("data closed", 4) in stopped.events
     failed = Fakes(losses={3: float("nan")})

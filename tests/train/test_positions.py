@@ -65,8 +65,8 @@ def test_it_trains_and_scores_beyond_its_training_length(
     step = setup.compile_step((0, LENGTH))
     batches = setup.device_batches(0)
     losses = []
-    for number, (phase, _, arrays) in zip(range(6), batches, strict=False):
-        state, metrics = step(state, arrays, setup.step_inputs(phase, number))
+    for number, (phase, batch, arrays) in zip(range(6), batches, strict=False):
+        state, metrics = step(state, arrays, setup.inputs(phase, number, batch.length))
         losses.append(float(metrics["loss"]))
     batches.close()
     assert np.isfinite(losses).all()

@@ -46,7 +46,7 @@ def run_steps(setup, count, state=None):
         key = (phase.number, batch.length)
         if key not in steps:
             steps[key] = setup.compile_step(key)
-        state, metrics = steps[key](state, arrays, setup.step_inputs(phase, step))
+        state, metrics = steps[key](state, arrays, setup.inputs(phase, step, batch.length))
         found.append((batch.length, float(metrics["loss"]), int(metrics["checksum"])))
     return found, state
 
@@ -93,7 +93,7 @@ def test_changing_bucket_moves_no_parameter(experiment, phases):
         if len(firsts) == len(LENGTHS):
             break
     inputs = jax.device_put(
-        setup.step_inputs(phase, 0), jax.sharding.NamedSharding(setup.home, jax.P())
+        setup.inputs(phase, 0, batch.length), jax.sharding.NamedSharding(setup.home, jax.P())
     )
     for length in (64, 16, 32, 64):
         with jax.transfer_guard("disallow"):

@@ -125,6 +125,55 @@ def test_a_batch_of_padding_alone_changes_nothing():
     np.testing.assert_array_equal(table, np.asarray(state(optax.sgd(1.0)).params["table"]))
 
 
+@pytest.mark.parametrize("view", [None, (2, 2, 2, 1)])
+def test_a_guarded_step_leaves_all_as_it_was_or_is_the_plain_one(view):
+    """Bit by bit, counters included, and in one program for whatever limits."""
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(lambda count: 0.1 / count))
+    put = lambda x: x
+    if view:
+        put = lambda x: jax.device_put(
+            x, batch_sharding(mesh_view(ViewShape(*view), jax.devices()))
+        )
+    data = jax.tree.map(put, batch())
+
+    def losses(params, batch, inputs, key):
+        nats, log_partition = bigram(params, batch, inputs, key)
+        return nats * jnp.where(inputs.seed == 6, jnp.nan, 1.0), log_partition
+
+    runs = {
+        guarded: jax.jit(
+            make_train_step(losses, no_penalty, optimizer, config(guarded=guarded, checksum=True)),
+            donate_argnums=0,
+        )
+        for guarded in (False, True)
+    }
+
+    def run(guarded, seed=5, loss=np.inf, grad_norm=np.inf):
+        limits = np.float32(loss), np.float32(grad_norm)
+        inputs = StepInputs(np.int32(3), np.uint32(seed), {}, None, None, *limits)
+        return jax.tree.map(np.asarray, runs[guarded](state(optimizer), data, inputs))
+
+    def same(a, b):
+        return all(np.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+    before = jax.tree.map(np.asarray, state(optimizer))
+    plain, metrics = run(False)
+    loss, norm = metrics["loss"], metrics["grad_norm"]
+    assert not same(plain, before)
+    for limits in ({}, {"loss": loss}, {"grad_norm": norm}):  # at the limit is not above it
+        assert same(run(True, **limits), (plain, metrics))
+    for bad in (
+        {"seed": 6},
+        {"loss": np.nextafter(loss, np.float32(0))},
+        {"grad_norm": np.nextafter(norm, np.float32(0))},
+    ):
+        left, figures = run(True, **bad)
+        assert same(left, before), bad
+        assert np.isfinite(figures["param_norm"])
+        assert figures["checksum"] == checksum(before.params)
+    assert runs[True]._cache_size() == 1
+
+
 def test_dropout_noise_is_a_function_of_seed_and_step():
     data, noisy = batch(), config(random=True)
     first, again = one_step(noisy, data)[1]["loss"], one_step(noisy, data)[1]["loss"]

@@ -1,0 +1,99 @@
+"""Where the wall time of a run goes: into steps that count (goodput), or elsewhere, by cause.
+
+Every second since the first start has exactly one cause. What a process had counted by a checkpoint
+is in the checkpoint, so that the account goes on over restarts.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+CAUSES = (
+    "steps",  # steps that the state still holds
+    "start",  # from the start of training in a process to its first step, apart from those below
+    "compile",
+    "restore",  # restoring or initializing
+    "evaluation",
+    "saving",  # until the state is copied and training goes on; at the end, until it is on disk
+    "data_wait",  # waiting for a batch that came after the device had run dry
+    "lost",  # steps, and what came between them, that a kill or a rollback threw away
+    "down",  # from a process's last sign of life to the start of training in the next
+)
+
+
+class Goodput:
+    """An account of wall time. One cause at a time; `state` goes into each checkpoint."""
+
+    def __init__(self, clock: Callable[[], float] = time.time):
+        """clock: seconds, the same for all processes of the run's life."""
+        self._clock = clock
+        self._seconds = dict.fromkeys(CAUSES, 0.0)
+        self._cause = "start"
+        self._began = self._since = clock()
+
+    @contextlib.contextmanager
+    def spent_on(self, cause: str) -> Iterator[None]:
+        """What passes inside has this cause; inside of another, it is taken from that."""
+        self._settle()
+        before, self._cause = self._cause, cause
+        try:
+            yield
+        finally:
+            self._settle()
+            self._cause = before
+
+    def begin_steps(self) -> None:
+        """From here on what has no other cause is steps."""
+        self._settle()
+        self._cause = "steps"
+
+    def found_idle(self, seconds: float) -> None:
+        """So many of the last seconds were no step but waiting for data."""
+        self._settle()
+        seconds = min(seconds, self._seconds["steps"])
+        self._seconds["steps"] -= seconds
+        self._seconds["data_wait"] += seconds
+
+    def _settle(self) -> None:
+        now = self._clock()
+        self._seconds[self._cause] += max(0.0, now - self._since)  # a clock may be set back
+        self._since = now
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold, as JSON."""
+        self._settle()
+        return {"time": self._since, "seconds": dict(self._seconds)}
+
+    def resume(self, saved: dict[str, Any] | None, last_seen: float | None) -> None:
+        """Goes on with the account of an earlier process.
+
+        Args:
+          saved: the checkpoint's `state`; None: one from before there were accounts.
+          last_seen: when the earlier process wrote its last row; None where it wrote none.
+        """
+        if saved is None:
+            return
+        gap = max(0.0, self._began - saved["time"])
+        lost = min(gap, max(0.0, (last_seen or saved["time"]) - saved["time"]))
+        for cause, seconds in saved["seconds"].items():
+            self._seconds[cause] += seconds
+        self._seconds["lost"] += lost
+        self._seconds["down"] += gap - lost
+
+    def roll_back(self, saved: dict[str, Any] | None) -> None:
+        """The steps since the checkpoint with this `state` are thrown away."""
+        self._settle()
+        kept = saved["seconds"]["steps"] if saved else 0.0
+        self._seconds["lost"] += max(0.0, self._seconds["steps"] - kept)
+        self._seconds["steps"] = min(self._seconds["steps"], kept)
+
+    def figures(self) -> dict[str, float]:
+        """For a row: `wall_seconds`, `goodput` (the share of it in steps) and seconds by cause."""
+        self._settle()
+        wall = sum(self._seconds.values())
+        by_cause = {f"{cause}_seconds": seconds for cause, seconds in self._seconds.items()}
+        return {
+            "wall_seconds": wall,
+            "goodput": self._seconds["steps"] / max(wall, 1e-9),
+        } | by_cause

@@ -1,0 +1,155 @@
+"""What becomes of a step's metrics: they are fetched, judged, written as a row and shown."""
+
+import hashlib
+import math
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data.pipeline import HostBatch
+from train.anomaly import FIGURES, Anomaly, AnomalyError, StepFigures
+from train.domain_losses import losses_by_domain
+from train.running import Dispatched, Running
+from train.straggler import straggler_figures
+
+BY_ROW = ("nats_B", "targets_B")  # what the step returns by row
+
+
+class StepLogger:
+    """Fetches a step's metrics, checks them, writes the row and moves the bar."""
+
+    def __init__(self, running: Running, bar: tqdm):
+        self._running = running
+        self._bar = bar
+        self._clock = time.perf_counter()
+        # Since the last account: steps, and their seconds apart from waiting for the device.
+        self._steps, self._host_seconds = 0, 0.0
+
+    def restart_clock(self) -> None:
+        """Leaves what came between two steps (evaluation, saving) out of the step time."""
+        self._clock = time.perf_counter()
+
+    def finish(self, done: Dispatched) -> None:
+        """Looks at a step that was dispatched; waits for the device.
+
+        Raises:
+          AnomalyError: the run stops or rolls back.
+        """
+        running, batch = self._running, done.batch
+        asked = time.perf_counter()
+        metrics = {
+            name: np.asarray(value).item()
+            for name, value in done.metrics.items()
+            if name not in BY_ROW
+        }
+        now = time.perf_counter()
+        seconds = now - self._clock
+        self._steps += 1
+        self._host_seconds += seconds - (now - asked)
+        self._clock = now
+        self._bar.update()
+        anomaly = running.rules.record(
+            StepFigures(
+                done.step,
+                done.phase.number,
+                batch.length,
+                batch.step,
+                {name: metrics[name] for name in FIGURES},
+                done.limits,
+            )
+        )
+        if anomaly is not None:
+            if anomaly.action != "skip":
+                raise AnomalyError(anomaly)
+            self._write_skipped(done, anomaly, metrics)
+            return
+        running.stopping.record_loss(batch.length, metrics["loss"])
+        tokens = len(batch.rows) * batch.length
+        flops_per_second = running.step_flops(done.phase, batch.length) / seconds
+        self._bar.set_postfix_str(
+            f"loss {metrics['loss']:.3f}, bucket {batch.length}, "
+            f"{tokens / seconds:,.0f} tokens/s{self._trouble()}",
+            refresh=False,
+        )
+        if done.step % running.config.log_every:
+            return
+        row: dict[str, Any] = {
+            **self._place(done, "train"),
+            "tokens": self._tokens_until(done),
+            "targets": metrics["targets"],
+            "loss": metrics["loss"],
+            # The schedule counts updates, and so stands still where one was skipped.
+            "learning_rate": running.learning_rate(done.step - 1 - len(running.rules.skipped)),
+            "grad_norm": metrics["grad_norm"],
+            "param_norm": metrics["param_norm"],
+            "seconds": seconds,
+            "tokens_per_second": tokens / seconds,
+            "flops_per_second": flops_per_second,
+            "peak_share": flops_per_second / running.peak_flops,
+            "data_wait_seconds": done.data_wait_seconds,
+        }
+        if len({stratum.domain for stratum in done.phase.layout.strata}) > 1:
+            nats_B, targets_B = (np.asarray(done.metrics[name]) for name in BY_ROW)
+            row["losses"], row["domain_targets"] = losses_by_domain(
+                nats_B, targets_B, batch.strata, done.phase.layout.strata
+            )
+        if running.config.checksums:
+            row["checksum"] = _checksum(batch, metrics["loss"], metrics["checksum"])
+        running.writer.write(row)
+
+    def write_account(self, step: int) -> None:
+        """A row of kind "goodput": where the time went, and which process is the slowest."""
+        row = {"kind": "goodput", "step": step, "time": time.time()}
+        row |= self._running.goodput.figures()
+        if self._steps:
+            own = self._host_seconds / self._steps
+            row |= straggler_figures(self._running.gather_seconds(own))
+            self._steps, self._host_seconds = 0, 0.0
+        self._running.writer.write(row)
+
+    def _place(self, done: Dispatched, kind: str) -> dict[str, Any]:
+        return {
+            "kind": kind,
+            "step": done.step,
+            # As `step` counts, so that the two are equal where no data were passed over.
+            "data_step": done.phase.first_step + done.batch.step + 1,
+            "time": time.time(),
+            "phase": done.phase.number,
+            "bucket": done.batch.length,
+        }
+
+    def _write_skipped(self, done: Dispatched, anomaly: Anomaly, metrics: dict[str, Any]) -> None:
+        tqdm.write(f"warning: {anomaly.what}: the update is skipped", file=sys.stderr)
+        figures = {
+            "loss": metrics["loss"],
+            "grad_norm": metrics["grad_norm"],
+            "loss_limit": float(done.limits.loss),
+            "grad_norm_limit": float(done.limits.grad_norm),
+        }
+        finite = {name: x if math.isfinite(x) else None for name, x in figures.items()}
+        row = {**self._place(done, "skip"), "cause": anomaly.cause, **finite}
+        self._running.writer.write({**row, "skipped_steps": len(self._running.rules.skipped)})
+
+    def _trouble(self) -> str:
+        """For the bar: what was skipped and rolled back, if anything."""
+        rules = self._running.rules
+        skipped = f", {len(rules.skipped)} skipped" if rules.skipped else ""
+        return skipped + (f", {len(rules.rollbacks)} rollbacks" if rules.rollbacks else "")
+
+    def _tokens_until(self, done: Dispatched) -> int:
+        """Tokens of all steps up to this one, padding included."""
+        phases = self._running.phases.phases
+        before = sum(p.config.steps * p.config.tokens_per_step for p in phases[: done.phase.number])
+        return before + (done.step - done.phase.first_step) * done.phase.config.tokens_per_step
+
+
+def _checksum(batch: HostBatch, loss: float, params: int) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(batch.arrays):
+        digest.update(np.ascontiguousarray(batch.arrays[name]).tobytes())
+    digest.update(np.float32(loss).tobytes())
+    digest.update(np.uint32(params).tobytes())
+    return digest.hexdigest()
