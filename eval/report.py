@@ -39,6 +39,7 @@ from eval.pictures import (
 )
 from eval.results import GAIN, POSITION_NLL, SAME_TARGET_NLL, Results
 from eval.style import DARK, LIGHT, bucket_colors, png_bytes, svg_data_uri, token_count
+from eval.training_account import account_sentences
 from eval.training_log import TrainingLog, evaluation_rows
 from eval.wording import (
     cell,
@@ -62,7 +63,7 @@ class ReportInputs:
 
     title: str
     config: Mapping[str, Any]  # resolved, nested
-    metrics: Sequence[Mapping[str, Any]]  # rows of metrics.jsonl, kinds "train" and "eval"
+    metrics: Sequence[Mapping[str, Any]]  # rows of metrics.jsonl
     layouts: Sequence[Mapping[str, Any]]  # data.accounting.Accounting.as_dict(), one per phase
     exposure: Mapping[str, Any]  # as in exposure.json
     facts: Mapping[str, Mapping[str, Any]]  # titled blocks: "Corpus", "Model", "Machine", ...
@@ -135,6 +136,7 @@ def render(inputs: ReportInputs, log: TrainingLog, figures: Mapping[str, Figure]
         figures=figures,
         speed=log.speed(),
         log_every=log.log_every,
+        account=account_sentences(inputs.metrics),
         bucket_colors={theme.name: bucket_colors(log.lengths, theme) for theme in (LIGHT, DARK)},
         last_step=int(log.step[-1]),
         last_tokens=int(log.tokens[-1]),

@@ -17,11 +17,11 @@ from errors import UserError
 from eval.config import EvalConfig
 from experiment import load, overlay
 from model.settings import ModelSettings
-from train.loop import LoopConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
 from train.profile import ProfileConfig
+from train.running import LoopConfig
 from train.stopping import StoppingConfig
 from train.workdir import flatten
 

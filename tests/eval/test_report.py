@@ -161,6 +161,12 @@ def test_a_control_that_does_not_hurt_is_called_out():
     assert "not worse: mistrust the results above" in stub_page(results=broken)
 
 
+def test_steps_that_went_wrong_are_told():
+    skip = {"kind": "skip", "step": 1234, "cause": "spike"}
+    assert "skipped: 1, at step 1,234 (spike)" in stub_page(metrics=[*metrics(steps=50), skip])
+    assert "skipped" not in stub_page(metrics=metrics(steps=50))
+
+
 def test_runs_without_evaluation_during_training_and_with_several_phases():
     rows = [row for row in metrics(steps=50) if row["kind"] == "train"]
     text = stub_page(metrics=rows, layouts=[layout(), {**layout(), "layout": "concat_and_chunk"}])

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from errors import UserError
+from eval.training_account import ELSEWHERE, account_sentences
 from eval.training_log import TrainingLog, evaluation_rows
+from train.goodput import CAUSES
 
 
 def train_row(step, bucket, tokens, **values):
@@ -82,3 +84,29 @@ def test_the_curve_of_a_domain_weighs_steps_by_its_targets():
     tokens, mean = log.domain_curve("code", 1)
     assert (tokens.tolist(), mean.tolist()) == ([200.0], [1.5])
     assert TrainingLog([train_row(1, 32, 100)]).domains == []
+
+
+def test_an_account_says_where_the_time_went_and_what_went_wrong():
+    spent = {f"{cause}_seconds": 0.0 for cause in CAUSES} | {"steps_seconds": 5400.0}
+    spent |= {"lost_seconds": 1440.0, "compile_seconds": 360.0}
+    account = {"kind": "goodput", "step": 90, "wall_seconds": 7200.0, "goodput": 0.75, **spent}
+    skip = {"kind": "skip", "step": 41, "cause": "spike"}
+    rollback = {"kind": "rollback", "step": 77, "to_step": 60, "cause": "non-finite"}
+    rows = [
+        {**account, "goodput": 0.1},
+        *[{**skip, "step": step} for step in range(41, 48)],
+        {**rollback, "passed_over": [60, 80]},
+        account,
+    ]
+    time, skipped, back = account_sentences(rows)
+    assert time == (
+        "Of 2 hours since the first start, 75 % went into steps that count; "
+        "steps thrown away by kills and rollbacks 20 %, compiling 5 %."
+    )
+    assert skipped.startswith("Updates that were skipped: 7, at step 41 (spike), 42 (spike)")
+    assert skipped.endswith("45 (spike) and 2 more.")
+    assert back == (
+        "Rolled back from step 77 (non-finite) to checkpoint 60; 20 batches were passed over."
+    )
+    assert account_sentences([train_row(1, 32, 10)]) == []
+    assert {"steps", *ELSEWHERE} == set(CAUSES)

@@ -1,80 +1,42 @@
 """Killed at any moment and started again, a run is bit-identical to one never killed."""
 
-import os
+import json
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from benchmarks import chaos, killed_run
+from benchmarks.killed_run import ROOT, kill_when, log_of, saving, step_checksums, steps_logged
 from tests.tiny import write_corpus
 from train.metrics import read_rows
 
-ROOT = Path(__file__).parents[2]
 STEPS = 120
 
 
-def command(workdir, corpus, *extra):
-    return [
-        sys.executable,
-        str(ROOT / "main.py"),
+def arguments(corpus, *extra):
+    return (
         f"--config={ROOT / 'tests' / 'tiny.py'}",
-        f"--workdir={workdir}",
         f"--config.data.path={corpus}",
         f"--config.phase.steps={STEPS}",
         *extra,
-    ]
-
-
-def environment():
-    """One device: the eight of the other tests would only make the steps slower."""
-    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-
-
-def start(workdir, corpus, *extra):
-    return subprocess.Popen(
-        command(workdir, corpus, *extra),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
     )
 
 
+def start(workdir, corpus, *extra):
+    return killed_run.start(workdir, *arguments(corpus, *extra))
+
+
 def finish(workdir, corpus, *extra):
-    process = start(workdir, corpus, *extra)
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
-
-
-def steps_logged(workdir):
-    path = workdir / "metrics.jsonl"
-    return path.read_bytes().count(b'"kind": "train"') if path.exists() else 0
-
-
-def saving(workdir):
-    return any((workdir / "checkpoints").glob("*orbax-checkpoint-tmp*"))
-
-
-def kill_when(process, condition):
-    """SIGKILLs once `condition()` holds; False where the run ended before."""
-    while process.poll() is None:
-        if condition():
-            process.kill()
-            process.wait()
-            return True
-        time.sleep(0.001)
-    return False
+    return killed_run.finish(workdir, *arguments(corpus, *extra))
 
 
 def checksums(workdir):
-    rows = [row for row in read_rows(workdir / "metrics.jsonl") if row["kind"] == "train"]
-    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
-    return [row["checksum"] for row in rows]
+    found = step_checksums(workdir)
+    assert len(found) == STEPS
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +54,7 @@ def undisturbed(tmp_path_factory, corpus):
     return workdir
 
 
-def killed_run(workdir, corpus, kills, seed):
+def kill_and_finish(workdir, corpus, kills, seed):
     """Kills at seeded steps, once inside a save, then lets it finish."""
     rng = random.Random(seed)
     inside_save = False
@@ -113,14 +75,15 @@ def killed_run(workdir, corpus, kills, seed):
 
 
 def test_a_killed_run_is_bit_identical(tmp_path, corpus, undisturbed):
-    killed_run(tmp_path / "run", corpus, kills=3, seed=0)
+    kill_and_finish(tmp_path / "run", corpus, kills=3, seed=0)
     assert checksums(tmp_path / "run") == checksums(undisturbed)
+    assert chaos.differences(undisturbed, tmp_path / "run") == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_many_kills_are_bit_identical(tmp_path, corpus, undisturbed, seed):
-    killed_run(tmp_path / "run", corpus, kills=6, seed=seed)
+    kill_and_finish(tmp_path / "run", corpus, kills=6, seed=seed)
     assert checksums(tmp_path / "run") == checksums(undisturbed)
 
 
@@ -128,16 +91,36 @@ def test_sigterm_saves_and_says_so_and_a_longer_run_goes_on(tmp_path, corpus, un
     workdir = tmp_path / "run"
     process = start(workdir, corpus)
     while steps_logged(workdir) < 15:
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, log_of(workdir).read_text()
         time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 143, output
+    assert process.wait(timeout=120) == 143
+    output = log_of(workdir).read_text()
     assert "terminated at step" in output
     assert "start again" in output
     status, output = finish(workdir, corpus)
     assert status == 0, output
     assert checksums(workdir) == checksums(undisturbed)
+
+
+def test_chaos_draws_its_moments_from_the_seed_and_names_what_differs(tmp_path, undisturbed):
+    moments = chaos.moments(20, seed=0)
+    assert moments == chaos.moments(20, seed=0) != chaos.moments(20, seed=1)
+    assert {kill.aim for kill in moments} == set(chaos.AIMS)
+    changed = tmp_path / "changed"
+    shutil.copytree(undisturbed, changed)
+    log = changed / "metrics.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    for row in rows:
+        if row["kind"] == "train" and row["step"] == 77:
+            row["checksum"] = row["checksum"][::-1]
+        if row["kind"] == "eval" and row["step"] == STEPS:
+            row["score"] += 1e-9
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert chaos.differences(undisturbed, changed) == [
+        "batch, loss or parameters from step 77 on",
+        "scores of the selection split",
+    ]
 
 
 def test_lengthening_a_run_rewrites_nothing(tmp_path, corpus, undisturbed):

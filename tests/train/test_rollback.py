@@ -8,7 +8,6 @@ import pytest
 from errors import UserError
 from model import transformer
 from tests.train.runs import rows, steps_on_disk
-from tests.train.test_train import TWO_PHASES
 from train import phases, rollback
 from train.anomaly import AnomalyRules
 from train.checkpoint import Checkpoints
@@ -19,6 +18,10 @@ from train.setup import Setup
 NAN, SPIKE = -1, -2  # token ids of planted batches
 ROLLBACK = {"anomaly.on_nonfinite": "rollback", "train.eval_every": 0}
 SKIP = {"anomaly.on_nonfinite": "skip", "train.eval_every": 0}
+TWO_PHASES = (
+    {"steps": 6, "budget_steps": 6},
+    {"steps": 6, "budget_steps": 6, "layout": {"cut": "shuffled"}},
+)
 # A bucket's loss falls by less than this from step to step.
 SPIKES = {"anomaly.warmup": 2, "anomaly.deviations": 20.0, "train.eval_every": 0}
 
@@ -30,13 +33,13 @@ def made():
 
 @pytest.fixture(autouse=True)
 def compiled_once(monkeypatch, made):
-    """Programs and first states of these runs, which differ by the rules and phases alone."""
+    """Programs and first states of these runs, whose programs differ by the rules alone."""
 
     def once(method):
         original = getattr(Setup, method)
 
         def cached(self, *key):
-            name = (method, self.config.anomaly.skips, len(self.phases.phases), *key)
+            name = (method, self.config.anomaly.skips)
             if name not in made:
                 made[name] = original(self, *key)
             return made[name]
@@ -65,7 +68,7 @@ def plant(monkeypatch):
         return nats * factor, log_partition
 
     def poisoned(store, layout, schedule, *rest):
-        phase = 0 if layout.config.name == "decompose" else 1  # as TWO_PHASES has it
+        phase = 1 if layout.config.cut == "shuffled" else 0  # as TWO_PHASES has it
         for batch in read(store, layout, schedule, *rest):
             kind = bad.get((phase, batch.step))
             if kind is not None:
