@@ -17,6 +17,7 @@ from errors import UserError
 from eval.config import EvalConfig
 from experiment import load, overlay
 from model.settings import ModelSettings
+from train.anomaly import AnomalyConfig
 from train.mesh import MeshConfig
 from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
@@ -36,6 +37,7 @@ SECTIONS = {
     "train": (LoopConfig, {"compile", "compilation_cache", "init_from"} | READING),
     "profile": (ProfileConfig, set()),
     "stopping": (StoppingConfig, set()),
+    "anomaly": (AnomalyConfig, set()),
     "mesh": (MeshConfig, set()),
     "eval": (EvalConfig, {"checkpoint"}),
 }

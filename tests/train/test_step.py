@@ -138,7 +138,9 @@ def test_a_guarded_step_leaves_all_as_it_was_or_is_the_plain_one(view):
 
     def losses(params, batch, inputs, key):
         nats, log_partition = bigram(params, batch, inputs, key)
-        return nats * jnp.where(inputs.seed == 6, jnp.nan, 1.0), log_partition
+        nats = nats * jnp.where(inputs.seed == 6, jnp.nan, 1.0)
+        # Of finite gradient.
+        return nats + jnp.where(inputs.seed == 7, jnp.inf, 0.0), log_partition
 
     runs = {
         guarded: jax.jit(
@@ -164,6 +166,7 @@ def test_a_guarded_step_leaves_all_as_it_was_or_is_the_plain_one(view):
         assert same(run(True, **limits), (plain, metrics))
     for bad in (
         {"seed": 6},
+        {"seed": 7},
         {"loss": np.nextafter(loss, np.float32(0))},
         {"grad_norm": np.nextafter(norm, np.float32(0))},
     ):
