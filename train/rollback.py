@@ -13,6 +13,7 @@ from train.anomaly import Anomaly, AnomalyRules
 from train.checkpoint import Checkpoints
 from train.goodput import Goodput
 from train.metrics import MetricsWriter
+from train.processes import first
 from train.step import TrainState
 from train.stopping import EarlyStopping
 
@@ -73,9 +74,10 @@ def roll_back(
         writer.write({"kind": "rollback", "number": number, "time": time.time(), **row})
         writer.flush()
     begin, end = row["passed_over"]
-    tqdm.write(
-        f"warning: {anomaly.what}: rolled back to checkpoint {step}; on past data steps "
-        f"{begin + 1} to {end} of phase {anomaly.phase + 1}",
-        file=sys.stderr,
-    )
+    if first():
+        tqdm.write(
+            f"warning: {anomaly.what}: rolled back to checkpoint {step}; on past data steps "
+            f"{begin + 1} to {end} of phase {anomaly.phase + 1}",
+            file=sys.stderr,
+        )
     return state, step

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
+import numpy as np
 
 from data.pipeline import HostBatch
 from train.anomaly import Anomaly, AnomalyRules, Limits
@@ -18,7 +19,6 @@ from train.profile import Profiler
 from train.signals import TerminationRequest
 from train.step import StepInputs, TrainState
 from train.stopping import EarlyStopping
-from train.straggler import Gather
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Running:
     termination: TerminationRequest
     profiler: Profiler
     goodput: Goodput
-    gather_seconds: Gather
+    # Seconds of this process -> those of all, [processes]; to be called by all at once.
+    gather_seconds: Callable[[float], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from data.pipeline import HostBatch
 from train.anomaly import FIGURES, Anomaly, AnomalyError, StepFigures
 from train.domain_losses import losses_by_domain
+from train.processes import first
 from train.running import Dispatched, Running
 from train.straggler import straggler_figures
 
@@ -122,7 +123,8 @@ class StepLogger:
         }
 
     def _write_skipped(self, done: Dispatched, anomaly: Anomaly, metrics: dict[str, Any]) -> None:
-        tqdm.write(f"warning: {anomaly.what}: the update is skipped", file=sys.stderr)
+        if first():
+            tqdm.write(f"warning: {anomaly.what}: the update is skipped", file=sys.stderr)
         figures = {
             "loss": metrics["loss"],
             "grad_norm": metrics["grad_norm"],

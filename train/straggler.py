@@ -5,17 +5,7 @@ apart is the time that each spends itself: on reading, dispatching and logging, 
 its device. A device that is slow itself can't be told by this.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-
-# Seconds of this process -> those of all, float64 [P], by process index; called by all at once.
-Gather = Callable[[float], np.ndarray]
-
-
-def this_process_alone(seconds: float) -> np.ndarray:
-    """The gathering of a run of one process."""
-    return np.array([seconds])
 
 
 def straggler_figures(seconds_P: np.ndarray) -> dict[str, float]:

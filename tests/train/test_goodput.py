@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from train.goodput import CAUSES, Goodput
-from train.straggler import straggler_figures, this_process_alone
+from train.processes import gather
+from train.straggler import straggler_figures
 
 
 class Clock:
@@ -94,5 +95,5 @@ def test_the_slowest_process_stands_against_the_median():
     figures = straggler_figures(np.array([0.2, 0.1, 0.9, 0.3, 0.2]))
     assert figures["slowest_process"] == 2
     assert figures["slowest_over_median"] == pytest.approx(4.5)
-    alone = straggler_figures(this_process_alone(0.4))
+    alone = straggler_figures(gather(0.4))
     assert alone == {"host_seconds": 0.4, "slowest_process": 0, "slowest_over_median": 1.0}
