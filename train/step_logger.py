@@ -28,6 +28,7 @@ class StepLogger:
         self._clock = time.perf_counter()
         # Since the last account: steps, and their seconds apart from waiting for the device.
         self._steps, self._host_seconds = 0, 0.0
+        running.gather_seconds(0.0)  # compiles what gathers, before the first step
 
     def restart_clock(self) -> None:
         """Leaves what came between two steps (evaluation, saving) out of the step time."""
