@@ -12,6 +12,7 @@ from data.pipeline import ReadingConfig
 from data.sources import SourceConfig
 from errors import UserError
 from eval.config import EvalConfig
+from eval.generation import GenerateConfig
 from limits import check_numbers
 from model.settings import ModelSettings
 from train.config import TrainConfig
@@ -37,6 +38,7 @@ class Experiment:
     train: TrainConfig
     eval: EvalConfig
     eval_checkpoint: str  # one of CHECKPOINT_CHOICES
+    generate: GenerateConfig
 
 
 def build(cls: type[T], section: Mapping[str, Any], where: str) -> T:
@@ -188,4 +190,5 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
         train=train,
         eval=build(EvalConfig, evaluation, "eval"),
         eval_checkpoint=checkpoint,
+        generate=build(GenerateConfig, raw["generate"], "generate"),
     )

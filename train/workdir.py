@@ -15,7 +15,15 @@ from train.processes import check_shared, first
 # What a resumed run may change, beside the steps of its last phase; all else must stay as it was
 # at the first start.
 # The scores' own settings are free only where nothing is compared with scores from before.
-FREE_ON_RESUME = ("train.", "profile.", "stopping.", "data.workers", "data.verify", "data.store")
+FREE_ON_RESUME = (
+    "train.",
+    "profile.",
+    "stopping.",
+    "data.workers",
+    "data.verify",
+    "data.store",
+    "generate.",
+)
 FREE_IN_SCORING = (*FREE_ON_RESUME, "eval.")
 
 
