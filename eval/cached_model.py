@@ -11,7 +11,8 @@ from model.cache import KVCache
 from model.positions.rope_scaling import RopeScaling
 from model.transformer import Tables
 
-PREFIX_CHUNK = 512  # tokens of prefixes that are filled in at a time, at most
+PREFIX_CHUNK = 256  # tokens of prefixes that are filled in at a time, at most
+_SHARED = 4096  # tokens: up to here rows of different lengths have caches of one capacity
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,12 @@ class CachedModel:
     positions: Callable[[int, int, int], np.ndarray]
     tokens_per_call: int
     pad: int  # an id that fills up rows behind their tokens, where the model can't see it
+    longest: int  # tokens of the longest row that is expected; 0: unknown
+
+    def capacity(self, least: int) -> int:
+        """A capacity of `least` tokens or more, of few different ones: each is compiled for."""
+        expected = max(least, min(self.longest, _SHARED))
+        return min(power_of_two(expected), -(-expected // _SHARED) * _SHARED)
 
     def most_rows(self, capacity: int) -> int:
         """Rows of a cache at a time."""
@@ -68,11 +75,6 @@ class CachedModel:
 def batch_rows(start: int, batch: int, rows: int) -> np.ndarray:
     """The rows of a batch; those that fill it up repeat the last one."""
     return np.minimum(np.arange(start, start + batch), rows - 1)
-
-
-def few_capacities(least: int) -> int:
-    """A capacity of `least` tokens or more, of few different ones: each is compiled for."""
-    return min(power_of_two(least), -(-least // 4096) * 4096)
 
 
 def power_of_two(least: int) -> int:

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from eval.cached_model import CachedModel, batch_rows, few_capacities, power_of_two
+from eval.cached_model import CachedModel, batch_rows, power_of_two
 from eval.cached_passes import CacheKind
 from eval.scorer import Scorer, score
 
@@ -139,7 +139,7 @@ class CachedScorer:
         for number, (prefix, each) in enumerate(zip(prefixes, continuations, strict=True)):
             if each:
                 width = power_of_two(max(map(len, each)))
-                shape = few_capacities(len(prefix) - 1 + width), width
+                shape = self._model.capacity(len(prefix) - 1 + width), width
                 by_shape.setdefault(shape, []).append(number)
         for (capacity, width), members in by_shape.items():
             batch = self._model.most_rows(capacity)

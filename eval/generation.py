@@ -13,7 +13,7 @@ from tqdm import tqdm
 from atomic_write import atomic_write
 from data.tokenizers import Tokenizer
 from errors import UserError
-from eval.cached_model import CachedModel, batch_rows, few_capacities, power_of_two
+from eval.cached_model import CachedModel, batch_rows, power_of_two
 from model.decode import Sampling
 
 
@@ -60,7 +60,7 @@ def generate(
     # Of like lengths together: what fills a short prompt up is computed too.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
-    capacity = few_capacities(max(map(len, prompts)) + max_tokens)
+    capacity = model.capacity(max(map(len, prompts)) + max_tokens)
     at_a_time = model.most_rows(capacity)
     starts = range(0, len(prompts), at_a_time)
     for start in tqdm(starts, desc="generating", unit="batch", disable=None):

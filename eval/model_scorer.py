@@ -241,6 +241,7 @@ class BoundModel:
             positions,
             executables.tokens_per_call,
             executables.pad,
+            executables.longest,
         )
 
     def continuations(self, setting: Setting) -> ContinuationScorer | None:
