@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from ml_collections import ConfigDict
 
+from configs import base
 from data.config import DataConfig
 from data.pipeline import ReadingConfig
 from data.sources import SourceConfig
@@ -124,6 +125,24 @@ def sources(
         if "domain" not in change:
             raise UserError(f"{item}={change!r} must name its domain")
     return overlaid
+
+
+def from_saved(saved: Mapping[str, Any]) -> Experiment:
+    """The experiment of a resolved config, as a work directory keeps it, without a config file.
+
+    Raises:
+      UserError: it is of another version.
+    """
+    raw = base.get_config().to_dict()
+    data = dict(saved["data"])
+    found = data.pop("sources")
+    one = len(found) == 1
+    data |= found[0] if one else source_fields(raw["data"])
+    resolved = {**saved, "data": {**data, "mixture": () if one else tuple(found)}}
+    try:
+        return load(ConfigDict({**raw, **resolved}), dict(saved))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"the saved config is of another version: {error}") from error
 
 
 def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:

@@ -20,14 +20,11 @@ from train.setup import Setup
 class Trained:
     """The checkpoint that eval.checkpoint names, of a locked work directory.
 
-    Args:
-      longest: tokens of the longest rows that are to be scored over a cache; 0: unknown.
-
     Raises:
       UserError: there is none.
     """
 
-    def __init__(self, experiment: Experiment, store: TokenStore, workdir: Path, longest: int = 0):
+    def __init__(self, experiment: Experiment, store: TokenStore, workdir: Path):
         train = experiment.train
         phases = Phases(train.phases, store, train.seed, workdir, verify=experiment.data.verify)
         print(enable_compilation_cache(train.compilation_cache, workdir))
@@ -48,7 +45,7 @@ class Trained:
             setup.data_sharding,
             experiment.eval.seed,
             chunk=experiment.eval.chunk,
-            longest=longest,
+            longest=0,
             pad=store.manifest.end_of_text,
         )
         self.step = step

@@ -10,6 +10,8 @@ from eval.cached_model import CachedModel, batch_rows, power_of_two
 from eval.cached_passes import CacheKind
 from eval.scorer import Scorer, score
 
+_LEAST_WIDTH = 8  # tokens of what goes on: up to here all run in one program
+
 
 @dataclass(frozen=True)
 class Continuation:
@@ -138,7 +140,7 @@ class CachedScorer:
         by_shape: dict[tuple[int, int], list[int]] = {}
         for number, (prefix, each) in enumerate(zip(prefixes, continuations, strict=True)):
             if each:
-                width = power_of_two(max(map(len, each)))
+                width = power_of_two(max(_LEAST_WIDTH, *map(len, each)))
                 shape = self._model.capacity(len(prefix) - 1 + width), width
                 by_shape.setdefault(shape, []).append(number)
         for (capacity, width), members in by_shape.items():
