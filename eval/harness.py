@@ -45,8 +45,7 @@ def run(
             f"{error}; pip install -r requirements-harness.txt brings lm-evaluation-harness"
         ) from error
     from eval.harness_model import CheckpointLM
-    from eval.harness_tasks import PREFIX, task_config
-    from eval.prompts.tasks import TASKS
+    from eval.harness_tasks import is_own, names, task_config
 
     # Here, since this is a program of its own: nothing of eval needs these.
     from experiment import from_saved
@@ -58,6 +57,17 @@ def run(
         raise UserError("eval.harness runs on one process; score on one host")
     if not (workdir / "config.json").exists():
         raise UserError(f"--workdir={workdir} holds no run; train one first")
+    others = [name for name in tasks if not is_own(name)]
+    # Reading the thousands of tasks that the harness comes with takes seconds.
+    manager = TaskManager(include_path=include_path, include_defaults=False)
+    if not all(manager.match_tasks([name]) for name in others):
+        manager = TaskManager(include_path=include_path)
+    for name in others:
+        if not manager.match_tasks([name]):
+            raise UserError(
+                f"--tasks names {name!r}, which is unknown; `lm-eval ls tasks` lists the tasks of "
+                f"the harness, and here are {', '.join(names('LENGTH'))}"
+            )
     with locked(workdir):
         saved = read_config(workdir)
         assert saved is not None
@@ -65,22 +75,11 @@ def run(
         trained = Trained(experiment, open_store(experiment, workdir), workdir)
         config, tokenizer = experiment.eval, trained.text_tokenizer()
         longest = max_length or tested_contexts(config, trained.l_train)[-1]
-        manager = TaskManager(include_path=include_path)
-        asked: list[Any] = []
-        for name in tasks:
-            word, _, length = name.removeprefix(PREFIX).rpartition("_")
-            own = name.startswith(PREFIX) and word in TASKS and length.isdecimal()
-            if not own and not manager.match_tasks([name]):
-                raise UserError(
-                    f"--tasks names {name!r}, which is unknown; the harness lists its tasks by "
-                    f"`lm-eval ls tasks`, and here are {', '.join(PREFIX + t for t in TASKS)}, "
-                    "each followed by _LENGTH"
-                )
-            asked.append(
-                task_config(name, tokenizer, trained.l_train, config.prompts, config.seed)
-                if own
-                else name
-            )
+        own = {
+            name: task_config(name, tokenizer, trained.l_train, config.prompts, config.seed)
+            for name in filter(is_own, tasks)
+        }
+        asked: list[Any] = [own.get(name, name) for name in tasks]
         model = CheckpointLM(trained.model.cached(Setting()), tokenizer, longest)
         found = simple_evaluate(
             model,

@@ -1,6 +1,5 @@
 """The tasks on long inputs (eval/prompts/tasks.py) as tasks of lm-evaluation-harness."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -13,9 +12,15 @@ from eval.prompts.tasks import TASKS
 PREFIX = "lengthwise_"
 
 
-def names(lengths: Sequence[int]) -> list[str]:
-    """Every task at every length: lengthwise_passkey_1024."""
-    return [f"{PREFIX}{task}_{length}" for task in TASKS for length in lengths]
+def names(length: object) -> list[str]:
+    """Every task at a length: lengthwise_passkey_1024."""
+    return [f"{PREFIX}{task}_{length}" for task in TASKS]
+
+
+def is_own(name: str) -> bool:
+    """Whether it is the name of one of these tasks."""
+    task, _, length = name.removeprefix(PREFIX).rpartition("_")
+    return name.startswith(PREFIX) and task in TASKS and length.isdecimal()
 
 
 def task_config(

@@ -1,5 +1,7 @@
-"""lm-evaluation-harness on a trained checkpoint, offline, against the model itself."""
+"""What a trained checkpoint is for besides its scores: writing on from prompts, and
+lm-evaluation-harness, offline, against the model itself."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import modes
+import session
 from errors import UserError
 from eval.harness import run
 from eval.harness_model import CheckpointLM
@@ -15,7 +19,10 @@ from eval.harness_tasks import names, task_config
 from eval.scorer import Setting
 from experiment import from_saved
 from modes import open_store
-from tests.main.runs import ROOT
+from session import Session
+from tests import tiny
+from tests.main.runs import CONFIG, ROOT, RUN
+from train.peak import Peak
 from train.workdir import read_config
 from trained import Trained
 
@@ -38,13 +45,22 @@ metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
 """
 
 
-@pytest.fixture
-def trained(lengthwise, unscored, start, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def trained(corpus, store, tmp_path_factory):
     """A work directory with a checkpoint."""
-    assert lengthwise(*start)[0] == 0
-    for name in ("HF_HOME", "HF_DATASETS_CACHE"):
-        monkeypatch.setenv(name, str(tmp_path / "huggingface"))
-    return tmp_path / "run"
+    config = tiny.get_config()
+    changes = [argument.removeprefix("--config.").split("=") for argument in RUN]
+    config.update_from_flattened_dict(
+        {name: value if value.isalpha() else ast.literal_eval(value) for name, value in changes}
+    )
+    config.data.path, config.data.store = str(corpus), str(store)
+    workdir = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "device_peak", lambda *_: Peak(1e9, "not measured"))
+        patch.setattr(Session, "_probe", lambda self, params, step: {"score": float(step)})
+        patch.setattr(Session, "_score", lambda self, checkpoints: None)
+        assert modes.run("train", config, str(workdir)) == 0
+    return workdir
 
 
 def loaded(workdir):
@@ -59,7 +75,48 @@ def directly(checkpoint, context, continuation):
     return -nats[0, len(context) - 1 : tokens.shape[1] - 1].sum()
 
 
-def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path):
+def test_a_trained_checkpoint_writes_on_from_prompts(lengthwise, refused, data, trained, tmp_path):
+    config = (trained / "config.json").read_bytes()
+    mode = (f"--config={CONFIG}", f"--workdir={trained}", *data, *RUN, "--mode=generate")
+
+    file = tmp_path / "prompts.txt"
+    file.write_text("abc def\n\nh\n")
+    asked = (f"--config.generate.prompts={file}", "--config.generate.max_tokens=6")
+    status, out, errors = lengthwise(*mode, *asked, "--config.generate.samples=2")
+    assert (status, errors) == (0, [])
+    path = trained / "generate" / "0001.jsonl"
+    assert out.splitlines()[-1] == f"generated: {path}"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["prompt"], row["sample"]) for row in rows] == [
+        ("abc def", 0),
+        ("abc def", 1),
+        ("h", 0),
+        ("h", 1),
+    ]
+    assert rows[0]["tokens"] == rows[1]["tokens"]  # greedy
+    for row in rows:
+        assert row["checkpoint_step"] == 12
+        assert 1 <= len(row["tokens"]) <= 6
+        assert row["text"] in out
+        assert row["ended"] == (row["tokens"][-1] == 256)
+
+    drawn = ("--config.generate.prompt=abc", "--config.generate.temperature=3.0")
+    assert lengthwise(*mode, *drawn, "--config.generate.samples=2")[0] == 0
+    path = trained / "generate" / "0002.jsonl"
+    first, second = (json.loads(line)["tokens"] for line in path.read_text().splitlines())
+    assert first != second
+    assert (trained / "config.json").read_bytes() == config
+
+    assert "either generate.prompt" in refused(*mode)
+    assert "generate.top_p is 0" in refused(*mode, *drawn, "--config.generate.top_p=0.0")
+    assert "can't be read" in refused(*mode, "--config.generate.prompts=nowhere.txt")
+    other = tmp_path / "empty"
+    assert "holds no run" in refused(*mode, f"--workdir={other}", *drawn)
+
+
+def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path, monkeypatch):
+    for name in ("HF_HOME", "HF_DATASETS_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / "huggingface"))
     config = read_config(trained)
     assert json.loads(json.dumps(from_saved(config).resolved)) == config
 
@@ -67,7 +124,7 @@ def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path):
     file.write_text("\n".join(json.dumps(question) for question in QUESTIONS))
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "two_choices.yaml").write_text(TASK.format(file=file))
-    own = names([64])[0]
+    own = names(64)[0]
     report = run(trained, ["two_choices", own], include_path=str(tmp_path / "tasks"), max_length=64)
 
     checkpoint = loaded(trained)
@@ -117,6 +174,10 @@ def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path):
     ):
         with pytest.raises(UserError, match="65 tokens is longer than --max_length=64"):
             call(requests(arguments), disable_tqdm=True)
+
+
+@pytest.mark.slow  # the harness reads all of its tasks
+def test_an_unknown_task_is_refused_by_its_name(trained):
     with pytest.raises(UserError, match="'hellaswagg', which is unknown"):
         run(trained, ["hellaswagg"])
 
