@@ -19,7 +19,7 @@ from experiment import Experiment, load
 from plan.planner import plan
 from session import Session
 from train.execution import PLAN
-from train.processes import first_alone
+from train.processes import first, first_alone
 from train.workdir import FREE_IN_SCORING, check_config, locked, read_config
 from trained import Trained
 
@@ -72,7 +72,8 @@ def write_on(experiment: Experiment, workdir: Path) -> int:
     for row in written:
         print(f"--- {row['prompt']!r}\n{row['text']}")
     rows = [{"checkpoint_step": trained.step, **row} for row in written]
-    print(f"generated: {save_rows(workdir / 'generate', rows)}")
+    if first():
+        print(f"generated: {save_rows(workdir / 'generate', rows)}")
     return 0
 
 

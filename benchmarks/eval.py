@@ -31,7 +31,7 @@ _MIB = 2**20
 def memory(config: ConfigDict) -> None:
     """Bytes of one row's pass by length: parameters, other operands and results, temporaries."""
     settings = build(ModelSettings, config.model.to_dict(), "model")
-    print("| tokens | way | parameters | cache | temporaries | all |")
+    print("| tokens | way | parameters | operands | temporaries, results | all |")
     print("|---|---|---|---|---|---|")
     for length in map(int, _LENGTHS.value):
         for chunk in (0, _CHUNK.value):
@@ -47,10 +47,10 @@ def memory(config: ConfigDict) -> None:
                 way = "whole"
                 compiled = executables.compile(scoring_pass(length, setting, UNSCALED))
             held = compiled.memory_analysis()  # type: ignore[attr-defined]
+            operands = held.argument_size_in_bytes - parameters
             # Results that operands are given away for lie in their place.
-            cache = held.argument_size_in_bytes - parameters
             results = held.output_size_in_bytes - held.alias_size_in_bytes
-            sizes = (parameters, cache, held.temp_size_in_bytes + results)
+            sizes = (parameters, operands, held.temp_size_in_bytes + results)
             cells = " | ".join(f"{size / _MIB:,.1f} MiB" for size in (*sizes, sum(sizes)))
             print(f"| {length:,} | {way} | {cells} |", flush=True)
 
