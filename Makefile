@@ -66,7 +66,7 @@ $(VENV)/.installed-%: requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt "$(JAX_$*)"
 	@touch $@
 
-$(VENV)/.installed-test: requirements.txt requirements-corpora.txt requirements-test.txt | $(VENV)/bin/python
+$(VENV)/.installed-test: requirements.txt requirements-corpora.txt requirements-harness.txt requirements-test.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 

@@ -7,11 +7,13 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from ml_collections import ConfigDict
 
+from configs import base
 from data.config import DataConfig
 from data.pipeline import ReadingConfig
 from data.sources import SourceConfig
 from errors import UserError
 from eval.config import EvalConfig
+from eval.generation import GenerateConfig
 from limits import check_numbers
 from model.settings import ModelSettings
 from train.anomaly import AnomalyConfig
@@ -38,6 +40,7 @@ class Experiment:
     train: TrainConfig
     eval: EvalConfig
     eval_checkpoint: str  # one of CHECKPOINT_CHOICES
+    generate: GenerateConfig
 
 
 def build(cls: type[T], section: Mapping[str, Any], where: str) -> T:
@@ -125,6 +128,24 @@ def sources(
     return overlaid
 
 
+def from_saved(saved: Mapping[str, Any]) -> Experiment:
+    """The experiment of a resolved config, as a work directory keeps it, without a config file.
+
+    Raises:
+      UserError: it is of another version.
+    """
+    raw = base.get_config().to_dict()
+    data = dict(saved["data"])
+    found = data.pop("sources")
+    one = len(found) == 1
+    data |= found[0] if one else source_fields(raw["data"])
+    resolved = {**saved, "data": {**data, "mixture": () if one else tuple(found)}}
+    try:
+        return load(ConfigDict({**raw, **resolved}), dict(saved))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"the saved config is of another version: {error}") from error
+
+
 def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
     """Resolves a config.
 
@@ -190,4 +211,5 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
         train=train,
         eval=build(EvalConfig, evaluation, "eval"),
         eval_checkpoint=checkpoint,
+        generate=build(GenerateConfig, raw["generate"], "generate"),
     )

@@ -88,8 +88,15 @@ INTERVALS = {
     "eval.prompts": "[2, inf)",
     "eval.bootstrap_samples": "[1, inf)",
     "eval.confidence": "(0, 1)",
+    "eval.chunk": "[0, 1048576]",
     "eval.tokens_per_call": "[1, inf)",
     "eval.seed": "[0, inf)",
+    "generate.max_tokens": "[1, 1048576]",
+    "generate.temperature": "[0, inf)",
+    "generate.top_k": "[0, inf)",
+    "generate.top_p": "(0, 1]",
+    "generate.samples": "[1, inf)",
+    "generate.seed": "[0, 4294967296)",
 }
 
 

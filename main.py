@@ -3,8 +3,9 @@
     python main.py --config=configs/quickstart.py --workdir=runs/quickstart
 
 `--mode=train` prepares the data when missing, goes on where WORKDIR left off, and writes the
-report; `eval` scores a trained work directory again; `prepare` only makes the token store; `plan`
-chooses how each bucket is computed on the TPUs that mesh.topology names, with no data and no TPU.
+report; `eval` scores a trained work directory again; `generate` writes on from prompts;
+`prepare` only makes the token store; `plan` chooses how each bucket is computed on the TPUs that
+mesh.topology names, with no data and no TPU.
 """
 
 import difflib
@@ -32,7 +33,9 @@ _DISTRIBUTED = flags.DEFINE_bool(
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first process.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.", 1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.", 0)
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "prepare", "plan"], "What to do.")
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "eval", "generate", "prepare", "plan"], "What to do."
+)
 
 
 def main(argv: list[str]) -> int:

@@ -13,12 +13,15 @@ from data.store_builder import build_locally
 from data.store_summary import summary
 from data.token_store import TokenStore
 from errors import UserError
+from eval.generation import read_prompts, save_rows, written_texts
+from eval.scorer import Setting
 from experiment import Experiment, load
 from plan.planner import plan
 from session import Session
 from train.execution import PLAN
-from train.processes import first_alone
+from train.processes import first, first_alone
 from train.workdir import FREE_IN_SCORING, check_config, locked, read_config
+from trained import Trained
 
 
 def run(mode: str, config: ConfigDict, workdir: str) -> int:
@@ -38,11 +41,13 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
             for line in summary(open_store(experiment, directory)):
                 print(line)
             return 0
-        if mode == "eval":
+        if mode in ("eval", "generate"):
             saved = read_config(directory)
             if saved is None:
                 raise UserError(f"--workdir={workdir} holds no run; train one first")
             check_config(directory, experiment.resolved, FREE_IN_SCORING)
+            if mode == "generate":
+                return write_on(experiment, directory)
             # What was trained stays what it was; only the scoring may be asked for anew.
             resolved = {**saved, "eval": experiment.resolved["eval"]}
             scored = dataclasses.replace(experiment, resolved=resolved)
@@ -53,6 +58,23 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         check_config(directory, experiment.resolved)
         store = open_store(experiment, directory)
         return Session(experiment, store, directory, follows_plan=True).train_and_score()
+
+
+def write_on(experiment: Experiment, workdir: Path) -> int:
+    """Prints what a checkpoint writes behind the prompts of `generate`, and keeps it as a file."""
+    config = experiment.generate
+    prompts = read_prompts(config)  # before the minutes that the rest may take
+    sampling = config.sampling
+    trained = Trained(experiment, open_store(experiment, workdir), workdir)
+    written = written_texts(
+        trained.model.cached(Setting()), trained.text_tokenizer(), prompts, config, sampling
+    )
+    for row in written:
+        print(f"--- {row['prompt']!r}\n{row['text']}")
+    rows = [{"checkpoint_step": trained.step, **row} for row in written]
+    if first():
+        print(f"generated: {save_rows(workdir / 'generate', rows)}")
+    return 0
 
 
 def open_store(

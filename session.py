@@ -114,7 +114,14 @@ class Session:
             self.eval.tokens_per_call,
             self.setup.data_sharding,
             self.eval.seed,
+            chunk=self.eval.chunk,
+            longest=self.contexts[-1],
+            pad=store.manifest.end_of_text,
         )
+        trained = self.phases.phases[-1].config.rope_scaling
+        for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
+            if self.executables.in_parts(context):
+                self.executables.row_kind(context, setting, trained)
 
     def _without_what_needs_rope(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
         """The settings of scoring without the methods that have no meaning for the model, and what
@@ -256,11 +263,13 @@ class Session:
         l_train = self.phases.l_train
         trained = {phase.config.rope_scaling for phase in self.phases.phases}
         settings = every_setting(self.eval, l_train, self.contexts)
-        keys = {scoring_pass(*pair, scaling): None for scaling in trained for pair in settings}
+        wanted = [(*pair, scaling) for scaling in trained for pair in settings]
+        for length, setting, scaling in tqdm(wanted, desc="compiling scores", unit="shape"):
+            self.executables.prepare(length, setting, scaling)
         if self._joins_documents:
-            keys |= {scoring_pass(l_train, Setting(), s, segmented=True): None for s in trained}
-        for key in tqdm(keys, desc="compiling scores", unit="shape"):
-            self.executables.compile(key)
+            for scaling in trained:
+                key = scoring_pass(l_train, Setting(), scaling, segmented=True)
+                self.executables.compile(key)
 
     def _score(self, checkpoints: Checkpoints) -> None:
         """Scores a checkpoint on the report split and writes results and report."""

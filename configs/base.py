@@ -270,8 +270,23 @@ def get_config() -> ConfigDict:
             "prompts": 40,  # of each task, context and control
             "bootstrap_samples": 1000,
             "confidence": 0.95,
+            "chunk": 16_384,  # longer rows are scored so many tokens at a time; 0: rows are whole
             "tokens_per_call": 32_768,  # tokens the scorer takes at a time
             "seed": 0,
+        }
+    )
+
+    # What --mode=generate writes behind prompts, by the checkpoint that eval.checkpoint names.
+    config.generate = ConfigDict(
+        {
+            "prompt": "",  # text to go on from
+            "prompts": "",  # path of a file with a prompt a line, in place of `prompt`
+            "max_tokens": 128,  # behind a prompt, at most; the end of text ends it before
+            "temperature": 0.0,  # of the softmax that tokens are drawn from; 0: the likeliest
+            "top_k": 0,  # drawn among so many likeliest tokens; 0: all
+            "top_p": 1.0,  # drawn among the fewest with this probability together; 1: all
+            "samples": 1,  # texts a prompt
+            "seed": 0,  # of the draws
         }
     )
     return config.lock()

@@ -8,7 +8,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from eval.scorer import Scorer, Setting
+from errors import UserError
+from eval.cached_model import CachedModel
+from eval.cached_passes import CachedPasses, CacheKind
+from eval.cached_scorer import CachedScorer, ContinuationScorer
+from eval.scorer import Setting
 from model import transformer
 from model.backends.mesh import on_view, split_over
 from model.columns import column_at, place_of
@@ -41,6 +45,10 @@ class ScoringExecutables:
     Args:
       tokens_per_call: tokens of a device batch; its rows are tokens_per_call / length.
       data_sharding: (batch, length) -> where such an array lives.
+      chunk: rows that are longer are scored so many tokens at a time over a cache; 0: none are.
+      longest: tokens of the longest rows that will be scored over a cache, best known before: all
+        lengths up to it share one program.
+      pad: an id that may stand behind a row's tokens.
     """
 
     def __init__(
@@ -52,12 +60,20 @@ class ScoringExecutables:
         tokens_per_call: int,
         data_sharding: Callable[[int, int], NamedSharding],
         seed: int,
+        *,
+        chunk: int,
+        longest: int,
+        pad: int,
     ):
+        self.chunk = chunk
+        self.longest = longest
+        self.pad = pad
+        self.tokens_per_call = tokens_per_call
+        self.cached = CachedPasses(model, vocab_size, platform, abstract_params, data_sharding)
         self._model = model
         self._vocab_size = vocab_size
         self._platform = platform
         self._abstract_params = abstract_params
-        self._tokens_per_call = tokens_per_call
         self._data_sharding = data_sharding
         self._seed = seed
         self._compiled: dict[ScoringPass, Executable] = {}
@@ -68,7 +84,35 @@ class ScoringExecutables:
         return self._model.positions.randomized
 
     def batch_size(self, length: int) -> int:
-        return max(1, self._tokens_per_call // length)
+        return max(1, self.tokens_per_call // length)
+
+    def in_parts(self, length: int) -> bool:
+        """Whether rows of a length are scored part by part, over a cache of keys and values."""
+        return 0 < self.chunk < length
+
+    def row_kind(self, length: int, setting: Setting, trained: RopeScaling) -> CacheKind:
+        """The cache that rows are scored over part by part.
+
+        Raises:
+          UserError: this model can't run over a cache; names the field to change.
+        """
+        capacity = -(-max(self.longest, length) // self.chunk) * self.chunk
+        batch = self.cached.rows(self.batch_size(capacity))
+        try:
+            return self.cached.kind(batch, capacity, setting, trained, length)
+        except UserError as error:
+            raise UserError(
+                f"{error}; rows of {length} tokens are longer than eval.chunk={self.chunk}, "
+                "0 scores them whole"
+            ) from error
+
+    def prepare(self, length: int, setting: Setting, trained: RopeScaling) -> None:
+        """Compiles what scores rows of a length in a setting."""
+        if self.in_parts(length):
+            kind = self.row_kind(length, setting, trained)
+            self.cached.score(kind, self.chunk, by_row=False)
+        else:
+            self.compile(scoring_pass(length, setting, trained))
 
     def compile(self, key: ScoringPass) -> Executable:
         """The executable, compiled on first use."""
@@ -168,20 +212,50 @@ class BoundModel:
         self._params = params
         self._trained = trained
         self._seed = seed
-        self._scorers: dict[Setting, Scorer] = {}
+        self._scorers: dict[Setting, BoundScorer] = {}
 
-    def __call__(self, setting: Setting) -> Scorer:
+    def __call__(self, setting: Setting) -> "BoundScorer":
         """See `ScorerFactory`. Equal settings give the same object, so that it is scored once."""
         if setting not in self._scorers:
-            self._scorers[setting] = functools.partial(self._score, setting)
+            self._scorers[setting] = BoundScorer(self, setting)
         return self._scorers[setting]
 
     def by_document(self, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
         """The plain model as `eval.scorer.DocumentScorer`."""
         return self._run(Setting(), tokens, segments[:, :-1])
 
-    def _score(self, setting: Setting, tokens: np.ndarray) -> np.ndarray:
-        return self._run(setting, tokens, None)
+    def cached(self, setting: Setting) -> CachedModel:
+        """The checkpoint in a setting, to be run over a cache of keys and values."""
+        executables = self._executables
+
+        def positions(start: int, rows: int, length: int) -> np.ndarray:
+            within = np.ones((rows if setting.shuffled else 1, length), np.int64)
+            rng = np.random.default_rng([self._seed, start])
+            return self._positions(within, rng, setting.shuffled)
+
+        return CachedModel(
+            executables.cached,
+            self._params,
+            setting,
+            self._trained,
+            positions,
+            executables.tokens_per_call,
+            executables.pad,
+            executables.longest,
+        )
+
+    def continuations(self, setting: Setting) -> ContinuationScorer | None:
+        """None where the model can't run over a cache."""
+        can = self._executables.cached.refusal(setting.mask) is None
+        return CachedScorer(self.cached(setting)) if can else None
+
+    def score(self, setting: Setting, tokens: np.ndarray) -> np.ndarray:
+        """[R, c+1] -> [R, c] nats, of rows at once or, where they are long, part by part."""
+        executables = self._executables
+        if not executables.in_parts(tokens.shape[1] - 1):
+            return self._run(setting, tokens, None)
+        kind = executables.row_kind(tokens.shape[1] - 1, setting, self._trained)
+        return CachedScorer(self.cached(setting)).score_rows(kind, tokens, executables.chunk)
 
     def _run(self, setting: Setting, tokens: np.ndarray, segments: np.ndarray | None) -> np.ndarray:
         """[R, c] nats of tokens[:, 1:], in device batches of one size."""
@@ -230,3 +304,18 @@ class BoundModel:
                 np.where(opens_BL, columns_L, 0), axis=1
             )
         return rng.permuted(positions_BL, axis=1) if shuffled else positions_BL
+
+
+class BoundScorer:
+    """`eval.scorer.Scorer` of a checkpoint; it `eval.cached_scorer.SharesPrefixes`."""
+
+    def __init__(self, model: BoundModel, setting: Setting):
+        self._model = model
+        self._setting = setting
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        return self._model.score(self._setting, tokens)
+
+    @functools.cached_property
+    def continuations(self) -> ContinuationScorer | None:
+        return self._model.continuations(self._setting)

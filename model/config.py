@@ -135,6 +135,11 @@ class ModelConfig:
         return words + self.input_scheme.name + ("" if layers == "none" else f" + {layers}")
 
     @property
+    def cache_block(self) -> int:
+        """Tokens of a cache, and queries to it, that attention takes at a time."""
+        return self.attention_block or 512
+
+    @property
     def residual_scale(self) -> float:
         """Factor on the initial output matrices of attention and MLP: 1 / sqrt(2 * layers).
 

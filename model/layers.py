@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from model.attention import attend
+from model.backends.cached import CachedKeys, FarQueries, cached_attention
 from model.backends.mesh import activations, row_columns
 from model.config import ModelConfig
 from model.masks import Mask
-from model.positions.scheme import LayerScheme
+from model.positions.scheme import LayerScheme, Terms
 from model.softplus import normalizer, unit_queries_and_keys
 
 
@@ -60,6 +61,20 @@ class RMSNorm(nnx.Module):
         return (x32 * jax.lax.rsqrt(mean_square + 1e-6) * scale).astype(x.dtype)
 
 
+class CachePlaces(NamedTuple):
+    """Where the tokens of a pass over a cache stand in it."""
+
+    first_B: jax.Array  # int32 [B], or [1] for all rows: the place of the first
+    positions_BS: jax.Array  # of all places, see `KVCache`
+
+
+class LayerCache(NamedTuple):
+    """One layer's part of a cache: number `layer` of the stacked ones."""
+
+    keys: CachedKeys
+    layer: Any  # int
+
+
 class BlockContext(NamedTuple):
     """What every block of a forward pass shares; arrays, so that a scan may close over it."""
 
@@ -68,6 +83,7 @@ class BlockContext(NamedTuple):
     shared: dict[str, Any]  # by scheme: what its `prepare` made
     segment_ids_BL: jax.Array | None
     dropout_key: jax.Array | None
+    places: CachePlaces | None  # where there is a cache of keys and values
 
 
 class LayerPositions(NamedTuple):
@@ -95,8 +111,17 @@ class Attention(nnx.Module):
             self.key_norm = RMSNorm(C, None)
 
     def __call__(
-        self, x_BLD: jax.Array, positions: LayerPositions, context: BlockContext, mask: Mask
-    ) -> jax.Array:
+        self,
+        x_BLD: jax.Array,
+        positions: LayerPositions,
+        context: BlockContext,
+        mask: Mask,
+        cache: LayerCache | None,
+    ) -> tuple[jax.Array, CachedKeys | None]:
+        """What is added to the residual, and the cache with these tokens' keys in it.
+
+        With a cache, tokens see those before them that are in it, otherwise those of their row.
+        """
         config = self.config
         B, L, _ = x_BLD.shape
         q_BLHC = dense(x_BLD, self.query).reshape(B, L, config.num_heads, config.head_dim)
@@ -110,6 +135,9 @@ class Attention(nnx.Module):
             q_BLHC = (q_BLHC * context.query_scale_BL[:, :, None, None]).astype(q_BLHC.dtype)
         shared = context.shared.get(positions.scheme.name)
         terms = positions.scheme.terms(positions.params, shared, q_BLHC, k_BLKC)
+        if cache is not None:
+            out_BLHC, held = self._over_cache(terms, v_BLKC, context, mask, cache)
+            return dense(out_BLHC.reshape(B, L, -1), self.output), held
         out_BLHC = attend(
             terms.q_BLHC,
             terms.k_BLKC,
@@ -124,7 +152,34 @@ class Attention(nnx.Module):
             softcap=config.attention_softcap,
             block_size=config.attention_block,
         )
-        return dense(out_BLHC.reshape(B, L, -1), self.output)
+        return dense(out_BLHC.reshape(B, L, -1), self.output), None
+
+    def _over_cache(
+        self,
+        terms: Terms,
+        v_BLKC: jax.Array,
+        context: BlockContext,
+        mask: Mask,
+        cache: LayerCache,
+    ) -> tuple[jax.Array, CachedKeys]:
+        assert context.places is not None
+        first_B, positions_BS = context.places
+        far = terms.far
+        new = CachedKeys(terms.k_BLKC, v_BLKC, None if far is None else far.k_BLKC)
+        held = cache.keys.written(cache.layer, first_B, new)
+        out_BLHC = cached_attention(
+            terms.q_BLHC,
+            held,
+            cache.layer,
+            first_B=first_B,
+            mask=mask,
+            positions_BS=positions_BS,
+            bias=terms.bias,
+            far=None if far is None else FarQueries(far.q_BLHC, far.boundary),
+            softcap=self.config.attention_softcap,
+            block=self.config.cache_block,
+        )
+        return out_BLHC, held
 
 
 class MLP(nnx.Module):
@@ -157,12 +212,14 @@ class Block(nnx.Module):
         positions: LayerPositions,
         context: BlockContext,
         mask: Mask,
-    ) -> jax.Array:
+        cache: LayerCache | None,
+    ) -> tuple[jax.Array, CachedKeys | None]:
+        """See `Attention.__call__`."""
         attention_key, mlp_key = block_keys(context.dropout_key, layer)
-        attended = self.attention(self.attention_norm(x_BLD), positions, context, mask)
+        attended, held = self.attention(self.attention_norm(x_BLD), positions, context, mask, cache)
         x_BLD = activations(x_BLD + dropout(attended, self.config.dropout, attention_key))
         added = self.mlp(self.mlp_norm(x_BLD))
-        return activations(x_BLD + dropout(added, self.config.dropout, mlp_key))
+        return activations(x_BLD + dropout(added, self.config.dropout, mlp_key)), held
 
 
 def block_keys(key: jax.Array | None, layer: Any) -> tuple[jax.Array | None, jax.Array | None]:

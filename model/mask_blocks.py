@@ -48,10 +48,9 @@ class KeyBlocks(NamedTuple):
     full_stop: Array
 
 
-def key_blocks(mask: Mask, block: int, i: jax.Array) -> KeyBlocks:
-    """Key blocks of query block i, an int32 array, in a row that is one document."""
-    first_q, last_q = i * block, i * block + block - 1
-    stop = i + 1
+def key_blocks(mask: Mask, block: int, first_q: jax.Array, last_q: jax.Array) -> KeyBlocks:
+    """Key blocks of the queries first_q ... last_q, int32 arrays, in a row that is one document."""
+    stop = last_q // block + 1
     near = jnp.maximum(mask.first_key(first_q), 0) // block
     leading = jnp.minimum(-(-mask.sinks // block), near)
     lowest = mask.first_key(last_q)

@@ -73,7 +73,7 @@ class ModelSettings:
             segmented,
             row_devices,
         )
-        if row_devices > 1 and input_scheme is not None and input_scheme.reads_neighbours:
+        if row_devices > 1 and input_scheme is not None and input_scheme.lookback:
             raise UserError(
                 f"the position scheme {input_scheme.name!r} reads a token's neighbours, and "
                 f"{row_devices} devices share a row of {length} tokens; raise tokens_per_step or "

@@ -70,6 +70,33 @@ def token_losses(
     )(x_BLD, targets_BL, weight.astype(x_BLD.dtype))
 
 
+def target_scores(
+    x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | None
+) -> tuple[jax.Array, jax.Array]:
+    """Nats of each target, float32 [B, L], and whether it is the likeliest token, bool [B, L].
+
+    Where tokens tie, the one of the lowest id is the likeliest. For scoring: it has no gradient
+    that is worth taking. Arguments: see `token_losses`.
+    """
+    B, L, D = x_BLD.shape
+    parts = chunks_of(L, B * weight.shape[vocab_axis])
+
+    def score(xs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        x_BLD, targets_BL = xs
+        logits_NV = project(x_BLD.reshape(-1, D), weight, vocab_axis, cap)
+        targets_N = targets_BL.reshape(-1)
+        nats_N, _ = nats_of_logits(logits_NV, targets_N)
+        likeliest_N = jnp.argmax(logits_NV, axis=-1) == targets_N
+        return nats_N.reshape(targets_BL.shape), likeliest_N.reshape(targets_BL.shape)
+
+    if parts == 1:
+        return score((x_BLD, targets_BL))
+    by_part = x_BLD.reshape(B, parts, -1, D).swapaxes(0, 1)
+    found = jax.lax.map(score, (by_part, targets_BL.reshape(B, parts, -1).swapaxes(0, 1)))
+    nats_BL, likeliest_BL = (x.swapaxes(0, 1).reshape(B, L) for x in found)
+    return nats_BL, likeliest_BL
+
+
 def _losses_here(
     x_BLD: jax.Array,
     targets_BL: jax.Array,

@@ -7,6 +7,7 @@ are the same. `init_params` and `apply` work on a
 plain nested dict of arrays, since calling a compiled function of one costs far less than nnx.jit.
 """
 
+import dataclasses
 import math
 from functools import cache
 from typing import Any
@@ -18,9 +19,20 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from errors import UserError
+from model.backends.cached import CachedKeys
 from model.backends.mesh import activations
+from model.cache import KVCache, held_on_devices
 from model.config import ModelConfig
-from model.layers import Block, BlockContext, LayerPositions, RMSNorm, dropout, normal_param
+from model.layers import (
+    Block,
+    BlockContext,
+    CachePlaces,
+    LayerCache,
+    LayerPositions,
+    RMSNorm,
+    dropout,
+    normal_param,
+)
 from model.masks import Mask
 from model.positions.rope_scaling import RopeScaling
 from model.positions.scheme import LayerScheme, Scheme
@@ -88,23 +100,88 @@ class Decoder(nnx.Module):
         `position_tables`. key: of a training step, for dropout and what schemes draw; None:
         neither is random.
         """
-        config = self.config
+        learned = self._learned()
         embedding_key = None if key is None else jax.random.fold_in(key, 0)
-        x_BLD = self.embedding[...].astype(config.compute_dtype)[inputs_BL]
-        learned = nnx.to_pure_dict(nnx.state(self.positions)) if hasattr(self, "positions") else {}
-        if config.input_scheme is not None:
-            name = config.input_scheme.name
-            added_BLD = config.input_scheme.embed(
-                learned.get(name, {}),
-                tables.get(name),
-                inputs_BL,
-                positions_BL,
-                segment_ids_BL,
-                None if key is None else jax.random.fold_in(key, _INPUT_SCHEME),
-            )
-            x_BLD = (x_BLD + added_BLD).astype(x_BLD.dtype)
-        span = config.span(inputs_BL.shape[1])
-        x_BLD = activations(dropout(x_BLD, config.dropout, embedding_key))
+        x_BLD = self._embed(
+            learned, tables, inputs_BL, inputs_BL, positions_BL, segment_ids_BL, key
+        )
+        x_BLD = activations(dropout(x_BLD, self.config.dropout, embedding_key))
+        context = self._context(learned, tables, positions_BL, inputs_BL.shape[1])
+        context = context._replace(segment_ids_BL=segment_ids_BL, dropout_key=key)
+        x_BLD, _ = self._run_blocks(x_BLD, learned, context, mask, ())
+        return self.final_norm(x_BLD)
+
+    def extend(
+        self,
+        inputs_BQ: jax.Array,
+        cache: KVCache,
+        first_B: jax.Array,
+        *,
+        tables: Tables,
+        mask: Mask,
+    ) -> tuple[jax.Array, KVCache]:
+        """What is projected to the vocabulary, [B, Q, D], of the next tokens of rows, and the cache
+        with them in it.
+
+        first_B: int32 [B], or [1] for all rows: the places of the first of them; those before them
+        are filled, and first_B + Q is at most the capacity, which a compiled function can't check.
+        tables: of the longest row, see `position_tables`.
+        """
+        learned = self._learned()
+        index_BQ = first_B[:, None] + jnp.arange(inputs_BQ.shape[1])[None]
+        row_B1 = jnp.arange(cache.positions_BS.shape[0])[:, None]
+        positions_BQ = cache.positions_BS[row_B1, index_BQ]
+        read_BQ = inputs_BQ
+        if cache.inputs_BS is not None:
+            assert self.config.input_scheme is not None
+            lookback = self.config.input_scheme.lookback
+            all_B1 = jnp.arange(cache.rows)[:, None]
+            inputs_BS = cache.inputs_BS.at[all_B1, index_BQ + lookback].set(inputs_BQ)
+            before_BW = first_B[:, None] + jnp.arange(lookback)[None]
+            read_BQ = jnp.concatenate([inputs_BS[all_B1, before_BW], inputs_BQ], axis=1)
+            cache = dataclasses.replace(cache, inputs_BS=inputs_BS)
+        x_BQD = self._embed(learned, tables, inputs_BQ, read_BQ, positions_BQ, None, None)
+        context = self._context(learned, tables, positions_BQ, cache.capacity)
+        context = context._replace(places=CachePlaces(first_B, cache.positions_BS))
+        x_BQD, layers = self._run_blocks(activations(x_BQD), learned, context, mask, cache.layers)
+        cache = dataclasses.replace(cache, layers=layers)
+        return self.final_norm(x_BQD), held_on_devices(cache)
+
+    def _learned(self) -> dict[str, Any]:
+        """By scheme, what it has learned."""
+        return nnx.to_pure_dict(nnx.state(self.positions)) if hasattr(self, "positions") else {}
+
+    def _embed(
+        self,
+        learned: dict[str, Any],
+        tables: Tables,
+        inputs_BL: jax.Array,
+        read_BL: jax.Array,
+        positions_BL: jax.Array,
+        segment_ids_BL: jax.Array | None,
+        key: jax.Array | None,
+    ) -> jax.Array:
+        """Embeddings of the inputs, [B, L, D]. read: the inputs, and before them those that a
+        scheme looks back to."""
+        x_BLD = self.embedding[...].astype(self.config.compute_dtype)[inputs_BL]
+        scheme = self.config.input_scheme
+        if scheme is None:
+            return x_BLD
+        added_BLD = scheme.embed(
+            learned.get(scheme.name, {}),
+            tables.get(scheme.name),
+            read_BL,
+            positions_BL,
+            segment_ids_BL,
+            None if key is None else jax.random.fold_in(key, _INPUT_SCHEME),
+        )
+        return (x_BLD + added_BLD[:, -inputs_BL.shape[1] :]).astype(x_BLD.dtype)
+
+    def _context(
+        self, learned: dict[str, Any], tables: Tables, positions_BL: jax.Array, length: int
+    ) -> BlockContext:
+        """What blocks get to know about positions; length: of the longest row."""
+        span = self.config.span(length)
         shared = {
             s.name: s.prepare(
                 {} if s.per_layer else learned.get(s.name, {}),
@@ -112,47 +189,66 @@ class Decoder(nnx.Module):
                 positions_BL,
                 span,
             )
-            for s in dict.fromkeys(config.layer_schemes)
+            for s in dict.fromkeys(self.config.layer_schemes)
         }
         scale_BL = None if "log_n" not in tables else _query_scale(positions_BL, tables["log_n"])
-        context = BlockContext(positions_BL, scale_BL, shared, segment_ids_BL, key)
-        x_BLD = self._run_blocks(x_BLD, learned, context, mask)
-        return self.final_norm(x_BLD)
+        return BlockContext(positions_BL, scale_BL, shared, None, None, None)
 
     def _run_blocks(
-        self, x_BLD: jax.Array, learned: dict[str, Any], context: BlockContext, mask: Mask
-    ) -> jax.Array:
+        self,
+        x_BLD: jax.Array,
+        learned: dict[str, Any],
+        context: BlockContext,
+        mask: Mask,
+        held: tuple[CachedKeys, ...],
+    ) -> tuple[jax.Array, tuple[CachedKeys, ...]]:
+        """held: the cache of each layer of a period; (): there is none."""
         config = self.config
         pattern = config.layer_schemes
         graphdef, blocks = nnx.split(self.blocks)
         own = {s.name: learned[s.name] for s in pattern if s.per_layer and s.name in learned}
 
         def block(
-            scheme: LayerScheme, x_BLD: jax.Array, weights: Any, own: dict[str, Any], layer: Any
-        ) -> jax.Array:
+            scheme: LayerScheme,
+            x_BLD: jax.Array,
+            weights: Any,
+            own: dict[str, Any],
+            layer: Any,
+            cache: LayerCache | None,
+        ) -> tuple[jax.Array, CachedKeys | None]:
             positions = LayerPositions(scheme, own)
             x_BLD = checkpoint_name(x_BLD, _BLOCK_INPUT)
-            return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask)
+            return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask, cache)
 
         if config.remat != "none":
             block = jax.checkpoint(block, static_argnums=0, policy=_REMAT[config.remat])
 
-        def run(x_BLD: jax.Array, blocks: Any, own: dict[str, Any], first: Any) -> jax.Array:
+        def run(state: tuple, blocks: Any, own: dict[str, Any], first: Any) -> tuple:
             """The layers whose parameters are given, stacked; `first` is the number of the first,
             at which a period of the pattern begins."""
+            x_BLD, held = state
+            held = list(held)
             rows = {name: iter(_unstack(stacked)) for name, stacked in own.items()}
             for number, weights in enumerate(_unstack(blocks)):
-                scheme = pattern[number % len(pattern)]
+                period, place = divmod(number, len(pattern))
+                scheme = pattern[place]
                 params = next(rows[scheme.name]) if scheme.name in rows else {}
-                x_BLD = block(scheme, x_BLD, weights, params, first + number)
-            return x_BLD
+                period += first // len(pattern)
+                cache = LayerCache(held[place], period) if held else None
+                x_BLD, kept = block(scheme, x_BLD, weights, params, first + number, cache)
+                if held:
+                    held[place] = kept
+            return x_BLD, tuple(held)
 
         if config.layer_execution == "unroll":
-            return run(x_BLD, blocks, own, 0)
+            return run((x_BLD, held), blocks, own, 0)
         periods = config.layers // len(pattern)
         by_period = jax.tree.map(lambda x: x.reshape(periods, -1, *x.shape[1:]), (blocks, own))
         firsts = len(pattern) * jnp.arange(periods)
-        return jax.lax.scan(lambda x, xs: (run(x, *xs), None), x_BLD, (*by_period, firsts))[0]
+        state: tuple[jax.Array, tuple[CachedKeys, ...]] = jax.lax.scan(
+            lambda state, xs: (run(state, *xs), None), (x_BLD, held), (*by_period, firsts)
+        )[0]
+        return state
 
     def unembedding_weight(self) -> tuple[jax.Array, int]:
         """What projects to the vocabulary, and which of its axes that is."""
@@ -258,6 +354,29 @@ def target_losses(
     weight, vocab_axis = decoder.unembedding_weight()
     with jax.named_scope("loss"):
         return token_losses(x_BLD, targets_BL, weight, vocab_axis, config.logit_softcap)
+
+
+def extend(
+    config: ModelConfig,
+    params: Params,
+    inputs_BQ: jax.Array,
+    cache: KVCache,
+    first_B: jax.Array,
+    *,
+    tables: Tables,
+    mask: Mask,
+) -> tuple[jax.Array, tuple[jax.Array, int], KVCache]:
+    """A pass over the next tokens of rows; see `Decoder.extend`.
+
+    Returns what is projected to the vocabulary [B, Q, D], what projects it and which of that's axes
+    is the vocabulary, and the cache with the tokens in it. Give the cache away to the compiled
+    function that calls this (`donate_argnums`), or it is copied.
+    """
+    # What is recomputed in a backward pass has no meaning here.
+    config = dataclasses.replace(config, remat="none")
+    decoder = nnx.merge(nnx.graphdef(_abstract(config)), params)
+    x_BQD, cache = decoder.extend(inputs_BQ, cache, first_B, tables=tables, mask=mask)
+    return x_BQD, decoder.unembedding_weight(), cache
 
 
 def logical_axes(config: ModelConfig) -> dict[str, Any]:

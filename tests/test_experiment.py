@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from data.sampling import DomainWeight, LengthWeight
 from data.sources import SourceConfig
 from errors import UserError
 from eval.config import EvalConfig
-from experiment import load, overlay
+from eval.generation import GenerateConfig
+from experiment import from_saved, load, overlay
 from model.settings import ModelSettings
 from train.anomaly import AnomalyConfig
 from train.mesh import MeshConfig
@@ -40,6 +42,7 @@ SECTIONS = {
     "anomaly": (AnomalyConfig, set()),
     "mesh": (MeshConfig, set()),
     "eval": (EvalConfig, {"checkpoint"}),
+    "generate": (GenerateConfig, set()),
 }
 
 
@@ -92,6 +95,17 @@ def test_every_config_loads(path):
     config = importlib.import_module(f"configs.{path.stem}").get_config()
     assert config.is_locked
     assert load(config, None).train.phases
+
+
+@pytest.mark.parametrize("name", ["quickstart", "skyladder", "sources.mixture"])
+def test_what_a_work_directory_keeps_is_the_same_experiment(name):
+    experiment = load(importlib.import_module(f"configs.{name}").get_config(), None)
+    saved = json.loads(json.dumps(experiment.resolved))
+    again = from_saved(saved)
+    assert again == dataclasses.replace(experiment, resolved=again.resolved)
+    assert json.loads(json.dumps(again.resolved)) == saved
+    with pytest.raises(UserError, match="of another version"):
+        from_saved({**saved, "eval": {}})
 
 
 def test_every_interval_names_a_field():

@@ -16,7 +16,7 @@ from train.processes import check_shared, first
 # at the first start.
 # The scores' own settings are free only where nothing is compared with scores from before.
 FREE_ON_RESUME = (
-    *("train.", "profile.", "stopping.", "anomaly."),
+    *("train.", "profile.", "stopping.", "anomaly.", "generate."),
     *("data.workers", "data.verify", "data.store"),
 )
 FREE_IN_SCORING = (*FREE_ON_RESUME, "eval.")

@@ -11,12 +11,13 @@ from tqdm import tqdm
 
 from data.tokenizers import Tokenizer
 from errors import UserError
+from eval.cached_scorer import score_continuations
 from eval.config import EvalConfig
 from eval.prompts.assemble import PromptMaker
 from eval.prompts.diagnosis import diagnose
 from eval.prompts.prompt import Control, Prompt, PromptTask
 from eval.prompts.tasks import TASKS
-from eval.scorer import Scorer, score
+from eval.scorer import Scorer
 from eval.statistics import ClusterBootstrap, Estimate
 
 
@@ -44,27 +45,12 @@ class Cell:
 
 
 def margins(scorer: Scorer, prompts: Sequence[Prompt], length: int, pad: int) -> np.ndarray:
-    """[P] nats by which each answer is likelier than its best distractor.
-
-    Every candidate is a row of `length` inputs; what is shorter is padded behind, where a causal
-    model's scores of the candidate don't see it.
-    """
-    rows, spans = [], []
-    for prompt in prompts:
-        for candidate in (prompt.answer, *prompt.distractors):
-            row = np.full(length + 1, pad, np.int64)
-            end = prompt.tokens.size + candidate.size
-            row[: prompt.tokens.size] = prompt.tokens
-            row[prompt.tokens.size : end] = candidate
-            rows.append(row)
-            spans.append((prompt.tokens.size - 1, end - 1))
-    nats = score(scorer, np.stack(rows))
-    sums = iter(row[slice(*span)].sum() for row, span in zip(nats, spans, strict=True))
-    found = []
-    for prompt in prompts:
-        answer = next(sums)
-        found.append(min(next(sums) for _ in prompt.distractors) - answer)
-    return np.array(found)
+    """[P] nats by which each answer is likelier than its best distractor."""
+    candidates = [(prompt.answer, *prompt.distractors) for prompt in prompts]
+    prefixes = [prompt.tokens for prompt in prompts]
+    scored = score_continuations(scorer, prefixes, candidates, length, pad)
+    sums = [[each.sum(dtype=np.float64) for each in one] for one in scored]
+    return np.array([min(distractors) - answer for answer, *distractors in sums])
 
 
 class PromptTasks:

@@ -199,7 +199,8 @@ def _finish(
 
 def _visit(static: _Static, rows: _Rows, i: jax.Array, body: Callable[..., Any], carry: Any) -> Any:
     """Folds `carry = body(kind, j, carry)` over the key blocks j that query block i visits."""
-    blocks = key_blocks(static.mask, static.block, i)
+    first_q = i * static.block
+    blocks = key_blocks(static.mask, static.block, first_q, first_q + static.block - 1)
     if rows.segment_blocks is not None:
         blocks = rows.segment_blocks.narrow(blocks, i)
     full_first, full_stop = blocks.full_first, blocks.full_stop

@@ -24,7 +24,6 @@ class Abacus(InputScheme):
     name: ClassVar[str] = "abacus"
     reads_positions: ClassVar[bool] = False
     random: ClassVar[bool] = True
-    reads_neighbours: ClassVar[bool] = True
 
     digit_tokens: tuple[int, ...]  # ids of the tokens "0" ... "9"
     max_offset: int
@@ -38,6 +37,10 @@ class Abacus(InputScheme):
                 f"model.positions.abacus.positions={self.positions} has no room for a digit after "
                 f"max_offset={self.max_offset}"
             )
+
+    @property
+    def lookback(self) -> int:
+        return self.positions  # a number that is longer has NaN anyway
 
     def parameters(self, dims: Dims) -> dict[str, Parameter]:
         std = dims.embed_dim**-0.5  # as the token embeddings

@@ -108,7 +108,10 @@ class Scheme:
 class InputScheme(Scheme):
     """Adds vectors to the token embeddings."""
 
-    reads_neighbours: ClassVar[bool] = False  # a token's vector depends on the tokens before it
+    @property
+    def lookback(self) -> int:
+        """How many tokens before it a token's vector depends on."""
+        return 0
 
     def embed(
         self,
@@ -120,6 +123,9 @@ class InputScheme(Scheme):
         key: jax.Array | None,
     ) -> jax.Array:
         """[B or 1, L, D], float32, to be added to the embeddings.
+
+        inputs may have up to `lookback` more columns, before those that positions are given for:
+        so may the result.
 
         key: of a training step, for what is random there; None at evaluation.
         """

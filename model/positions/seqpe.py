@@ -115,11 +115,18 @@ class SeqPE(LayerScheme):
         return 2 * dims.num_heads * dims.head_dim
 
     def prepare(self, params: Params, tables: Any, positions_BL: jax.Array, span: int) -> Encoded:
-        """Encodes the positions 0 ... span - 1 once, whatever the rows."""
-        embeddings_SE = self.encode(params, jnp.arange(span))
+        """Encodes the positions 0 ... span - 1 once, whatever the rows; those of the rows, where
+        they are fewer."""
+        few = positions_BL.size < span
+        encoded_S = positions_BL.reshape(-1) if few else jnp.arange(span)
+        embeddings_SE = self.encode(params, encoded_S)
 
         def at_positions(weights_EHP: jax.Array) -> jax.Array:
             mapped_SHP = jnp.einsum("se,ehp->shp", embeddings_SE, weights_EHP)
+            if few:
+                outside_S11 = ((encoded_S < 0) | (encoded_S >= span))[:, None, None]
+                mapped_SHP = jnp.where(outside_S11, jnp.nan, mapped_SHP)
+                return mapped_SHP.reshape(*positions_BL.shape, *mapped_SHP.shape[1:])
             return mapped_SHP.at[positions_BL].get(
                 mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
             )

@@ -59,7 +59,16 @@ def executables(params):
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
     return ScoringExecutables(
-        SETTINGS, VOCABULARY, "cpu", abstract, 4 * LENGTH, data_sharding, seed=0
+        SETTINGS,
+        VOCABULARY,
+        "cpu",
+        abstract,
+        4 * LENGTH,
+        data_sharding,
+        seed=0,
+        chunk=0,
+        longest=0,
+        pad=0,
     )
 
 

@@ -27,7 +27,7 @@ from tests.main.runs import CONFIG, ROOT
         ("--config.model.layers=0", "model.layers is 0, but must lie in [1, inf)"),
         ("--config.phase.steps=0", "phases.0.steps is 0, but must lie in [1, inf)"),
         ("--config.optimizer.learning_rate=nan", "optimizer.learning_rate is nan"),
-        ("--mode=evaluate", "train|eval|prepare"),
+        ("--mode=evaluate", "train|eval|generate|prepare|plan"),
         ("--moed=eval", "Unknown command line flag 'moed'"),
         ("train", "unexpected argument 'train'"),
     ],

@@ -44,19 +44,40 @@ def visited_and_full(blocks):
         yield [*range(leading), *range(near, stop)], list(range(full_first, full_stop))
 
 
+def blocks_of(mask, block, i):
+    return key_blocks(mask, block, jnp.asarray(i * block), jnp.asarray(i * block + block - 1))
+
+
 @settings(max_examples=150)
 @given(st.integers(1, 9), masks(24))
 def test_exactly_the_visible_blocks_are_visited(block, mask):
     blocks = 6
     seen = visible(block * blocks, mask, None)
     expected = classes_of(seen, block, block)
-    plan = key_blocks(mask, block, jnp.arange(blocks))
+    first = block * jnp.arange(blocks)
+    plan = key_blocks(mask, block, first, first + block - 1)
     for row, (visited, full) in zip(expected, visited_and_full(plan), strict=True):
         visited = [j for j in visited if j < blocks]  # a prefix may be longer than the row
         assert visited == np.flatnonzero(row != EMPTY).tolist()
         assert set(full) <= set(np.flatnonzero(row == FULL)) | set(range(blocks, 99))
         if not mask.sinks:
             assert [j for j in full if j < blocks] == np.flatnonzero(row == FULL).tolist()
+
+
+@settings(max_examples=150)
+@given(st.integers(1, 9), masks(24), st.integers(0, 53), st.integers(1, 20))
+def test_exactly_what_any_stretch_of_queries_sees_is_visited(block, mask, first, count):
+    if mask.prefix:  # shows later keys: a whole block of queries at a time
+        return
+    blocks = 6
+    first = min(first, block * blocks - 1)
+    last = min(first + count, block * blocks) - 1
+    seen = visible(block * blocks, mask, None)[first : last + 1]
+    plan = key_blocks(mask, block, jnp.asarray([first]), jnp.asarray([last]))
+    ((visited, full),) = visited_and_full(plan)
+    by_block = seen.reshape(len(seen), blocks, block)
+    assert visited == np.flatnonzero(by_block.any((0, 2))).tolist()
+    assert set(full) <= set(np.flatnonzero(by_block.all((0, 2))))
 
 
 @settings(max_examples=60)
@@ -71,7 +92,7 @@ def test_segments_only_narrow_what_is_visited(block, mask, ascending, data):
     classes = [classes_of(visible(block * blocks, mask, row), block, block) for row in rows]
     narrow = SegmentBlocks.of(jnp.asarray(rows), block).narrow
     for i in range(blocks):
-        plan = narrow(key_blocks(mask, block, jnp.asarray(i)), jnp.asarray(i))
+        plan = narrow(blocks_of(mask, block, i), jnp.asarray(i))
         ((visited, full),) = visited_and_full([np.asarray(x)[None] for x in plan])
         assert len(visited) == len(set(visited))
         for row in classes:
@@ -85,7 +106,7 @@ def test_packed_documents_are_visited_apart():
     ids = jnp.asarray(np.repeat(np.arange(1, 17), 32)[None])
     segments = SegmentBlocks.of(ids, 8)
     for i in range(64):
-        plan = segments.narrow(key_blocks(CAUSAL, 8, jnp.asarray(i)), jnp.asarray(i))
+        plan = segments.narrow(blocks_of(CAUSAL, 8, i), jnp.asarray(i))
         ((visited, full),) = visited_and_full([np.asarray(x)[None] for x in plan])
         assert visited == list(range(i // 4 * 4, i + 1))
         assert full == visited[:-1]

@@ -86,6 +86,9 @@ def test_it_trains_and_scores_beyond_its_training_length(
         4 * LENGTH,
         setup.data_sharding,
         0,
+        chunk=0,
+        longest=0,
+        pad=256,
     )
     tokens = np.random.default_rng(0).integers(0, 256, (2, 2 * LENGTH + 1))
     scorer = executables.bind(state.params, UNSCALED)(Setting())

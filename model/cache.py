@@ -1,0 +1,145 @@
+"""The cache of a decoder's keys and values: what it holds, for whom, and for whom it can't.
+
+A row's token i has its keys in place i, whatever the lengths of other rows: places behind a row's
+tokens are hidden by the causal mask until they are written.
+"""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from model.backends.cached import CachedKeys
+from model.backends.mesh import ROWS, split_mesh
+from model.config import ModelConfig
+from model.masks import Mask
+from model.positions.scheme import LayerScheme
+
+_NO_TOKEN = -1  # stands before the first token of a row
+
+
+@flax.struct.dataclass
+class KVCache:
+    """Keys, values and positions of up to S tokens a row.
+
+    By layer of a period of the layer pattern: the k-th has those of the k-th layer of each period.
+    """
+
+    layers: tuple[CachedKeys, ...]  # arrays [periods, B, K, S, C]
+    positions_BS: jax.Array  # int32 [B or 1, S]: what the position schemes see in each place
+    # Ids, int32 [B, lookback + S]; None where no scheme reads a token's neighbours.
+    inputs_BS: jax.Array | None
+
+    @property
+    def capacity(self) -> int:
+        return self.positions_BS.shape[1]
+
+    @property
+    def rows(self) -> int:
+        return self.layers[0].k.shape[1]
+
+
+def cache_refusal(config: ModelConfig, mask: Mask) -> str | None:
+    """Why a pass over parts of a row can't give what a whole pass gives, in words; None: it can."""
+    if mask.prefix:
+        return f"under the mask {mask} tokens see later ones, which are not there yet"
+    if config.attention_weights != "softmax":
+        return (
+            f"the weights of model.attention_weights={config.attention_weights!r} are made of "
+            "whole rows of scores"
+        )
+    return None
+
+
+def cache_capacity(config: ModelConfig, length: int) -> int:
+    """The least capacity for rows of `length` tokens."""
+    block = config.cache_block
+    return length if length <= block else -(-length // block) * block
+
+
+def empty_cache(
+    config: ModelConfig, tables: dict[str, Any], batch: int, positions_BS: jax.Array
+) -> KVCache:
+    """A cache for rows of up to S tokens, to be made inside a compiled function.
+
+    Args:
+      tables: see `transformer.position_tables`; of the longest row.
+      positions_BS: int32 [B or 1, S], what schemes see: best arange(S). S: see `cache_capacity`.
+
+    Raises ValueError for an S that blocks don't divide.
+    """
+    S = positions_BS.shape[1]
+    if cache_capacity(config, S) != S:
+        raise ValueError(f"a capacity of {S} tokens is no multiple of {config.cache_block}")
+    periods = config.layers // len(config.layer_schemes)
+    lookback = 0 if config.input_scheme is None else config.input_scheme.lookback
+
+    def layer(scheme: LayerScheme) -> CachedKeys:
+        return jax.tree.map(
+            lambda one: jnp.zeros((periods, batch, one.shape[2], S, one.shape[3]), one.dtype),
+            _one_token(config, scheme, tables.get(scheme.name)),
+        )
+
+    inputs_BS = jnp.full((batch, lookback + S), _NO_TOKEN, jnp.int32) if lookback else None
+    cache = KVCache(tuple(map(layer, config.layer_schemes)), positions_BS, inputs_BS)
+    return held_on_devices(cache)
+
+
+def cache_bytes(config: ModelConfig, tables: dict[str, Any], batch: int, capacity: int) -> int:
+    """Memory of the keys and values, all devices together."""
+    one = [_one_token(config, s, tables.get(s.name)) for s in config.layer_schemes]
+    periods = config.layers // len(config.layer_schemes)
+    token = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(one))
+    return periods * batch * capacity * token
+
+
+def held_on_devices(cache: KVCache) -> KVCache:
+    """The same cache, held where `cache_shardings` says in what is being traced."""
+    mesh = split_mesh()
+    if mesh is None or mesh.size == 1:
+        return cache
+    held: KVCache = jax.lax.with_sharding_constraint(cache, cache_shardings(cache, mesh))
+    return held
+
+
+def cache_shardings(cache: KVCache, mesh: Mesh) -> Any:
+    """Where each array of a cache lives: rows with those of a batch, key/value heads on "tensor".
+
+    cache: arrays or `jax.ShapeDtypeStruct`; mesh: a view of the devices (train.mesh) on which no
+    devices share a row.
+    """
+    if mesh.shape["context"] > 1:
+        raise ValueError("devices share the rows of this view; a cache wants whole rows")
+
+    def keys(x: Any) -> NamedSharding:
+        heads = "tensor" if x.shape[2] % mesh.shape["tensor"] == 0 else None
+        return NamedSharding(mesh, PartitionSpec(None, ROWS, heads, None, None))
+
+    def rows(x: Any) -> NamedSharding:
+        return NamedSharding(mesh, PartitionSpec(ROWS if x.shape[0] > 1 else None, None))
+
+    layers, *others = jax.tree.map(keys, cache.layers), cache.positions_BS, cache.inputs_BS
+    return KVCache(layers, *jax.tree.map(rows, others))
+
+
+def _one_token(config: ModelConfig, scheme: LayerScheme, tables: Any) -> CachedKeys:
+    """What a layer keeps of one token of one row, as `jax.ShapeDtypeStruct` [1, 1, K, C]."""
+
+    def keys(params: dict[str, jax.Array], q: jax.Array, kv: jax.Array, tables: Any) -> CachedKeys:
+        positions_BL = jnp.zeros((1, 1), jnp.int32)
+        shared = scheme.prepare(params, tables, positions_BL, config.span(1))
+        terms = scheme.terms(params, shared, q, kv)
+        return CachedKeys(terms.k_BLKC, kv, None if terms.far is None else terms.far.k_BLKC)
+
+    def of(*shape: int, dtype: Any = config.compute_dtype) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    C = config.head_dim
+    params = {n: of(*p.shape, dtype=np.float32) for n, p in scheme.parameters(config.dims).items()}
+    kept: CachedKeys = jax.eval_shape(
+        keys, params, of(1, 1, config.num_heads, C), of(1, 1, config.num_kv_heads, C), tables
+    )
+    return kept
