@@ -54,6 +54,10 @@ class Curve:
     population: str
     chance_K: np.ndarray | None = None  # score of a guess at each length; None: it has none
     best: float | None = None  # the perfect score, beside chance; None: it has none
+    # Loss: every length scores the same targets, so that a gain from length is one of context.
+    same_targets: bool = False
+    # Loss: what it is judged against instead of the plain model at L_train: 0 of an excess.
+    baseline: float | None = None
     dispersion: str = ""  # low | mid | high, of tasks: how hard what is asked for is to find
     scope: str = ""  # low | mid | high, of tasks: how much of it there is
     seconds: float = 0.0  # spent on scoring it; 0 where the pass of another curve gave it too
