@@ -301,7 +301,7 @@ class Session:
 
     def _score_tasks(self, tasks: PromptTasks, scorer: Scorer, identity: RunIdentity) -> None:
         """Asks what eval.tasks names; writes tasks.json and prints what it says."""
-        cells, said = tasks.run(scorer)
+        cells, said, scored = tasks.run(scorer)
         rows = [{**dataclasses.asdict(identity), **cell.as_dict()} for cell in cells]
         if first():
             write_json(self.workdir / "eval" / "tasks.json", {"rows": rows, "diagnoses": said})
