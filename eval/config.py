@@ -25,6 +25,7 @@ class EvalConfig:
     confidence: float  # coverage of the intervals, between 0 and 1
     tasks: tuple[str, ...]  # names of eval/prompts/tasks.py, asked at the tested contexts
     prompts: int  # of each task, context and control
+    compare: tuple[str, ...]  # work directories that stand beside this one on the card
     tokens_per_call: int  # tokens handed to the scorer at a time; best a multiple of its batch
     seed: int  # of the choice of documents, of target blocks and of the bootstrap
 

@@ -123,6 +123,7 @@ def _judgement(each: Judgement, l_train: int, p95: int) -> dict[str, Any]:
         "holds": _reach(each.holds, l_train, p95),
         "useful": None if each.useful is None else _reach(each.useful, l_train, p95),
         **{name: _plain(getattr(each, name)) for name in computed},
+        "controls": {name: _plain(found) for name, found in each.controls.items()},
         "seconds": each.seconds,
     }
 

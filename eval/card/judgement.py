@@ -49,7 +49,8 @@ class Judgement:
     useful_fit: Crossing | None
     areas: Areas | None  # of a task's score; None: a loss, whose zero means nothing
     drops: tuple[Drop, ...]
-    findings: tuple[Finding, ...]  # what the controls say
+    controls: Mapping[str, tuple[Estimate, ...]]  # chance-corrected, by control; of a task
+    findings: tuple[Finding, ...]  # what they say
     seconds: float  # of scoring the first seed's checkpoint, the controls included
 
     @property
@@ -115,6 +116,11 @@ def _task(
         useful_fit=crossing(lengths, corrected, ABSOLUTE),
         areas=areas(lengths, l_train, corrected),
         drops=sudden_drops(lengths, measured, higher_is_better=True),
+        controls={
+            name: tuple(scores.estimates())
+            for name, scores in controls.items()
+            if name != PLAIN_CONTROL
+        },
         findings=findings(lengths, controls),
         seconds=sum(runs[0].seconds for key, runs in curves.items() if key[0] == curve.scorer),
     )
@@ -136,6 +142,7 @@ def _loss(curve: Curve, measured: Resamples, worse: Resamples, l_train: int) -> 
         useful_fit=None,
         areas=None,
         drops=sudden_drops(lengths, measured, higher_is_better=curve.higher_is_better),
+        controls={},
         findings=(),
         seconds=curve.seconds,
     )

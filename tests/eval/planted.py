@@ -25,6 +25,7 @@ def eval_config(**changes: object) -> EvalConfig:
         "targets_per_row": 1,
         "tasks": (),
         "prompts": 2,
+        "compare": (),
         "bootstrap_samples": 500,
         "confidence": 0.95,
         "tokens_per_call": 4096,
