@@ -45,7 +45,8 @@ class Judgement:
     holds: Reach
     # Tasks: ABSOLUTE of the way to perfect. Losses of the same targets: better than truncation.
     useful: Reach | None
-    holds_fit: Crossing  # the same thresholds by a monotone fit
+    # The same thresholds by a monotone fit; None: there is nothing to hold, or no such threshold.
+    holds_fit: Crossing | None
     useful_fit: Crossing | None
     areas: Areas | None  # of a task's score; None: a loss, whose zero means nothing
     drops: tuple[Drop, ...]
@@ -112,7 +113,7 @@ def _task(
         judged=tuple(corrected.estimates()),
         holds=relative_length(lengths, corrected),
         useful=absolute_length(lengths, corrected),
-        holds_fit=crossing(lengths, kept, 0.0),
+        holds_fit=crossing(lengths, kept, 0.0) if corrected.estimates()[0].low > 0 else None,
         useful_fit=crossing(lengths, corrected, ABSOLUTE),
         areas=areas(lengths, l_train, corrected),
         drops=sudden_drops(lengths, measured, higher_is_better=True),

@@ -12,12 +12,12 @@ from atomic_write import atomic_write
 from eval.card.card import CARD, Card, make_card, save_card
 from eval.card.lengths import ABSOLUTE, RELATIVE, SAFE_NATS
 from eval.card.pictures import draw_grids, draw_heat, draw_losses, draw_tasks, losses_of, tasks_of
-from eval.card.shape import GROWTH
 from eval.card.words import (
     compared_lengths,
     cost_rows,
     crossing_text,
     difference_cells,
+    drops_text,
     headline_rows,
     sentences,
     share_cell,
@@ -60,6 +60,7 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
         method=method_title,
         share=share_cell,
         crossing=crossing_text,
+        drops=drops_text,
     )
     first = card.first
     lengths = compared_lengths(card.comparisons, first.l_train)
@@ -80,7 +81,6 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
             "absolute": ABSOLUTE,
             "relative": RELATIVE,
             "safe": SAFE_NATS,
-            "growth": GROWTH,
         },
     )
 

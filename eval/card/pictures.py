@@ -33,7 +33,7 @@ from eval.wording import method_title
 
 HISTOGRAM_HEIGHT = 0.22  # of a panel
 CONTROLS = {
-    Control.TRUNCATED: "only the last L_train tokens",
+    Control.TRUNCATED: "its end alone, of the training length",
     Control.DISTANCE_0: "facts next to the question",
     Control.NO_CONTEXT: "question alone",
 }
@@ -66,9 +66,7 @@ def draw_heat(card: Card, theme: Theme, narrow: bool) -> Figure:
         axes.set_yticks(range(len(judged)), [title(each.curve.scorer) for each in judged])
         beyond = sum(length <= entry.l_train for length in lengths) - 0.5
         axes.axvline(beyond, color=theme.ink, linewidth=1.6)
-        name = (
-            entry.contestant.name if len(shown) > 1 else "Share of the way from chance to perfect"
-        )
+        name = entry.contestant.name if len(shown) > 1 else "From chance (0) to perfect (100)"
         _finish_heat(axes, theme, name, "tokens; line: training length")
     return figure
 
@@ -76,7 +74,7 @@ def draw_heat(card: Card, theme: Theme, narrow: bool) -> Figure:
 def draw_tasks(card: Card, theme: Theme, narrow: bool) -> Figure:
     """Chance-corrected scores of each task, with its controls, or with those of other entries."""
     judged = tasks_of(card.first)
-    columns = 2 if narrow else 4
+    columns = min(2 if narrow else 4, len(judged))
     figure, panels = new_figure(narrow, len(judged), 1.9 if narrow else 2.1, columns)
     alone = len(card.entries) == 1
     for axes, each in zip(panels, judged, strict=True):

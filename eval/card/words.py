@@ -9,6 +9,7 @@ from eval.card.card import Card, Entry
 from eval.card.comparison import Comparison
 from eval.card.judgement import Judgement
 from eval.card.lengths import Crossing
+from eval.card.shape import Drop
 from eval.curves import Group
 from eval.data_wording import percent
 from eval.methods import PLAIN
@@ -42,7 +43,6 @@ class HeadlineRow:
     useful: str
     ratios: str  # of what holds: over the longest and over the 95th percentile of training lengths
     retention: str
-    drops: str
 
 
 def title(scorer: str) -> str:
@@ -122,10 +122,18 @@ def _headline_row(entry: Entry, each: Judgement) -> HeadlineRow:
         useful="" if each.useful is None else reach_text(each.useful),
         ratios=ratio_of(each.holds, l_train, entry.contestant.first.length_p95),
         retention="" if kept is None else share_cell(kept).value,
-        drops=", ".join(
-            f"{token_count(drop.start)} to {token_count(drop.end)}" for drop in each.drops
-        ),
     )
+
+
+def drops_text(drops: Sequence[Drop]) -> str:
+    """ "128 to 512": drops that follow on each other as one stretch."""
+    stretches: list[list[int]] = []
+    for drop in drops:
+        if stretches and drop.start <= stretches[-1][1]:
+            stretches[-1][1] = drop.end
+        else:
+            stretches.append([drop.start, drop.end])
+    return ", ".join(f"{token_count(start)} to {token_count(end)}" for start, end in stretches)
 
 
 def sentences(card: Card) -> list[str]:
@@ -133,7 +141,7 @@ def sentences(card: Card) -> list[str]:
     entry = card.first
     said = [*_loss_sentences(entry), *_task_sentences(entry)]
     said += [_comparison_sentence(card, other) for other in card.entries[1:]]
-    return said
+    return said or ["No score of this card reaches a length that it could be judged by."]
 
 
 def _loss_sentences(entry: Entry) -> list[str]:
@@ -144,11 +152,17 @@ def _loss_sentences(entry: Entry) -> list[str]:
     ]
     if not found:
         return []
+    found = [pair for pair in found if pair[0].curve.scorer == found[0][0].curve.scorer]
     plain = next((pair for pair in found if pair[0].curve.method == PLAIN), found[0])
+    safe, used = (_up_to(part, entry.l_train) for part in (plain[0].holds, plain[1]))
+    does = (
+        f"is safe and makes use of context {used}"
+        if safe == used
+        else f"is safe {safe} and makes use of context {used}"
+    )
     said = [
         f"Trained on up to {token_count(entry.l_train)} tokens and run as it is, "
-        f"{entry.contestant.claim} is safe {_up_to(plain[0].holds, entry.l_train)} and makes use "
-        f"of context {_up_to(plain[1], entry.l_train)}."
+        f"{entry.contestant.claim} {does}."
     ]
     best, useful = max(found, key=lambda pair: pair[1].tokens or 0)
     if (useful.tokens or 0) > (plain[1].tokens or 0):
@@ -182,7 +196,7 @@ def _task_sentences(entry: Entry) -> list[str]:
 
 
 def _above_chance(each: Judgement, l_train: int) -> bool:
-    """At some length that was trained, or at the shortest where none was tested."""
+    """At some tested length that was trained."""
     within = [k for k, length in enumerate(each.lengths) if length <= l_train]
     return any(each.judged[k].low > 0 for k in within)
 
