@@ -61,7 +61,7 @@ def draw_heat(card: Card, theme: Theme, narrow: bool) -> Figure:
         for row, each in enumerate(judged):
             for length, estimate in zip(each.lengths, each.judged, strict=True):
                 cells[row, lengths.index(length)] = estimate.value
-        _heat(axes, cells, theme, narrow or len(shown) > 1)
+        _heat(axes, cells, theme, small=narrow or len(shown) > 1)
         axes.set_xticks(range(len(lengths)), [token_count(n) for n in lengths])
         axes.set_yticks(range(len(judged)), [title(each.curve.scorer) for each in judged])
         beyond = sum(length <= entry.l_train for length in lengths) - 0.5
@@ -154,11 +154,16 @@ def draw_grids(grids: Sequence[Grid], theme: Theme, narrow: bool) -> Figure:
     for axes, grid in zip(panels, grids, strict=True):
         scores_DK = _means(grid)
         if grid.best is not None and grid.chance is not None:
-            scores_DK = (scores_DK - grid.chance) / (grid.best - grid.chance)
-        _heat(axes, scores_DK, theme, True)
+            share_DK = (scores_DK - grid.chance) / (grid.best - grid.chance)
+            _heat(axes, share_DK, theme, small=True)
+        else:  # no scale of its own: from the least to the most
+            least, most = np.nanmin(scores_DK), np.nanmax(scores_DK)
+            share_DK = (scores_DK - least) / max(most - least, 1e-12)
+            _heat(axes, share_DK, theme, small=True, texts=[f"{x:.2g}" for x in scores_DK.ravel()])
         axes.set_xticks(range(len(grid.lengths)), [token_count(n) for n in grid.lengths])
         axes.set_yticks(range(len(grid.places)), [f"{place:g}" for place in grid.places])
-        _finish_heat(axes, theme, f"{title(grid.scorer)}, {method_title(grid.method)}", "tokens")
+        name = f"{title(grid.scorer)}, {method_title(grid.method)}, {grid.unit}"
+        _finish_heat(axes, theme, name, "tokens")
         axes.set_ylabel(grid.axis, fontsize=TEXT_POINTS - 1, color=theme.muted)
     return figure
 
@@ -171,17 +176,26 @@ def _means(grid: Grid) -> np.ndarray:
     return np.where(trials_DK > 0, sums_DK / np.maximum(trials_DK, 1), np.nan)
 
 
-def _heat(axes: Axes, cells: np.ndarray, theme: Theme, small: bool) -> None:
-    """Shares as colors and whole percents; a cell that was not tested stays empty."""
+def _heat(
+    axes: Axes,
+    cells: np.ndarray,
+    theme: Theme,
+    *,
+    small: bool,
+    texts: Sequence[str] | None = None,
+) -> None:
+    """Shares as colors; a cell that was not tested stays empty. texts: in them, row by row; None:
+    whole percents."""
     colors = LinearSegmentedColormap.from_list("share", [theme.grid, theme.methods[0]])
     axes.imshow(np.clip(cells, 0, 1), cmap=colors, vmin=0, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(cells):
+    for number, ((row, column), value) in enumerate(np.ndenumerate(cells)):
         if np.isfinite(value):
             ground = colors(float(np.clip(value, 0, 1)))[:3]
+            text = texts[number] if texts else f"{100 * value:.0f}"
             axes.text(
                 column,
                 row,
-                f"{100 * value:.0f}".replace("-", "\N{MINUS SIGN}"),
+                text.replace("-", "\N{MINUS SIGN}"),
                 ha="center",
                 va="center",
                 fontsize=TEXT_POINTS - (2 if small else 1),
