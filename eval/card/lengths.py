@@ -47,24 +47,29 @@ def relative_length(lengths: Sequence[int], corrected: Resamples) -> Reach:
 
 
 def safe_length(lengths: Sequence[int], l_train: int, worse: Resamples) -> Reach:
-    """The longest length whose loss is surely at most SAFE_NATS above that at L_train.
+    """The longest length whose loss is surely at most SAFE_NATS above that of the plain model at
+    L_train, beginning with L_train itself, where another way of running the model may be worse.
 
-    worse: NLL at each length minus NLL at L_train, in pairs. What is not beyond L_train is safe.
+    worse: NLL at each length minus NLL of the plain model at L_train, in pairs.
     """
-    return _beyond(lengths, l_train, [e.high <= SAFE_NATS for e in worse.estimates()])
+    safe = [e.high <= SAFE_NATS for e in worse.estimates()]
+    return _from_l_train(lengths, l_train, safe)
 
 
 def useful_length(lengths: Sequence[int], l_train: int, worse: Resamples) -> Reach:
-    """The longest length whose loss is surely below that of truncation to L_train.
+    """The longest length whose loss is surely below that of truncation to L_train, which itself is
+    as useful as can be. A windowed model is safe for ever and useful never.
 
-    worse: as for `safe_length`. A windowed model is safe for ever and useful never.
+    worse: as for `safe_length`.
     """
-    return _beyond(lengths, l_train, [e.high < 0 for e in worse.estimates()])
+    useful = [e.high < 0 or n == l_train for n, e in zip(lengths, worse.estimates(), strict=True)]
+    return _from_l_train(lengths, l_train, useful)
 
 
-def _beyond(lengths: Sequence[int], l_train: int, holds: Sequence[bool]) -> Reach:
-    beyond = [(n, held) for n, held in zip(lengths, holds, strict=True) if n > l_train]
-    return reach([l_train, *(n for n, _ in beyond)], [True, *(held for _, held in beyond)])
+def _from_l_train(lengths: Sequence[int], l_train: int, holds: Sequence[bool]) -> Reach:
+    """Where L_train was not tested, it holds."""
+    at = {l_train: True} | {n: held for n, held in zip(lengths, holds, strict=True) if n >= l_train}
+    return reach(list(at), list(at.values()))
 
 
 def crossing(lengths: Sequence[int], scores: Resamples, threshold: float) -> Crossing:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from eval.card.card import Card, Entry
 from eval.card.comparison import Comparison
 from eval.card.judgement import Judgement
-from eval.card.lengths import Crossing
+from eval.card.lengths import ABSOLUTE, Crossing
 from eval.card.shape import Drop
 from eval.curves import Group
 from eval.data_wording import percent
@@ -100,10 +100,12 @@ def crossing_text(found: Crossing, lengths: Sequence[int]) -> str:
 
 
 def headline_rows(entry: Entry) -> dict[str, list[HeadlineRow]]:
-    """By group, in the order of the curves."""
+    """By group, in the order of the curves. Of losses that can't be useful, only the plain model's:
+    its other ways of running stand in the table of details."""
     rows: dict[str, list[HeadlineRow]] = {name: [] for name in GROUPS.values()}
     for each in entry.judgements:
-        rows[GROUPS[each.curve.group]].append(_headline_row(entry, each))
+        if each.curve.method == PLAIN or each.useful is not None:
+            rows[GROUPS[each.curve.group]].append(_headline_row(entry, each))
     return {name: some for name, some in rows.items() if some}
 
 
@@ -175,7 +177,9 @@ def _loss_sentences(entry: Entry) -> list[str]:
 
 def _up_to(found: Reach, l_train: int) -> str:
     """Of a reach that begins at L_train."""
-    if found.tokens is None or found.tokens == l_train:
+    if found.tokens is None:
+        return "not even up to its training length"
+    if found.tokens == l_train:
         return "up to its training length alone"
     return f"up to {reach_text(found)} tokens ({times(found.tokens / l_train)})"
 
@@ -184,14 +188,16 @@ def _task_sentences(entry: Entry) -> list[str]:
     tasks = [each for each in entry.judgements if each.is_task]
     if not tasks:
         return []
-    beyond = [each for each in tasks if max(each.lengths) > entry.l_train]
-    above = sum(_above_chance(each, entry.l_train) for each in tasks)
-    far = sum(each.judged[-1].low > 0 for each in beyond)
-    solved = sum(each.useful is not None and each.useful.tokens is not None for each in tasks)
+    counts = (
+        sum(_above_chance(each, entry.l_train) for each in tasks),
+        sum(each.judged[-1].low > 0 for each in tasks if each.lengths[-1] > entry.l_train),
+        sum(each.useful is not None and each.useful.tokens is not None for each in tasks),
+    )
+    above, far, solved = (str(n) if n else "none" for n in counts)
     return [
         f"Of {len(tasks)} tasks it is above chance at {above} within its training length and at "
-        f"{far} at the longest tested length; it solves {solved} (85.6 % of the way from chance to "
-        "perfect) at the shortest."
+        f"{far} at the longest tested length; it solves {solved} "
+        f"({100 * ABSOLUTE:g} % of the way from chance to perfect) at the shortest."
     ]
 
 

@@ -264,7 +264,7 @@ def test_the_outcome_in_sentences():
         "context up to its training length alone.",
         "The best of 3 ways of running it, with NTK-aware RoPE scaling, makes use of context up to "
         "512 tokens (4x).",
-        "Of 3 tasks it is above chance at 2 within its training length and at 0 at the longest",
+        "Of 3 tasks it is above chance at 2 within its training length and at none at the longest",
         "it solves 1 (85.6 %",
         "Beside quickstart, worse is, at the longest length of each of 7 scores: 6 worse",
     ):

@@ -308,6 +308,10 @@ def test_safe_and_useful_are_different_questions():
     assert useful_length(LENGTHS, 128, falling).tokens == 512
     assert safe_length(LENGTHS, 128, rising).tokens == 128
     assert safe_length(LENGTHS, 128, fixed([0, 0, 0.01, 0.01, 0.03], 0.005)).tokens == 512
+    # Scaled positions may hurt at L_train already, as beyond it.
+    assert safe_length(LENGTHS, 128, fixed([2.0] * 5)).censored == "below"
+    assert safe_length((256, 512), 128, fixed([0.0, 1.0])).tokens == 256
+    assert safe_length((256, 512), 128, fixed([1.0, 1.0])).tokens == 128
 
 
 class Factory:
