@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from eval.card.page import write_card
 from tqdm import tqdm
 
 from atomic_write import write_json
@@ -17,6 +16,7 @@ from data.pipeline import where_read
 from data.splits import Split
 from data.token_store import TokenStore
 from errors import UserError
+from eval.card.page import write_card
 from eval.config import EvalConfig, tested_contexts
 from eval.curve_file import Evaluation, load_evaluation
 from eval.curves import Scored
@@ -296,6 +296,7 @@ class Session:
                 f"{error} in the scores of checkpoint {step}; score another with "
                 "--config.eval.checkpoint=best or train with a lower optimizer.learning_rate"
             ) from error
+        scoring = time.perf_counter() - start
         if not first():
             return
         save_results(results, self.workdir / "eval" / "results.json")
@@ -325,7 +326,7 @@ class Session:
                 asked.said,
                 (*results.left_out, *asked.left_out),
             ),
-            seconds={**run_seconds(inputs.metrics), "scoring": time.perf_counter() - start},
+            seconds={**run_seconds(inputs.metrics), "scoring": scoring},
         )
         for line in write_card(self.workdir, [evaluation, *self.beside], self.eval):
             print(line)
