@@ -157,6 +157,7 @@ def test_absolute_and_relative_lengths_go_by_lower_bounds():
     # Relative to 0.6: 0.85 x 0.6 = 0.51. In pairs: both ends move together.
     assert relative_length(LENGTHS, fixed([0.6, 0.55, 0.52, 0.4, 0.6], 0.01)).tokens == 256
     assert relative_length(LENGTHS, fixed([0.05] * 5, 0.06)).censored == "below"  # at chance
+    assert relative_length(LENGTHS, fixed([0.0] * 5)).censored == "below"  # nothing to keep
 
 
 @given(
@@ -225,6 +226,10 @@ def test_the_crossing_is_that_of_a_walk_along_the_pooled_curve(counts, threshold
         assert (found.value, found.above) == (None, True)
     else:
         assert found.value == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_stays_on_the_threshold_has_not_fallen_below_it():
+    assert crossing(LENGTHS, fixed([0.9, 0.5, 0.5, 0.2, 0.1]), 0.5).value == pytest.approx(256)
 
 
 def crossing_coverage(trials, prompts):
@@ -307,7 +312,7 @@ def test_safe_and_useful_are_different_questions():
     assert safe_length(LENGTHS, 128, falling).tokens == 512
     assert useful_length(LENGTHS, 128, falling).tokens == 512
     assert safe_length(LENGTHS, 128, rising).tokens == 128
-    assert safe_length(LENGTHS, 128, fixed([0, 0, 0.01, 0.01, 0.03], 0.005)).tokens == 512
+    assert safe_length(LENGTHS, 128, fixed([0, 0, 0.01, 0.018, 0.0], 0.005)).tokens == 256
     # Scaled positions may hurt at L_train already, as beyond it.
     assert safe_length(LENGTHS, 128, fixed([2.0] * 5)).censored == "below"
     assert safe_length((256, 512), 128, fixed([0.0, 1.0])).tokens == 256
