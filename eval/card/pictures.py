@@ -53,7 +53,8 @@ def draw_heat(card: Card, theme: Theme, narrow: bool) -> Figure:
     """Chance-corrected scores: tasks against lengths, a panel an entry."""
     shown = [entry for entry in card.entries if tasks_of(entry)]
     tasks = max(len(tasks_of(entry)) for entry in shown)
-    figure, panels = new_figure(narrow, len(shown), 0.9 + 0.36 * tasks)
+    columns = 1 if narrow else min(2, len(shown))
+    figure, panels = new_figure(narrow, len(shown), 0.9 + 0.36 * tasks, columns)
     for axes, entry in zip(panels, shown, strict=True):
         judged = tasks_of(entry)
         lengths = sorted({n for each in judged for n in each.lengths})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,11 @@ def title(scorer: str) -> str:
 def score_cell(judgement: Judgement, estimate: Estimate) -> Cell:
     """Accuracies in percent, losses with their digits."""
     if judgement.is_task:
-        return share_cell(estimate)
+        curve = judgement.curve
+        # Student's tails don't know that a share ends at 0 and 1; cut there, they cover as much.
+        least = 0.0 if curve.metric == "accuracy" else -math.inf
+        inside = (max(estimate.low, least), min(estimate.high, curve.best or math.inf))
+        return share_cell(Estimate(estimate.value, *inside))
     places = decimals(estimate.low, estimate.high)
     value, low, high = (number(x, places) for x in (estimate.value, estimate.low, estimate.high))
     return Cell(value, f"[{low}, {high}]", "")
@@ -233,7 +238,7 @@ def difference_cells(comparison: Comparison, lengths: Sequence[int]) -> list[Cel
 
 def _difference(comparison: Comparison, better: Estimate, said: str) -> Cell:
     scale, places = (100, 0) if comparison.unit == "accuracy" else (1, 0)
-    if scale == 1:
+    if scale == 1 and better.low != better.high:
         places = decimals(better.low, better.high)
     value, low, high = (
         number(scale * x, places, signed=True) for x in (better.value, better.low, better.high)

@@ -10,10 +10,18 @@ from errors import UserError
 from eval.card.card import make_card, save_card
 from eval.card.comparison import Difference, compare
 from eval.card.contestants import contestants
-from eval.card.words import crossing_text, drops_text, headline_rows, reach_text, sentences
+from eval.card.words import (
+    crossing_text,
+    drops_text,
+    headline_rows,
+    reach_text,
+    score_cell,
+    sentences,
+)
 from eval.curve_file import CURVES, load_evaluation, save_evaluation
 from eval.curves import population
 from eval.reach import Reach
+from eval.statistics import Estimate
 from tests.eval.planted import eval_config
 from tests.eval.synthetic_card import LENGTHS, evaluation, task_curve
 from train.workdir import training_fingerprint
@@ -160,6 +168,9 @@ def test_the_interval_of_several_seeds_is_wider_where_seeds_differ():
         for n in range(3)
     ]
     entry = make_card(apart, CONFIG).first
+    task = next(e for e in entry.judgements if e.curve.scorer == "several_keys")
+    ends = [float(e) for e in score_cell(task, Estimate(0.9, -0.1, 1.2)).interval[1:-1].split(",")]
+    assert ends == [0, 100]  # of a share, whatever Student's tails say
     together = next(e for e in entry.judgements if e.curve.scorer == "same_target_nll").scores[-1]
     assert together.value == pytest.approx(alone.value + 0.3, abs=0.02)
     assert together.high - together.low > 3 * (alone.high - alone.low)
