@@ -103,14 +103,15 @@ def draw_tasks(card: Card, theme: Theme, narrow: bool) -> Figure:
         axes.set_yticks([0, 0.5, 1], ["0", "½", "1"])
         finish_axes(axes, theme, title=title(each.curve.scorer), x="", y="")
         axes.title.set_fontsize(TEXT_POINTS)
-    legend(figure, panels[0], theme, narrow)
+    legend(figure, _most_labels(panels), theme, narrow)
     return figure
 
 
 def draw_losses(card: Card, theme: Theme, narrow: bool) -> Figure:
     """Gain over truncation of every loss, a panel a scorer: its methods, or the entries' plain."""
     scorers = losses_of(card.first)
-    figure, panels = new_figure(narrow, len(scorers), 3.3 if narrow else 3.7)
+    columns = 1 if narrow else len(scorers) if len(scorers) <= 3 else 2
+    figure, panels = new_figure(narrow, len(scorers), 3.3 if narrow else 3.7, columns)
     alone = len(card.entries) == 1
     for axes, group in zip(panels, scorers, strict=True):
         axes.axhline(0, color=theme.ink, linewidth=1.0, linestyle=(0, (5, 3)))
@@ -141,9 +142,9 @@ def draw_losses(card: Card, theme: Theme, narrow: bool) -> Figure:
             theme,
             title=title(group[0].curve.scorer),
             x="tokens of context",
-            y="nats/token, more is better" if axes is panels[0] else "",
+            y="nats/token, more is better" if panels.index(axes) % columns == 0 else "",
         )
-    legend(figure, panels[0], theme, narrow)
+    legend(figure, _most_labels(panels), theme, narrow)
     return figure
 
 
@@ -221,6 +222,11 @@ def _finish_heat(axes: Axes, theme: Theme, name: str, x: str) -> None:
     axes.tick_params(which="minor", length=0)
     for label in axes.get_yticklabels():
         label.set_color(theme.ink)
+
+
+def _most_labels(panels: Sequence[Axes]) -> Axes:
+    """The panel whose legend serves all: tasks differ in their controls, losses in their methods."""
+    return max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
 
 
 def _band(
