@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atomic_write import write_json
-from eval.card.comparison import Comparison, compare
+from eval.card.comparison import Comparison, compare, compare_methods
 from eval.card.contestants import Contestant, contestants
 from eval.card.judgement import Judgement, judge
 from eval.card.lengths import ABSOLUTE, RELATIVE, SAFE_NATS
@@ -39,7 +39,8 @@ class Card:
     """entries: the one that was scored now stands first."""
 
     entries: tuple[Entry, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison, ...]  # of other entries with the first
+    methods: tuple[Comparison, ...]  # of the first entry's ways of running with the plain model
     confidence: float
     resamples: int
 
@@ -59,6 +60,7 @@ def make_card(evaluations: Sequence[Evaluation], config: EvalConfig) -> Card:
             Entry(one, tuple(judge(one, config, number))) for number, one in enumerate(group)
         ),
         comparisons=tuple(compare(group, config)),
+        methods=tuple(compare_methods(group[0], config)),
         confidence=config.confidence,
         resamples=config.bootstrap_samples,
     )
@@ -79,10 +81,8 @@ def save_card(card: Card, path: Path) -> None:
                 "sudden_growth": GROWTH,
             },
             "entries": [_entry(entry) for entry in card.entries],
-            "comparisons": [
-                {**dataclasses.asdict(c), "said": [str(said) for said in c.said]}
-                for c in card.comparisons
-            ],
+            "comparisons": [_comparison(each) for each in card.comparisons],
+            "methods": [_comparison(each) for each in card.methods],
         },
     )
 
@@ -126,6 +126,10 @@ def _judgement(each: Judgement, l_train: int, p95: int) -> dict[str, Any]:
         "controls": {name: _plain(found) for name, found in each.controls.items()},
         "seconds": each.seconds,
     }
+
+
+def _comparison(each: Comparison) -> dict[str, Any]:
+    return {**dataclasses.asdict(each), "said": [str(said) for said in each.said]}
 
 
 def _reach(found: Reach, l_train: int, p95: int) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Trainings side by side: the same documents and prompts, subtracted one by one."""
+"""Side by side, trainings and ways of running one: the same documents and prompts, subtracted one
+by one."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from eval.card.contestants import Contestant
 from eval.card.resampling import chance_corrected, resample
 from eval.config import EvalConfig
 from eval.curves import PLAIN_CONTROL, Curve
+from eval.methods import PLAIN
 from eval.statistics import Estimate
 
 
@@ -23,9 +25,9 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One primary curve of two contestants."""
+    """One primary curve of two contestants, or of two methods of one."""
 
-    first: str
+    first: str  # name of a contestant, or of a method
     second: str
     scorer: str
     metric: str
@@ -58,6 +60,18 @@ def compare(group: Sequence[Contestant], config: EvalConfig) -> list[Comparison]
     return found
 
 
+def compare_methods(contestant: Contestant, config: EvalConfig) -> list[Comparison]:
+    """Every other way of running the same weights against the plain model."""
+    curves = contestant.curves()
+    found = []
+    for (scorer, metric, method, control), runs in curves.items():
+        plain = curves.get((scorer, metric, PLAIN, control))
+        if runs[0].primary and control == PLAIN_CONTROL and method != PLAIN and plain:
+            # Of several seeds, each is compared with itself: both have the draws of group 0.
+            found.append(_compared(PLAIN, method, 0, plain, runs, config))
+    return found
+
+
 def _compared(
     first: str,
     second: str,
@@ -66,7 +80,7 @@ def _compared(
     theirs: Sequence[Curve],
     config: EvalConfig,
 ) -> Comparison:
-    curve = mine[0]
+    curve = theirs[0]
     pair = []
     for group, runs in ((0, mine), (number, theirs)):
         scores = resample(

@@ -64,6 +64,7 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
     )
     first = card.first
     lengths = compared_lengths(card.comparisons, first.l_train)
+    of_methods = [n for n in compared_lengths(card.methods, first.l_train, 5) if n > first.l_train]
     return environment.get_template("card.html.j2").render(
         card=card,
         name=first.contestant.name,
@@ -75,6 +76,8 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
         tasks=tasks_of(first),
         compared=lengths,
         differences=[(c, difference_cells(c, lengths)) for c in card.comparisons],
+        of_methods=of_methods,
+        methods=[(c, difference_cells(c, of_methods)) for c in card.methods],
         costs=cost_rows(first),
         figures=figures,
         thresholds={

@@ -225,7 +225,7 @@ def _finish_heat(axes: Axes, theme: Theme, name: str, x: str) -> None:
 
 
 def _most_labels(panels: Sequence[Axes]) -> Axes:
-    """The panel whose legend serves all: tasks differ in their controls, losses in their methods."""
+    """The panel whose legend serves all: tasks differ in controls, losses in methods."""
     return max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
 
 

@@ -23,7 +23,7 @@ from eval.curves import population
 from eval.reach import Reach
 from eval.statistics import Estimate
 from tests.eval.planted import eval_config
-from tests.eval.synthetic_card import LENGTHS, evaluation, task_curve
+from tests.eval.synthetic_card import LENGTHS, LOSSES, evaluation, task_curve
 from train.workdir import training_fingerprint
 
 CONFIG = eval_config(bootstrap_samples=200)
@@ -224,6 +224,33 @@ def test_differences_are_in_pairs():
         assert estimate.value == pytest.approx(-0.1 if beyond[k] else 0, abs=0.01)
         assert estimate.high - estimate.low < 0.03
     assert loss.said == tuple(Difference.WORSE if b else Difference.NONE for b in beyond)
+
+
+def test_ways_of_running_the_same_weights_are_compared_in_pairs():
+    """Also over seeds: each seed with itself, so that what seeds differ by falls out."""
+    one = evaluation()
+    apart = [
+        with_curves(
+            evaluation(f"seed{n}", seed=n),
+            lambda c, n=n: (
+                dataclasses.replace(c, sums_NK=c.sums_NK + 0.5 * n * c.counts_NK)
+                if c.unit == "nats/token"
+                else c
+            ),
+        )
+        for n in range(3)
+    ]
+    for evaluations in ([one], apart):
+        found = make_card(evaluations, CONFIG).methods
+        assert {(c.first, c.second, c.scorer) for c in found} == {
+            ("plain", method, "same_target_nll") for method in ("ntk", "lambda")
+        }
+        ntk = next(c for c in found if c.second == "ntk")
+        expected = np.array(LOSSES["plain"]) - LOSSES["ntk"]
+        for k, estimate in enumerate(ntk.better):
+            assert estimate.value == pytest.approx(expected[k], abs=0.02)
+            assert estimate.high - estimate.low < 0.06
+        assert ntk.said == (Difference.NONE,) * 2 + (Difference.BETTER,) * 3
 
 
 def test_a_comparison_the_other_way_round_has_the_other_sign():
