@@ -70,7 +70,7 @@ def judge(contestant: Contestant, config: EvalConfig, group: int = 0) -> list[Ju
 
     group: its number among those on the card, see `resample`.
     """
-    curves = contestant.curves()
+    curves = {key: runs for key, runs in contestant.curves().items() if runs[0].primary}
     scores = {
         key: resample(
             runs,
@@ -84,7 +84,7 @@ def judge(contestant: Contestant, config: EvalConfig, group: int = 0) -> list[Ju
     l_train = contestant.first.identity.l_train
     judged = []
     for key, (curve, *_) in curves.items():
-        if not curve.primary or curve.control != PLAIN_CONTROL:
+        if curve.control != PLAIN_CONTROL:
             continue
         if curve.chance_K is not None:
             judged.append(_task(curves, scores, curve, l_train))
