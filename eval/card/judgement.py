@@ -87,7 +87,9 @@ def judge(contestant: Contestant, config: EvalConfig, group: int = 0) -> list[Ju
         if curve.control != PLAIN_CONTROL:
             continue
         if curve.chance_K is not None:
-            judged.append(_task(curves, scores, curve, l_train))
+            same = (curve.scorer, curve.method)
+            with_controls = {k: runs for k, runs in curves.items() if (k[0], k[2]) == same}
+            judged.append(_task(with_controls, scores, curve, l_train))
         elif (worse := _worse(curves, scores, curve, l_train)) is not None:
             judged.append(_loss(curve, scores[key], worse, l_train))
     return judged

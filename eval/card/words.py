@@ -238,7 +238,7 @@ def difference_cells(comparison: Comparison, lengths: Sequence[int]) -> list[Cel
 
 def _difference(comparison: Comparison, better: Estimate, said: str) -> Cell:
     scale, places = (100, 0) if comparison.unit == "accuracy" else (1, 0)
-    if scale == 1 and better.low != better.high:
+    if scale == 1 and (better.low, better.high) != (0, 0):
         places = decimals(better.low, better.high)
     value, low, high = (
         number(scale * x, places, signed=True) for x in (better.value, better.low, better.high)

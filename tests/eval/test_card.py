@@ -131,6 +131,16 @@ def test_scores_stand_on_one_scale_and_say_why():
     assert "above chance" not in said[-1].words
     assert all("above chance" not in f.words for f in found["common_word", "plain"].findings)
     assert found["passkey", "plain"].seconds == pytest.approx(5 * 1.5)
+    made = evaluation()
+    window = tuple(
+        dataclasses.replace(c, method="lambda", seconds=9.0)
+        for c in made.scored.curves
+        if c.scorer == "passkey"
+    )
+    scored = dataclasses.replace(made.scored, curves=(*made.scored.curves, *window))
+    both = judged(dataclasses.replace(made, scored=scored))
+    assert both["passkey", "plain"].seconds == pytest.approx(5 * 1.5)
+    assert both["passkey", "lambda"].seconds == pytest.approx(5 * 9.0)
 
 
 def test_a_loss_that_was_not_scored_at_l_train_has_no_judgement():
