@@ -125,7 +125,10 @@ def test_weights_of_domains_decide_what_is_counted() -> None:
 def test_lengths_are_counted_by_their_tokens(config: LayoutConfig, steps: int) -> None:
     layout, schedule = planned(config)
     steps = steps or layout.buckets[32].rows  # whole epochs, where rows differ
-    found, lengths = exposure(layout, schedule, [range(steps)]), walked_lengths(layout, schedule, steps)
+    found, lengths = (
+        exposure(layout, schedule, [range(steps)]),
+        walked_lengths(layout, schedule, steps),
+    )
     counts = np.bincount(lengths, minlength=found.by_length.size)
     np.testing.assert_allclose(found.by_length, counts, rtol=1e-9)
     for share in (0.05, 0.5, 0.95, 1.0):
