@@ -16,7 +16,10 @@ from data.pipeline import where_read
 from data.splits import Split
 from data.token_store import TokenStore
 from errors import UserError
+from eval.card.page import write_card
 from eval.config import EvalConfig, tested_contexts
+from eval.curve_file import Evaluation, load_evaluation
+from eval.curves import Scored
 from eval.methods import every_setting, without_rope
 from eval.model_scorer import ScoringExecutables, scoring_pass
 from eval.prompts.score import PromptTasks
@@ -25,6 +28,7 @@ from eval.results import Results, RunIdentity, save_results
 from eval.scorer import Scorer, Setting
 from eval.suite import SelectionProbe, evaluate
 from eval.targets import choose_targets
+from eval.training_log import run_seconds
 from eval.wording import headline
 from experiment import Experiment
 from model.flops import parameter_count
@@ -39,7 +43,7 @@ from train.phases import Phases
 from train.processes import first, first_alone
 from train.run import checked_host, train
 from train.setup import Setup
-from train.workdir import claim_config
+from train.workdir import claim_config, training_fingerprint
 
 TERMINATED_STATUS = 128 + signal.SIGTERM  # by which a scheduler knows to start the run again
 
@@ -84,6 +88,7 @@ class Session:
             if self.eval.tasks
             else None
         )
+        self.beside = [load_evaluation(Path(workdir)) for workdir in self.eval.compare]
         # That there are positions for each context, and a backend for each method.
         for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
             experiment.train.model.resolve(
@@ -280,6 +285,7 @@ class Session:
         host = checked_host(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.abstract_params)
         model = self.executables.bind(params, self.phases.scaling_after(step))
+        start = time.perf_counter()
         try:
             results = evaluate(
                 self.store,
@@ -290,32 +296,59 @@ class Session:
                 model.by_document if self._joins_documents else None,
                 reads_positions=any(scheme.reads_positions for scheme in self.model.schemes),
             )
+            asked = Scored(())
             if self.tasks is not None:
-                self._score_tasks(self.tasks, model(Setting()), self._identity(step))
+                asked = self._score_tasks(self.tasks, model(Setting()), self._identity(step))
             results = dataclasses.replace(results, left_out=(*self.left_out, *results.left_out))
         except FloatingPointError as error:
             raise UserError(
                 f"{error} in the scores of checkpoint {step}; score another with "
                 "--config.eval.checkpoint=best or train with a lower optimizer.learning_rate"
             ) from error
+        scoring = time.perf_counter() - start
         if not first():
             return
         save_results(results, self.workdir / "eval" / "results.json")
         exposure = self._exposure(step, host.get("anomalies"))
         write_json(self.workdir / "exposure.json", exposure)
-        page = write_report(self.workdir, self._report_inputs(results, exposure))
+        inputs = self._report_inputs(results, exposure)
+        page = write_report(self.workdir, inputs)
         for line in headline(results):
             print(line)
         print(f"report: {page}")
+        evaluation = Evaluation(
+            name=inputs.title,
+            seed=self.experiment.train.seed,
+            training=training_fingerprint(self.experiment.resolved),
+            identity=self._identity(step),
+            length_p95=exposure["total"]["length_p95"],
+            targets_by_length=dict(
+                zip(
+                    exposure["total"]["context"],
+                    exposure["total"]["targets_by_length"],
+                    strict=True,
+                )
+            ),
+            scored=Scored(
+                (*results.curves, *asked.curves),
+                asked.grids,
+                asked.said,
+                (*results.left_out, *asked.left_out),
+            ),
+            seconds={**run_seconds(inputs.metrics), "scoring": scoring},
+        )
+        for line in write_card(self.workdir, [evaluation, *self.beside], self.eval):
+            print(line)
 
-    def _score_tasks(self, tasks: PromptTasks, scorer: Scorer, identity: RunIdentity) -> None:
+    def _score_tasks(self, tasks: PromptTasks, scorer: Scorer, identity: RunIdentity) -> Scored:
         """Asks what eval.tasks names; writes tasks.json and prints what it says."""
-        cells, said = tasks.run(scorer)
+        cells, said, scored = tasks.run(scorer)
         rows = [{**dataclasses.asdict(identity), **cell.as_dict()} for cell in cells]
         if first():
             write_json(self.workdir / "eval" / "tasks.json", {"rows": rows, "diagnoses": said})
         for line in said:
             print(line)
+        return scored
 
     def _report_inputs(self, results: Results, exposure: dict[str, Any]) -> ReportInputs:
         manifest = self.store.manifest

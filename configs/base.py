@@ -268,6 +268,9 @@ def get_config() -> ConfigDict:
             # survey | joined_survey. See docs/evaluation.md.
             "tasks": (),
             "prompts": 40,  # of each task, context and control
+            # Work directories scored before, for the card: side by side, in pairs. Those that
+            # differ from each other in their seed alone count as seeds of one training.
+            "compare": (),
             "bootstrap_samples": 1000,
             "confidence": 0.95,
             "chunk": 16_384,  # longer rows are scored so many tokens at a time; 0: rows are whole

@@ -26,6 +26,9 @@ class Exposure:
 
     steps: int
     targets: dict[int, np.ndarray]  # by bucket: float64 [K]
+    # Targets of sequences of n tokens at place n, float64 [longest + 1]. A sequence is what a
+    # target may attend to at most: a document in its row (under the mask), a row, a window.
+    by_length: np.ndarray
 
     @property
     def context(self) -> np.ndarray:
@@ -38,6 +41,23 @@ class Exposure:
         summed: np.ndarray = sum(self.targets.values(), np.zeros(1))
         return summed
 
+    def length_quantile(self, share: float) -> int:
+        """Tokens of the shortest sequence such that it and shorter ones have this share of the
+        trained targets: a quantile of the lengths, each weighed by its tokens. ValueError: no
+        target was trained."""
+        total = self.by_length.sum()
+        if not total:
+            raise ValueError("no target was trained")
+        # A share that rounding left a hair above is still reached.
+        return int(np.searchsorted(np.cumsum(self.by_length), share * total * (1 - 1e-12)))
+
+    @property
+    def targets_by_length(self) -> np.ndarray:
+        """Targets by the length of their sequence, in the bins of `context`: float64 [K]."""
+        bin_of = np.ceil(np.log2(np.maximum(1, np.arange(self.by_length.size)))).astype(np.int64)
+        counts: np.ndarray = np.bincount(bin_of, self.by_length, minlength=self.context.size)
+        return counts
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON; counts are rounded."""
         return {
@@ -48,6 +68,8 @@ class Exposure:
                 str(length): np.rint(counts).astype(np.int64).tolist()
                 for length, counts in self.targets.items()
             },
+            "targets_by_length": np.rint(self.targets_by_length).astype(np.int64).tolist(),
+            "length_p95": self.length_quantile(0.95) if self.by_length.any() else None,
         }
 
 
@@ -58,8 +80,11 @@ def total_exposure(phases: Sequence[Exposure]) -> Exposure:
     for each in phases:
         for length, counts in each.targets.items():
             targets.setdefault(length, np.zeros(bins))[: counts.size] += counts
+    by_length = np.zeros(max(each.by_length.size for each in phases))
+    for each in phases:
+        by_length[: each.by_length.size] += each.by_length
     steps = sum(each.steps for each in phases)
-    return Exposure(steps, {length: targets[length] for length in sorted(targets)})
+    return Exposure(steps, {length: targets[length] for length in sorted(targets)}, by_length)
 
 
 def exposure(layout: Layout, schedule: Schedule, trained: Sequence[range]) -> Exposure:
@@ -70,6 +95,7 @@ def exposure(layout: Layout, schedule: Schedule, trained: Sequence[range]) -> Ex
     """
     bins = max(layout.buckets).bit_length()
     targets = {length: np.zeros(bins) for length in schedule.lengths}
+    by_length = np.zeros(max(layout.buckets) + 1)
     pieces = (piece for steps in trained for piece in _windows(layout, steps))
     for begin, end, window in pieces:
         before, after = schedule.rows_drawn(begin), schedule.rows_drawn(end)
@@ -82,7 +108,8 @@ def exposure(layout: Layout, schedule: Schedule, trained: Sequence[range]) -> Ex
             for share, segments in zip(epochs, bucket.segments, strict=True):
                 if share:
                     targets[length] += share * _contexts(segments, window or length, bins)
-    return Exposure(sum(map(len, trained)), targets)
+                    _add_lengths(by_length, share, segments, window or length)
+    return Exposure(sum(map(len, trained)), targets, by_length)
 
 
 def epoch_exposure(layout: Layout) -> np.ndarray:
@@ -117,6 +144,13 @@ def _contexts(segments: SegmentCounts, window: int, bins: int) -> np.ndarray:
     each = full[:, None] * of_block + _block_contexts(rest, bins)
     counts: np.ndarray = segments.count.astype(np.float64) @ each
     return counts
+
+
+def _add_lengths(by_length: np.ndarray, share: float, segments: SegmentCounts, window: int) -> None:
+    """Adds the targets of segments, split into blocks of `window`, at the lengths of the blocks."""
+    full, rest = np.divmod(segments.targets, window)
+    by_length[window] += share * float(full @ segments.count) * window
+    np.add.at(by_length, rest, share * rest * segments.count)
 
 
 def _block_contexts(targets: np.ndarray, bins: int) -> np.ndarray:

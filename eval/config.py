@@ -26,6 +26,7 @@ class EvalConfig:
     tasks: tuple[str, ...]  # names of eval/prompts/tasks.py, asked at the tested contexts
     prompts: int  # of each task, context and control
     chunk: int  # longer rows are scored so many tokens at a time over a cache; 0: all rows whole
+    compare: tuple[str, ...]  # work directories that stand beside this one on the card
     tokens_per_call: int  # tokens handed to the scorer at a time; best a multiple of its batch
     seed: int  # of the choice of documents, of target blocks and of the bootstrap
 

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.config import EvalConfig, targets_per_row
+from eval.curves import PLAIN_CONTROL, Curve, Group
 from eval.results import GAIN, SAME_TARGET_NLL, ResultRow, RunIdentity, result_row
 from eval.scorer import Method, Scorer, score
 from eval.statistics import ClusterBootstrap
@@ -149,6 +150,34 @@ def same_target_rows(
                     )
                 )
     return rows
+
+
+def same_target_curves(
+    scored: TargetNats, methods: Sequence[Method], contexts: Sequence[int], seconds: float
+) -> list[Curve]:
+    """NLL of the same targets against context, a curve a method. seconds: of all, in equal shares
+    over them."""
+    counts_NK = np.repeat(scored.counts_N[:, None], len(contexts), axis=1).astype(np.float64)
+    return [
+        Curve(
+            scorer=SAME_TARGET_NLL,
+            metric="nll",
+            group=Group.LANGUAGE,
+            method=method.name,
+            control=PLAIN_CONTROL,
+            primary=True,
+            unit="nats/token",
+            higher_is_better=False,
+            lengths=tuple(contexts),
+            sums_NK=np.stack([scored.per_document(method.name, c) for c in contexts], axis=1),
+            counts_NK=counts_NK,
+            clusters_N=scored.targets.clusters_N.astype(np.int64),
+            population=scored.targets.fingerprint,
+            same_targets=True,
+            seconds=seconds / len(methods),
+        )
+        for method in methods
+    ]
 
 
 def choose_multiplier(

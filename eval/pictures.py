@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,16 +32,6 @@ from eval.wording import highlighted, method_names, method_title
 CONTEXT = "tokens of context"
 LINES = 6  # methods that a chart tells apart; the picture of all methods has every one
 CURVE_POINTS = 60  # per bucket: enough for the shape, few enough to keep the page small
-
-
-@dataclass(frozen=True)
-class Picture:
-    """name: of the PNG beside the page. description: for those who can't see it."""
-
-    name: str
-    caption: str
-    description: str
-    draw: Callable[[Theme, bool], Figure]  # (theme, narrow)
 
 
 def draw_same_target(results: Results, theme: Theme, narrow: bool) -> Figure:

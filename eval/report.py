@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tqdm import tqdm
 
 from atomic_write import atomic_write
@@ -28,9 +27,9 @@ from eval.data_wording import (
     percent,
 )
 from eval.methods_picture import draw_methods
+from eval.page import Figure, Picture, drawn, page_environment
 from eval.pictures import (
     LINES,
-    Picture,
     draw_curriculum,
     draw_position_nll,
     draw_same_target,
@@ -38,7 +37,7 @@ from eval.pictures import (
     draw_training_curves,
 )
 from eval.results import GAIN, POSITION_NLL, SAME_TARGET_NLL, Results
-from eval.style import DARK, LIGHT, bucket_colors, png_bytes, svg_data_uri, token_count
+from eval.style import DARK, LIGHT, bucket_colors, token_count
 from eval.training_account import account_sentences
 from eval.training_log import TrainingLog, evaluation_rows
 from eval.wording import (
@@ -54,7 +53,6 @@ from eval.wording import (
 )
 
 HEADLINE_RATIOS = (2.0, 4.0)  # beside truncation, which is the plain model at 1
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -70,19 +68,6 @@ class ReportInputs:
     results: Results
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A picture as data URIs, for light and dark pages, wide and narrow ones."""
-
-    name: str
-    caption: str
-    description: str
-    light_wide: str
-    light_narrow: str
-    dark_wide: str
-    dark_narrow: str
-
-
 def write_report(workdir: Path, inputs: ReportInputs) -> Path:
     """Writes workdir/report/index.html and a PNG per picture beside it; returns the page's path.
 
@@ -93,7 +78,7 @@ def write_report(workdir: Path, inputs: ReportInputs) -> Path:
     log = TrainingLog(inputs.metrics)
     figures = {}
     for picture in tqdm(_pictures(inputs, log), desc="drawing the report", unit="picture"):
-        figures[picture.name], png = _drawn(picture)
+        figures[picture.name], png = drawn(picture)
         atomic_write(directory / f"{picture.name}.png", [png])
     page = render(inputs, log, figures)
     atomic_write(directory / "index.html", [page.encode("utf-8")])
@@ -102,13 +87,7 @@ def write_report(workdir: Path, inputs: ReportInputs) -> Path:
 
 def render(inputs: ReportInputs, log: TrainingLog, figures: Mapping[str, Figure]) -> str:
     """The page as text; whatever comes from the user is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(
         tokens=token_count,
         ratio=ratio_text,
@@ -275,18 +254,6 @@ def _pictures(inputs: ReportInputs, log: TrainingLog) -> list[Picture]:
             )
         )
     return pictures
-
-
-def _drawn(picture: Picture) -> tuple[Figure, bytes]:
-    """The picture in every variant for the page, and as a PNG."""
-    drawings = {
-        f"{theme.name}_{width}": picture.draw(theme, width == "narrow")
-        for theme in (LIGHT, DARK)
-        for width in ("wide", "narrow")
-    }
-    variants = {name: svg_data_uri(drawing) for name, drawing in drawings.items()}
-    figure = Figure(picture.name, picture.caption, picture.description, **variants)
-    return figure, png_bytes(drawings["light_wide"], LIGHT)
 
 
 def _sections(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from atomic_write import write_json
 from errors import UserError
 from eval.config import EvalConfig
+from eval.curves import Curve
 from eval.scorer import Method
 from eval.statistics import Estimate
 from eval.targets import Targets
@@ -126,6 +127,8 @@ class Results:
     rows: tuple[ResultRow, ...]
     multipliers: dict[str, float]  # scaling -> multiplier m chosen on the selection split
     left_out: tuple[str, ...] = ()  # what could not be estimated and why, for people
+    # The same scores by document, for the card. Kept in a file of their own (eval/curve_file.py).
+    curves: tuple[Curve, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         circumstances = {(r.corpus_fingerprint, r.l_train, r.checkpoint_step) for r in self.rows}

@@ -11,6 +11,7 @@ nominal 95 % covers about 92 to 94 %); results say how many clusters stand behin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,64 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """K numbers, and the same numbers in each of S resamples.
+
+    Whatever is computed from them has an interval: the same is computed in each resample. Two that
+    were resampled alike (same clusters, same seed) are compared in pairs by their difference.
+    """
+
+    value_K: np.ndarray
+    draws_SK: np.ndarray
+    confidence: float  # coverage of the intervals, in (0, 1)
+
+    def map(self, function: Callable[[np.ndarray], np.ndarray]) -> Resamples:
+        """function: [..., K] -> [..., K'], of the numbers and of every resample of them."""
+        return Resamples(function(self.value_K), function(self.draws_SK), self.confidence)
+
+    def minus(self, other: Resamples) -> Resamples:
+        """The paired difference."""
+        return Resamples(
+            self.value_K - other.value_K, self.draws_SK - other.draws_SK, self.confidence
+        )
+
+    def at(self, k: int) -> Resamples:
+        """The k-th number alone, which has K = 1."""
+        return self.map(lambda x: x[..., [k]])
+
+    def estimates(self) -> list[Estimate]:
+        """The numbers with their percentile intervals."""
+        tails = ((1 - self.confidence) / 2, (1 + self.confidence) / 2)
+        low_K, high_K = np.quantile(self.draws_SK, tails, axis=0)
+        return [
+            Estimate(float(value), float(low), float(high))
+            for value, low, high in zip(self.value_K, low_K, high_K, strict=True)
+        ]
+
+
+def over_seeds(runs: Sequence[Resamples], seed: int) -> Resamples:
+    """The mean over training seeds, with an interval that holds for seeds that were not trained.
+
+    runs: the same units under each seed, resampled alike. Documents are resampled for all seeds
+    together, since all read the same ones (Owen 2007, the pigeonhole bootstrap: resampled for each
+    seed by itself, what is easy or hard about them would average out). Seeds are so few that
+    resampling them would be far too narrow; instead their mean moves as Student's t has it, with
+    one degree of freedom fewer than there are seeds, alike at all lengths. One run is itself.
+    """
+    count = len(runs)
+    if count == 1:
+        return runs[0]
+    value_RK = np.stack([run.value_K for run in runs])
+    draws_SK = np.mean([run.draws_SK for run in runs], axis=0)
+    apart_RK = value_RK - value_RK.mean(axis=0)
+    rng = np.random.default_rng(seed)
+    normal_SR = rng.standard_normal((len(draws_SK), count))
+    spread_S = np.sqrt(rng.chisquare(count - 1, len(draws_SK)) / (count - 1))
+    moved_SK = normal_SR @ apart_RK / np.sqrt(count * (count - 1)) / spread_S[:, None]
+    return Resamples(value_RK.mean(axis=0), draws_SK + moved_SK, runs[0].confidence)
 
 
 class ClusterBootstrap:
@@ -39,7 +98,7 @@ class ClusterBootstrap:
         self.num_clusters = int(self.group_N.max()) + 1 if self.group_N.size else 0
         if self.num_clusters < 2:
             raise ValueError(f"{self.num_clusters} cluster(s): an interval needs at least 2")
-        self.tails = ((1 - confidence) / 2, (1 + confidence) / 2)
+        self.confidence = confidence
         # Drawing G clusters with replacement = multinomial counts: how often each one was drawn.
         probabilities = np.full(self.num_clusters, 1 / self.num_clusters)
         rng = np.random.default_rng(seed)
@@ -51,14 +110,27 @@ class ClusterBootstrap:
         sums_N: per document, for instance nats. counts_N: per document, for instance tokens,
         all positive (ValueError otherwise: a resample could have nothing to divide by).
         """
-        counts_N = np.asarray(counts_N, np.float64)
-        sums_N = np.asarray(sums_N, np.float64)
-        if sums_N.shape != self.group_N.shape or counts_N.shape != self.group_N.shape:
-            raise ValueError(f"{sums_N.shape} sums, {counts_N.shape} counts: one per document")
-        if not (counts_N > 0).all():
+        sums_NK, counts_NK = np.asarray(sums_N)[:, None], np.asarray(counts_N)[:, None]
+        (estimate,) = self.ratios(sums_NK, counts_NK).estimates()
+        return estimate
+
+    def ratios(self, sums_NK: np.ndarray, counts_NK: np.ndarray) -> Resamples:
+        """`ratio` for K columns at once, resampled together."""
+        counts_NK = np.asarray(counts_NK, np.float64)
+        sums_NK = np.asarray(sums_NK, np.float64)
+        if len(sums_NK) != len(self.group_N) or sums_NK.shape != counts_NK.shape:
+            raise ValueError(f"{sums_NK.shape} sums, {counts_NK.shape} counts: one per document")
+        if not (counts_NK > 0).all():
             raise ValueError("a document has no targets")
-        sums_G = np.bincount(self.group_N, sums_N, self.num_clusters)
-        counts_G = np.bincount(self.group_N, counts_N, self.num_clusters)
-        resampled_S = (self.weights_SG @ sums_G) / (self.weights_SG @ counts_G)
-        low, high = np.quantile(resampled_S, self.tails)
-        return Estimate(float(sums_N.sum() / counts_N.sum()), float(low), float(high))
+        return Resamples(
+            sums_NK.sum(axis=0) / counts_NK.sum(axis=0),
+            (self.weights_SG @ self._by_cluster(sums_NK))
+            / (self.weights_SG @ self._by_cluster(counts_NK)),
+            self.confidence,
+        )
+
+    def _by_cluster(self, numbers_NK: np.ndarray) -> np.ndarray:
+        """[G, K] sums over the documents of each cluster."""
+        sums_GK = np.zeros((self.num_clusters, numbers_NK.shape[1]))
+        np.add.at(sums_GK, self.group_N, numbers_NK)
+        return sums_GK

@@ -68,14 +68,20 @@ WIDE_INCHES = 9.6
 TEXT_POINTS = 10
 
 
-def new_figure(narrow: bool, panels: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Panels side by side, or stacked where the page is narrow. height: inches of one panel."""
+def new_figure(
+    narrow: bool, panels: int, height: float, columns: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, or stacked where the page is narrow. height: inches of one panel.
+    columns: of a grid of panels, filled row by row."""
     width = NARROW_INCHES if narrow else WIDE_INCHES
-    rows, columns = (panels, 1) if narrow else (1, panels)
+    columns = columns or (1 if narrow else panels)
+    rows = -(-panels // columns)
     figure = Figure(figsize=(width, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(axes.ravel())
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[panels:]:
+        unused.set_axis_off()
+    return figure, axes[:panels]
 
 
 def finish_axes(axes: Axes, theme: Theme, *, title: str, x: str, y: str) -> None:

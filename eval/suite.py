@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,13 @@ import numpy as np
 from data.splits import Split
 from eval.boundary_loss import boundary_rows
 from eval.config import EvalConfig, tested_contexts
-from eval.context_gain import TargetNats, choose_multiplier, same_target_rows, score_targets
+from eval.context_gain import (
+    TargetNats,
+    choose_multiplier,
+    same_target_curves,
+    same_target_rows,
+    score_targets,
+)
 from eval.methods import (
     PLAIN,
     check_methods,
@@ -20,7 +27,7 @@ from eval.methods import (
     plain_method,
     shuffled_control,
 )
-from eval.position_nll import position_rows
+from eval.position_nll import position_curves, position_rows, score_positions
 from eval.results import SAME_TARGET_NLL, ResultRow, Results, RunIdentity
 from eval.scorer import DocumentScorer, Method, ScorerFactory
 from eval.targets import (
@@ -84,7 +91,11 @@ def evaluate(
         by_domain, left_out = choose_by_domain(report, domains, config)
     everyone_N = np.concatenate([report.documents_N, *by_domain.values()])
     wider = targets_in(source, Split.REPORT, everyone_N, contexts[-1], config)
+    begin = time.perf_counter()
     tested = score_targets(methods, contexts, wider, identity.l_train, config)
+    curves = same_target_curves(
+        tested.of(report.documents_N), methods, contexts, time.perf_counter() - begin
+    )
     for domain, documents in ({"": report.documents_N} | by_domain).items():
         rows += same_target_rows(
             tested.of(documents),
@@ -96,7 +107,10 @@ def evaluate(
             role="domain" if domain else "result",
             domain=domain,
         )
-    rows += position_rows(methods, report, identity=identity, config=config, role="result")
+    begin = time.perf_counter()
+    by_position = score_positions(methods, report, config)
+    curves += position_curves(by_position, methods, time.perf_counter() - begin)
+    rows += position_rows(by_position, methods, identity=identity, config=config, role="result")
     if reads_positions:
         control = shuffled_control(make_scorer)
         at_l_train = [identity.l_train]
@@ -119,7 +133,7 @@ def evaluate(
         behind, too_few = boundary_rows(source, naive, by_document, identity, config)
         rows += behind
         left_out += too_few
-    return Results(tuple(rows), chosen, left_out)
+    return Results(tuple(rows), chosen, left_out, tuple(curves))
 
 
 class SelectionProbe:

@@ -21,6 +21,7 @@ import numpy as np
 from data.splits import Split
 from errors import UserError
 from eval.config import EvalConfig
+from eval.curves import population
 
 
 class DocumentSource(Protocol):
@@ -53,6 +54,12 @@ class Targets:
     @property
     def num_clusters(self) -> int:
         return len(np.unique(self.clusters_N))
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal where the same tokens of the same documents are targets."""
+        where = (self.split.name, self.longest_context, self.targets_per_block)
+        return population(*where, self.documents_N, self.block_end_R)
 
     def of(self, documents: np.ndarray) -> Targets:
         """The part of these targets that lies in `documents`, int64 ids."""

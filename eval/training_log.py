@@ -43,6 +43,7 @@ class TrainingLog:
         self.bucket = column("bucket")
         self.loss = column("loss")
         self.grad_norm = column("grad_norm")
+        self.seconds = column("seconds")  # of the logged step
         self._rows = trained
         # Tokens since the row before: exact per bucket where each step is logged.
         self.new_tokens = np.diff(self.tokens, prepend=0)
@@ -123,3 +124,14 @@ class TrainingLog:
 def evaluation_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Rows of kind "eval": SelectionProbe.record with its step."""
     return [row for row in rows if row["kind"] == "eval"]
+
+
+def run_seconds(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds of "training" (steps that are logged stand for those since the last one) and of
+    "scores during training", of all rows of metrics.jsonl."""
+    log = TrainingLog(rows)
+    steps = np.diff(log.step, prepend=0)
+    return {
+        "training": float(steps @ log.seconds),
+        "scores during training": float(sum(row["seconds"] for row in evaluation_rows(rows))),
+    }

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from eval.reach import reach
 from eval.statistics import Estimate
 
 
@@ -55,9 +56,6 @@ def verdict(gain: Estimate) -> Verdict:
 def useful_length(verdicts: Mapping[int, Verdict], l_train: int) -> UsefulLength:
     """verdicts: context in tokens -> verdict. Contexts up to l_train are ignored."""
     beyond = sorted(context for context in verdicts if context > l_train)
-    reached = l_train
-    for context in beyond:
-        if verdicts[context] is not Verdict.USEFUL:
-            return UsefulLength(reached, censored=False)
-        reached = context
-    return UsefulLength(reached, censored=bool(beyond))
+    useful = [verdicts[context] is Verdict.USEFUL for context in beyond]
+    reached = reach([l_train, *beyond], [True, *useful])
+    return UsefulLength(reached.tokens or l_train, censored=bool(beyond) and all(useful))

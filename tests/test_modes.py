@@ -1,5 +1,6 @@
 """A whole run in one process: what it leaves behind, and that nothing compiles late."""
 
+import dataclasses
 import json
 import re
 
@@ -7,6 +8,7 @@ import pytest
 
 import modes
 from errors import UserError
+from eval.curve_file import CURVES, load_evaluation, save_evaluation
 from tests import tiny
 from train.metrics import read_rows
 
@@ -102,14 +104,50 @@ def test_the_report_is_one_page_that_needs_no_network(workdir):
     assert "same_target.png" in {path.name for path in (workdir / "report").iterdir()}
 
 
+def test_the_card_judges_what_was_scored_and_says_what_it_cost(workdir):
+    card = json.loads((workdir / "eval" / "card.json").read_text())
+    (entry,) = card["entries"]
+    (checkpoint,) = entry["checkpoints"]
+    assert (entry["l_train"], checkpoint["checkpoint_step"]) == (64, 60)
+    assert 16 <= entry["length_p95"] <= 64
+    judged = {(j["scorer"], j["method"]): j for j in entry["judgements"]}
+    assert {scorer for scorer, _ in judged} == {"same_target_nll", "position_nll", "passkey"}
+    results = json.loads((workdir / "eval" / "results.json").read_text())
+    for row in results["rows"]:
+        if (row["metric"], row["role"]) == ("same_target_nll", "result"):
+            each = judged["same_target_nll", row["method"]]
+            score = each["scores"][each["lengths"].index(row["context"])]
+            for end in ("value", "low", "high"):
+                assert score[end] == pytest.approx(row[end], rel=1e-9)
+    assert judged["passkey", "plain"]["lengths"] == [64, 128, 256]
+    seconds = checkpoint["seconds"]
+    assert min(seconds.values()) > 0
+    assert sum(j["seconds"] for j in entry["judgements"]) < seconds["scoring"]
+    rows = read_rows(workdir / "metrics.jsonl")
+    assert seconds["training"] == pytest.approx(
+        sum(row["seconds"] for row in rows if row["kind"] == "train")
+    )
+    assert "What it cost" in (workdir / "report" / "card.html").read_text()
+
+
 def corpus_of(workdir):
     return json.loads((workdir / "config.json").read_text())["data"]["sources"][0]["path"]
 
 
-def test_scoring_again_gives_the_same_numbers(workdir, corpus):
+def test_scoring_again_gives_the_same_numbers(workdir, corpus, tmp_path):
+    """Beside another seed, which stands on the card with it."""
     before = (workdir / "eval" / "results.json").read_text()
     metrics = (workdir / "metrics.jsonl").read_bytes()
-    assert modes.run("eval", make_config(corpus), str(workdir)) == 0
+    config = make_config(corpus)
+    config.eval.compare = (str(tmp_path),)
+    with pytest.raises(UserError, match=r"curves\.npz is not there; run --mode=eval"):
+        modes.run("eval", config, str(workdir))
+    mine = load_evaluation(workdir)
+    save_evaluation(dataclasses.replace(mine, name="other", seed=1), tmp_path / CURVES)
+    assert modes.run("eval", config, str(workdir)) == 0
+    (entry,) = json.loads((workdir / "eval" / "card.json").read_text())["entries"]
+    assert entry["claim"] == "this training (2 seeds)"
+    assert [each["seed"] for each in entry["checkpoints"]] == [0, 1]
     assert (workdir / "eval" / "results.json").read_text() == before
     assert (workdir / "metrics.jsonl").read_bytes() == metrics
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from train.processes import check_shared, first
 # The scores' own settings are free only where nothing is compared with scores from before.
 FREE_ON_RESUME = (
     *("train.", "profile.", "stopping.", "anomaly.", "generate."),
-    *("data.workers", "data.verify", "data.store"),
+    *("data.workers", "data.verify", "data.store", "eval.compare"),
 )
 FREE_IN_SCORING = (*FREE_ON_RESUME, "eval.")
 
@@ -83,6 +84,17 @@ def contradictions(
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name) and not name.startswith(free)
     ]
+
+
+def training_fingerprint(config: Mapping[str, Any]) -> str:
+    """Equal for two resolved configs that train alike but for their seed."""
+    free = tuple(name for name in FREE_IN_SCORING if name not in ("stopping.", "anomaly."))
+    decides = {
+        name: value
+        for name, value in flatten(json.loads(json.dumps(config))).items()
+        if name == "train.init_from" or not (name == "seed" or name.startswith(free))
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_config(workdir: Path) -> dict[str, Any] | None:

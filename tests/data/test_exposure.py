@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.curriculum import CurriculumConfig
-from data.exposure import Exposure, exposure
+from data.exposure import Exposure, exposure, total_exposure
 from data.layouts import Layout, LayoutConfig, build_layout, window_at
 from data.sampling import DomainWeight, SamplingConfig
 from data.schedule import Schedule
@@ -54,6 +54,21 @@ def walked(layout: Layout, schedule: Schedule, steps: int) -> dict[int, np.ndarr
                 for index in range(len(segment) - 1):
                     counts[draw.length][int(index % window).bit_length()] += 1
     return counts
+
+
+def walked_lengths(layout: Layout, schedule: Schedule, steps: int) -> list[int]:
+    """Of every target, how many targets its block of its segment has."""
+    lengths: list[int] = []
+    for step in range(steps):
+        draw = schedule.draw(step)
+        window = window_at(layout.config, step) or draw.length
+        for row in draw.rows.tolist():
+            for segment in segments_of(layout, pieces_of(layout.buckets[draw.length], row)):
+                targets = len(segment) - 1
+                for first in range(0, targets, window):
+                    size = min(window, targets - first)
+                    lengths += [size] * size
+    return lengths
 
 
 def assert_equal(found: Exposure, expected: dict[int, np.ndarray]) -> None:
@@ -103,9 +118,34 @@ def test_weights_of_domains_decide_what_is_counted() -> None:
     assert np.abs(found.total / unweighted.total - 1).max() > 0.005
 
 
+@pytest.mark.parametrize(
+    ("config", "steps"),
+    [(PACK, 0), (CONCAT, 37), (dataclasses.replace(WINDOW, document_mask=False), 37)],
+)
+def test_lengths_are_counted_by_their_tokens(config: LayoutConfig, steps: int) -> None:
+    layout, schedule = planned(config)
+    steps = steps or layout.buckets[32].rows  # whole epochs, where rows differ
+    found, lengths = (
+        exposure(layout, schedule, [range(steps)]),
+        walked_lengths(layout, schedule, steps),
+    )
+    counts = np.bincount(lengths, minlength=found.by_length.size)
+    np.testing.assert_allclose(found.by_length, counts, rtol=1e-9)
+    for share in (0.05, 0.5, 0.95, 1.0):
+        expected = np.quantile(lengths, share, method="inverted_cdf")
+        assert found.length_quantile(share) == expected
+    both = total_exposure([found, found])
+    assert both.length_quantile(0.95) == found.length_quantile(0.95)
+    np.testing.assert_allclose(both.targets_by_length, 2 * found.targets_by_length)
+    bins = np.histogram(lengths, [0, *(found.context + 0.5)])[0]
+    np.testing.assert_allclose(found.targets_by_length, bins)
+
+
 def test_is_kept_as_json() -> None:
     found = exposure(*planned(DECOMPOSE), [range(50)])
     stored = json.loads(json.dumps(found.as_dict()))
+    assert stored["length_p95"] == found.length_quantile(0.95) == 64
+    assert sum(stored["targets_by_length"]) == pytest.approx(found.total.sum(), abs=8)
     assert stored["context"] == [1, 2, 4, 8, 16, 32, 64]
     assert sum(stored["targets"]) == pytest.approx(found.total.sum(), abs=4)
     assert list(stored["targets_by_bucket"]) == ["8", "16", "32", "64"]

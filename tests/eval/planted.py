@@ -26,6 +26,7 @@ def eval_config(**changes: object) -> EvalConfig:
         "tasks": (),
         "prompts": 2,
         "chunk": 0,
+        "compare": (),
         "bootstrap_samples": 500,
         "confidence": 0.95,
         "tokens_per_call": 4096,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.splits import Split
-from eval.position_nll import position_bins, position_rows
+from eval.position_nll import position_bins, position_rows, score_positions
 from eval.results import RunIdentity
 from eval.scorer import Method, Setting
 from eval.targets import choose_targets
@@ -26,6 +26,12 @@ def test_bins_tile_the_pass_and_split_at_every_power_of_two(length):
     assert ends == {2**k for k in range(14) if 2**k <= length} | {length}
 
 
+def rows_of(scorer, targets, config):
+    methods = [method(scorer)]
+    scored = score_positions(methods, targets, config)
+    return position_rows(scored, methods, identity=IDENTITY, config=config, role="result")
+
+
 def test_each_bin_is_the_mean_over_its_own_targets():
     """A scorer whose nats are the number of preceding tokens; nats mean = mean of the bin."""
     config = eval_config(tokens_per_call=300)
@@ -35,9 +41,7 @@ def test_each_bin_is_the_mean_over_its_own_targets():
         return np.tile(np.arange(1.0, 129), (len(tokens), 1))
 
     targets = choose_targets(skewed_documents(64, 200), Split.REPORT, 128, config)
-    rows = position_rows(
-        [method(preceding)], targets, identity=IDENTITY, config=config, role="result"
-    )
+    rows = rows_of(preceding, targets, config)
     assert [(r.context_from, r.context) for r in rows] == position_bins(128)
     for row in rows:
         assert row.value == pytest.approx((row.context_from + row.context) / 2)
@@ -54,7 +58,7 @@ def test_a_step_at_l_train_shows_in_the_first_bin_beyond_and_not_before():
         return nats
 
     targets = choose_targets(skewed_documents(64, 200), Split.REPORT, 128, config)
-    rows = position_rows([method(breaks)], targets, identity=IDENTITY, config=config, role="result")
+    rows = rows_of(breaks, targets, config)
     for row in rows:
         expected = 1.0 if row.context <= 32 else 3.0
         assert (row.value, row.low, row.high) == (expected,) * 3
@@ -69,9 +73,7 @@ def test_intervals_come_from_documents_in_the_order_they_were_scored():
     def first_token(tokens):
         return np.repeat(tokens[:, :1].astype(float), tokens.shape[1] - 1, axis=1)
 
-    rows = position_rows(
-        [method(first_token)], targets, identity=IDENTITY, config=config, role="result"
-    )
+    rows = rows_of(first_token, targets, config)
     firsts = targets.openings(slice(None), 1)[:, 0]
     for row in rows:
         assert row.value == pytest.approx(firsts.mean())

@@ -144,7 +144,7 @@ def by_control(cells, length):
 
 
 def test_an_oracle_is_always_right_and_a_uniform_model_never_better_than_chance():
-    cells, said = tasks().run(Reader(10**6))
+    cells, said, _ = tasks().run(Reader(10**6))
     for length in (128, 256, 512, 1024):
         found = by_control(cells, length)
         assert found["plain"].accuracy.value == found["plain"].corrected == 1.0
@@ -152,7 +152,7 @@ def test_an_oracle_is_always_right_and_a_uniform_model_never_better_than_chance(
         assert found["no_context"].accuracy.value == 0.0  # all alike: a tie is not right
     assert "not without what is older" in said[-1]
     rng = np.random.default_rng(0)
-    guessing, _ = tasks(400).run(
+    guessing, _, _ = tasks(400).run(
         lambda tokens: rng.normal(5, 1, (len(tokens), tokens.shape[1] - 1))
     )
     for cell in guessing:
@@ -161,7 +161,7 @@ def test_an_oracle_is_always_right_and_a_uniform_model_never_better_than_chance(
 
 
 def test_a_model_that_forgets_is_right_as_often_as_the_fact_is_near():
-    cells, said = tasks(200).run(Reader(300))
+    cells, said, _ = tasks(200).run(Reader(300))
     assert by_control(cells, 256)["plain"].accuracy.value == 1.0
     for length in (512, 1024):
         found = by_control(cells, length)
@@ -170,6 +170,23 @@ def test_a_model_that_forgets_is_right_as_often_as_the_fact_is_near():
         assert found["plain"].accuracy.low < expected < found["plain"].accuracy.high + 0.05
         assert found["distance_0"].accuracy.value == 1.0
     assert "above chance" in said[0]
+
+
+def test_the_curves_hold_the_same_prompts_one_by_one():
+    cells, _, scored = tasks().run(Reader(300))
+    assert {curve.key for curve in scored.curves} == {
+        ("passkey", metric, "plain", str(control))
+        for metric in ("accuracy", "margin")
+        for control in Control
+    }
+    for curve in scored.curves:
+        assert curve.lengths == (128, 256, 512, 1024)
+        found = [cell for cell in cells if cell.control == curve.control]
+        assert curve.sums_NK.sum(axis=0) / curve.counts_NK.sum(axis=0) == pytest.approx(
+            [getattr(cell, curve.metric).value for cell in found]
+        )
+        assert curve.primary == (curve.metric == "accuracy")
+    assert len({curve.population for curve in scored.curves}) == 1
 
 
 def test_padding_behind_a_candidate_is_not_scored():

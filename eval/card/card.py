@@ -1,0 +1,150 @@
+"""The card as data: judgements of each contestant, comparisons between them, card.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atomic_write import write_json
+from eval.card.comparison import Comparison, compare, compare_methods
+from eval.card.contestants import Contestant, contestants
+from eval.card.judgement import Judgement, judge
+from eval.card.lengths import ABSOLUTE, RELATIVE, SAFE_NATS
+from eval.card.shape import GROWTH
+from eval.config import EvalConfig
+from eval.curve_file import Evaluation
+from eval.reach import Reach
+
+FORMAT_VERSION = 1
+CARD = Path("eval") / "card.json"  # in a work directory
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant and what its curves say."""
+
+    contestant: Contestant
+    judgements: tuple[Judgement, ...]
+
+    @property
+    def l_train(self) -> int:
+        return self.contestant.first.identity.l_train
+
+
+@dataclass(frozen=True)
+class Card:
+    """entries: the one that was scored now stands first."""
+
+    entries: tuple[Entry, ...]
+    comparisons: tuple[Comparison, ...]  # of other entries with the first
+    methods: tuple[Comparison, ...]  # of the first entry's ways of running with the plain model
+    confidence: float
+    resamples: int
+
+    @property
+    def first(self) -> Entry:
+        return self.entries[0]
+
+
+def make_card(evaluations: Sequence[Evaluation], config: EvalConfig) -> Card:
+    """The card of the first evaluation, beside the others.
+
+    Raises UserError: evaluations that can't be compared, see `contestants`.
+    """
+    group = contestants(evaluations)
+    return Card(
+        entries=tuple(
+            Entry(one, tuple(judge(one, config, number))) for number, one in enumerate(group)
+        ),
+        comparisons=tuple(compare(group, config)),
+        methods=tuple(compare_methods(group[0], config)),
+        confidence=config.confidence,
+        resamples=config.bootstrap_samples,
+    )
+
+
+def save_card(card: Card, path: Path) -> None:
+    """Writes card.json: strict JSON, whole or not at all."""
+    write_json(
+        path,
+        {
+            "format_version": FORMAT_VERSION,
+            "confidence": card.confidence,
+            "resamples": card.resamples,
+            "thresholds": {
+                "absolute": ABSOLUTE,
+                "relative": RELATIVE,
+                "safe_nats": SAFE_NATS,
+                "sudden_growth": GROWTH,
+            },
+            "entries": [_entry(entry) for entry in card.entries],
+            "comparisons": [_comparison(each) for each in card.comparisons],
+            "methods": [_comparison(each) for each in card.methods],
+        },
+    )
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    first = entry.contestant.first
+    return {
+        "name": entry.contestant.name,
+        "claim": entry.contestant.claim,
+        "l_train": entry.l_train,
+        "length_p95": first.length_p95,
+        "checkpoints": [
+            {
+                "name": each.name,
+                "seed": each.seed,
+                "seconds": dict(each.seconds),
+                **dataclasses.asdict(each.identity),
+            }
+            for each in entry.contestant.evaluations
+        ],
+        "judgements": [
+            _judgement(each, entry.l_train, first.length_p95) for each in entry.judgements
+        ],
+        "said": first.scored.said,
+        "left_out": first.scored.left_out,
+    }
+
+
+def _judgement(each: Judgement, l_train: int, p95: int) -> dict[str, Any]:
+    curve = each.curve
+    plain = ("scorer", "metric", "method", "group", "unit", "dispersion", "scope")
+    computed = ("scores", "judged", "holds_fit", "useful_fit", "areas", "drops", "findings")
+    return {
+        **{name: getattr(curve, name) for name in plain},
+        "documents" if not each.is_task else "prompts": len(curve.clusters_N),
+        "lengths": curve.lengths,
+        "chance": None if curve.chance_K is None else curve.chance_K.tolist(),
+        "holds": _reach(each.holds, l_train, p95),
+        "useful": None if each.useful is None else _reach(each.useful, l_train, p95),
+        **{name: _plain(getattr(each, name)) for name in computed},
+        "controls": {name: _plain(found) for name, found in each.controls.items()},
+        "seconds": each.seconds,
+    }
+
+
+def _comparison(each: Comparison) -> dict[str, Any]:
+    return {**dataclasses.asdict(each), "said": [str(said) for said in each.said]}
+
+
+def _reach(found: Reach, l_train: int, p95: int) -> dict[str, Any]:
+    return {
+        "tokens": found.tokens,
+        "censored": found.censored,
+        "shortest_tested": found.shortest,
+        "longest_tested": found.longest,
+        "over_l_train": found.over(l_train),
+        "over_length_p95": found.over(p95),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and tuples of them as JSON has them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -1,0 +1,92 @@
+"""Who stands on a card: trainings, each with the checkpoints of one or several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from errors import UserError
+from eval.curve_file import Evaluation
+from eval.curves import Curve
+
+Key = tuple[str, str, str, str]  # scorer, metric, method, control
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One training: its checkpoints differ by their seed alone."""
+
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def first(self) -> Evaluation:
+        return self.evaluations[0]
+
+    @property
+    def name(self) -> str:
+        others = len(self.evaluations) - 1
+        return (
+            self.first.name
+            + (f" and {others} more seeds" if others > 1 else "")
+            + (" and another seed" if others == 1 else "")
+        )
+
+    @property
+    def claim(self) -> str:
+        """What the card may speak of: one checkpoint says nothing of the training behind it."""
+        count = len(self.evaluations)
+        return "this checkpoint" if count == 1 else f"this training ({count} seeds)"
+
+    def curves(self) -> dict[Key, list[Curve]]:
+        """By key, the curve of every seed; a curve that a seed lacks is not there."""
+        each = [{curve.key: curve for curve in e.scored.curves} for e in self.evaluations]
+        return {
+            key: [curves[key] for curves in each]
+            for key in each[0]
+            if all(key in curves for curves in each)
+        }
+
+
+def contestants(evaluations: Sequence[Evaluation]) -> list[Contestant]:
+    """Seeds of one training go together, in the order in which they come.
+
+    Raises UserError: scores of different corpora, of different targets or prompts, of one
+    checkpoint twice.
+    """
+    first = evaluations[0]
+    asked = {curve.key: curve for curve in first.scored.curves}
+    seen: dict[tuple[str, int], str] = {(first.training, first.seed): first.name}
+    for other in evaluations[1:]:
+        _check_comparable(first, other, asked)
+        who = (other.training, other.seed)
+        if who in seen:
+            raise UserError(
+                f"eval.compare: {other.name!r} and {seen[who]!r} are the same training with the "
+                "same seed; name each run once"
+            )
+        seen[who] = other.name
+    trainings = dict.fromkeys(e.training for e in evaluations)
+    return [Contestant(tuple(e for e in evaluations if e.training == t)) for t in trainings]
+
+
+def _check_comparable(first: Evaluation, other: Evaluation, asked: dict[Key, Curve]) -> None:
+    mine, theirs = first.identity.corpus_fingerprint, other.identity.corpus_fingerprint
+    if mine != theirs:
+        raise UserError(
+            f"eval.compare: {other.name!r} and {first.name!r} are of different corpora "
+            f"(fingerprints {theirs} and {mine}), so their scores are not comparable; leave it out"
+        )
+    common = [curve for curve in other.scored.curves if curve.key in asked]
+    if not common:
+        raise UserError(
+            f"eval.compare: {other.name!r} and {first.name!r} have no score in common; score both "
+            "with the same eval.methods and eval.tasks"
+        )
+    for curve in common:
+        same = asked[curve.key]
+        if (curve.population, curve.lengths) != (same.population, same.lengths):
+            raise UserError(
+                f"eval.compare: {other.name!r} was scored on other targets, prompts or lengths "
+                f"than {first.name!r} ({' '.join(filter(None, curve.key))}); score both again with "
+                "the same eval settings"
+            )

@@ -1,0 +1,90 @@
+"""The shape of a curve over lengths: areas within and beyond L_train, retention, sudden drops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.statistics import Estimate, Resamples
+
+GROWTH = 1.5  # of the length, over which a drop is sudden
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Mean scores over log2 of the length: the area under the curve a doubling.
+
+    None where no stretch of the tested lengths lies there. retention: beyond / within; None also
+    where the score within is not surely above zero.
+    """
+
+    within: Estimate | None
+    beyond: Estimate | None
+    retention: Estimate | None
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A score that fell by more than its interval, from one tested length to the next."""
+
+    start: int  # tokens
+    end: int  # tokens, the shortest tested length that is at least GROWTH times `start`
+    fall: Estimate  # of the score, positive
+
+
+def areas(lengths: Sequence[int], l_train: int, scores: Resamples) -> Areas:
+    """Trapezoids over log2 length, split at L_train, where the score is interpolated if need be."""
+    log2_K, split = np.log2(np.asarray(lengths, np.float64)), float(np.log2(l_train))
+    within = _area_of(scores, log2_K, log2_K[0], min(split, log2_K[-1]))
+    beyond = _area_of(scores, log2_K, max(split, log2_K[0]), log2_K[-1])
+    (inside,) = within.estimates() if within else (None,)
+    (outside,) = beyond.estimates() if beyond else (None,)
+    kept = None
+    if within and beyond and inside and inside.low > 0:
+        both = Resamples(
+            np.concatenate([within.value_K, beyond.value_K]),
+            np.concatenate([within.draws_SK, beyond.draws_SK], axis=1),
+            scores.confidence,
+        )
+        (kept,) = both.map(lambda x: x[..., [1]] / x[..., [0]]).estimates()
+    return Areas(inside, outside, kept)
+
+
+def _area_of(scores: Resamples, log2_K: np.ndarray, start: float, end: float) -> Resamples | None:
+    if end <= start:
+        return None
+    weight_K = trapezoid_weights(log2_K, start, end) / (end - start)
+    return scores.map(lambda x: (x @ weight_K)[..., None])
+
+
+def trapezoid_weights(x_K: np.ndarray, start: float, end: float) -> np.ndarray:
+    """[K] w such that w @ y is the integral over [start, end], within x, of y joined by lines."""
+    knots = np.unique(np.concatenate([[start, end], x_K[(x_K > start) & (x_K < end)]]))
+    # Row j: how the value at knot j is interpolated from the K values.
+    at_JK = np.stack([np.interp(knots, x_K, one) for one in np.eye(len(x_K))], axis=1)
+    widths = np.diff(knots)
+    weight_K: np.ndarray = widths @ (at_JK[1:] + at_JK[:-1]) / 2
+    return weight_K
+
+
+def sudden_drops(
+    lengths: Sequence[int], scores: Resamples, *, higher_is_better: bool
+) -> tuple[Drop, ...]:
+    """Where length grows by half, or by the least tested growth above that, and the score falls
+    by more than its interval: the lower bound of the fall, in pairs, is above zero."""
+    sign = 1 if higher_is_better else -1
+    drops = []
+    for k, start in enumerate(lengths):
+        later = next((j for j in range(k + 1, len(lengths)) if lengths[j] >= GROWTH * start), None)
+        if later is None:
+            break
+        (fall,) = scores.map(_fall(k, later, sign)).estimates()
+        if fall.low > 0:
+            drops.append(Drop(start, lengths[later], fall))
+    return tuple(drops)
+
+
+def _fall(k: int, later: int, sign: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda x: sign * (x[..., [k]] - x[..., [later]])
