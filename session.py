@@ -20,12 +20,14 @@ from eval.card.page import write_card
 from eval.config import EvalConfig, tested_contexts
 from eval.curve_file import Evaluation, load_evaluation
 from eval.curves import Scored
-from eval.methods import every_setting, without_rope
+from eval.methods import chosen_methods, every_setting, without_rope
 from eval.model_scorer import ScoringExecutables, scoring_pass
-from eval.prompts.score import PromptTasks
 from eval.report import ReportInputs, write_report
 from eval.results import Results, RunIdentity, save_results
-from eval.scorer import Scorer, Setting
+from eval.scorer import ScorerFactory, Setting
+from eval.scorers.bench import Bench
+from eval.scorers.complexity import complexity
+from eval.scorers.registry import make_scorers
 from eval.suite import SelectionProbe, evaluate
 from eval.targets import choose_targets
 from eval.training_log import run_seconds
@@ -83,10 +85,16 @@ class Session:
         # Before hours of training, not after: too few long documents is an error here.
         self.probe = SelectionProbe(self.store, self.phases.l_train, self.eval)
         choose_targets(self.store, Split.REPORT, self.contexts[-1], self.eval)
-        self.tasks = (
-            PromptTasks(self.eval, store.tokenizer(), self.contexts, self.phases.l_train)
-            if self.eval.tasks
-            else None
+        self.scorers = make_scorers(
+            Bench(
+                source=store,
+                tokenizer=store.tokenizer(),
+                config=self.eval,
+                l_train=self.phases.l_train,
+                lengths=self.contexts,
+                fingerprint=store.manifest.corpus_fingerprint,
+                why_no_positions=self._why_no_positions,
+            )
         )
         self.beside = [load_evaluation(Path(workdir)) for workdir in self.eval.compare]
         # That there are positions for each context, and a backend for each method.
@@ -136,7 +144,16 @@ class Session:
         methods = without_rope(config.methods)
         dropped = [name for name in config.methods if name not in methods]
         why = (f"eval.methods {', '.join(dropped)}: they need RoPE",) if dropped else ()
-        return dataclasses.replace(config, methods=methods), why
+        asked = tuple(name for name in config.scorer_methods if name in methods)
+        return dataclasses.replace(config, methods=methods, scorer_methods=asked), why
+
+    @property
+    def _why_no_positions(self) -> str:
+        """Why a prompt can't be scored with position ids of another length; empty: it can."""
+        if not any(scheme.reads_positions for scheme in self.model.schemes):
+            return f"{self.model.position_scheme} reads no position ids"
+        randomized = self.experiment.train.model.positions.randomized
+        return "position ids are drawn at random" if randomized else ""
 
     def _row_devices(self, context: int) -> int:
         """Devices that share a row of the scorer's batches of a length."""
@@ -145,7 +162,7 @@ class Session:
 
     def _describe(self) -> None:
         """Prints what was decided before anything is compiled."""
-        for reason in (*self.left_out, *(self.tasks.left_out if self.tasks else ())):
+        for reason in self.left_out:
             print(f"note: left out: {reason}")
         for phase in self.phases.phases:
             print(f"phase {phase.number + 1}: {phase.config.steps:,} steps")
@@ -267,7 +284,8 @@ class Session:
         """Every executable of the scores, during training and after."""
         l_train = self.phases.l_train
         trained = {phase.config.rope_scaling for phase in self.phases.phases}
-        settings = every_setting(self.eval, l_train, self.contexts)
+        rows = {row for scorer in self.scorers for row in scorer.rows}
+        settings = every_setting(self.eval, l_train, sorted({*self.contexts, *rows}))
         wanted = [(*pair, scaling) for scaling in trained for pair in settings]
         for length, setting, scaling in tqdm(wanted, desc="compiling scores", unit="shape"):
             self.executables.prepare(length, setting, scaling)
@@ -296,9 +314,7 @@ class Session:
                 model.by_document if self._joins_documents else None,
                 reads_positions=any(scheme.reads_positions for scheme in self.model.schemes),
             )
-            asked = Scored(())
-            if self.tasks is not None:
-                asked = self._score_tasks(self.tasks, model(Setting()), self._identity(step))
+            asked = self._run_scorers(model, results.multipliers)
             results = dataclasses.replace(results, left_out=(*self.left_out, *results.left_out))
         except FloatingPointError as error:
             raise UserError(
@@ -340,15 +356,22 @@ class Session:
         for line in write_card(self.workdir, [evaluation, *self.beside], self.eval):
             print(line)
 
-    def _score_tasks(self, tasks: PromptTasks, scorer: Scorer, identity: RunIdentity) -> Scored:
-        """Asks what eval.tasks names; writes tasks.json and prints what it says."""
-        cells, said, scored = tasks.run(scorer)
-        rows = [{**dataclasses.asdict(identity), **cell.as_dict()} for cell in cells]
-        if first():
-            write_json(self.workdir / "eval" / "tasks.json", {"rows": rows, "diagnoses": said})
-        for line in said:
+    def _run_scorers(self, model: ScorerFactory, chosen: dict[str, float]) -> Scored:
+        """What eval.scorers and eval.tasks name; prints what no curve says. chosen: multipliers."""
+        names, l_train = self.eval.scorer_methods, self.phases.l_train
+        methods = chosen_methods(names, chosen, self.eval, l_train, model)
+        found = [scorer(methods) for scorer in self.scorers]
+        curves = tuple(curve for each in found for curve in each.curves)
+        said = [said for each in found for said in each.said]
+        asked = Scored(
+            curves,
+            tuple(grid for each in found for grid in each.grids),
+            (*said, *complexity(curves, l_train, self.eval)),
+            tuple(why for each in found for why in each.left_out),
+        )
+        for line in asked.said:
             print(line)
-        return scored
+        return asked
 
     def _report_inputs(self, results: Results, exposure: dict[str, Any]) -> ReportInputs:
         manifest = self.store.manifest

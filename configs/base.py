@@ -252,6 +252,7 @@ def get_config() -> ConfigDict:
         {
             "checkpoint": "last",  # last | best (by the selection score): which one is reported
             "ratios": (0.25, 0.5, 1.0, 2.0, 4.0),  # tested contexts / L_train
+            "lengths": (),  # more of them, in tokens
             # What is tried beside the plain model: RoPE scalings (linear, ntk, dynamic, by_parts,
             # yarn, llama3, truncated, power), masks (window, lambda, chunks), far distances
             # (ceiling, string) and log_n, each alone or joined: "yarn+log_n", "lambda+ceiling".
@@ -263,10 +264,23 @@ def get_config() -> ConfigDict:
             "blocks": 4,  # blocks of targets a document, at most
             "targets_per_block": 16,  # tokens, in one row beyond L_train
             "targets_per_row": 2,  # tokens a row up to L_train: contexts exact to 1 token
-            # What is asked about long inputs, at the tested contexts: passkey | single_key |
-            # several_keys | only_keys | threading | tracing | common_word | frequent_word |
-            # survey | joined_survey. See docs/evaluation.md.
+            # What is scored besides, at the tested contexts: forgetting | power_law |
+            # sliding_window | needle_depth | needle_distance. See docs/evaluation.md.
+            "scorers": (),
+            "scorer_methods": (),  # of eval.methods, by which these and the tasks are run as well
+            "stride_share": 0.5,  # sliding_window: stride / window
+            "grid_trials": 20,  # needle_depth, needle_distance: prompts a cell
+            "grid_depths": 5,  # needle_depth: depths, from the beginning to the end
+            # What is asked about long inputs, at the tested contexts: names of the table in
+            # docs/evaluation.md, such as passkey; RULER's own, such as niah_multikey_1; or ruler
+            # for its 13 tasks.
             "tasks": (),
+            "prompting": (),  # few_shot | scratchpad: tried beside the direct question
+            "generate": False,  # answers are written as well, by greedy decoding
+            "shots": 2,  # solved examples of a few-shot prompt
+            "haystack": "",  # text file or folder of .txt for haystacks; empty: held-out text
+            "qa_1": "",  # SQuAD's JSON, for `reading`; empty: invented documents
+            "qa_2": "",  # HotpotQA's JSON, for `joined_reading`; empty: invented documents
             "prompts": 40,  # of each task, context and control
             # Work directories scored before, for the card: side by side, in pairs. Those that
             # differ from each other in their seed alone count as seeds of one training.

@@ -8,7 +8,7 @@ import numpy as np
 
 from eval.cached_model import CachedModel, batch_rows, power_of_two
 from eval.cached_passes import CacheKind
-from eval.scorer import Scorer, score
+from eval.scorer import TargetScorer, TargetScores, score_greedy
 
 _LEAST_WIDTH = 8  # tokens of what goes on: up to here all run in one program
 
@@ -17,8 +17,13 @@ _LEAST_WIDTH = 8  # tokens of what goes on: up to here all run in one program
 class Continuation:
     """How a model takes to what goes on from a prefix."""
 
-    nats: np.ndarray  # float32 [m], of each of its tokens
-    greedy: bool  # whether each of them is the likeliest token
+    nats: np.ndarray  # float [m], of each of its tokens
+    likeliest: np.ndarray  # bool [m]: whether it is the likeliest token
+
+    @property
+    def greedy(self) -> bool:
+        """Whether greedy decoding would write it."""
+        return bool(self.likeliest.all())
 
 
 class ContinuationScorer(Protocol):
@@ -48,32 +53,38 @@ class SharesPrefixes(Protocol):
 
 
 def score_continuations(
-    scorer: Scorer,
+    scorer: TargetScorer,
     prefixes: Sequence[np.ndarray],
     continuations: Sequence[Sequence[np.ndarray]],
     length: int,
+    *,
     pad: int,
-) -> list[list[np.ndarray]]:
-    """Nats of each token of each continuation: over the prefix's cache, or in a row each.
+    tokens_per_call: int,
+    positions: Sequence[np.ndarray] | None = None,
+) -> list[list[Continuation]]:
+    """Scores continuations over the cache of their prefix where the model can, or in a row each.
 
     length: of the rows; no prefix with what goes on is longer by more than 1. pad: an id that fills
     them up, where a causal model's scores don't see it.
+    positions: int [length], position ids of the rows of each prefix; these run in a row each.
     """
     shared = scorer.continuations if isinstance(scorer, SharesPrefixes) else None
-    if shared is not None:
-        return [[one.nats for one in each] for each in shared(prefixes, continuations, length)]
-    rows, spans = [], []
-    for prefix, each in zip(prefixes, continuations, strict=True):
-        for tokens in each:
-            row = np.full(length + 1, pad, np.int64)
-            end = len(prefix) + len(tokens)
-            row[: len(prefix)] = prefix
-            row[len(prefix) : end] = tokens
-            rows.append(row)
-            spans.append((len(prefix) - 1, end - 1))
-    nats = score(scorer, np.stack(rows))
-    found = iter(row[slice(*span)] for row, span in zip(nats, spans, strict=True))
-    return [[next(found) for _ in each] for each in continuations]
+    if shared is not None and positions is None:
+        return shared(prefixes, continuations, length)
+    numbered = [(i, tokens) for i, each in enumerate(continuations) for tokens in each]
+    found: list[list[Continuation]] = [[] for _ in prefixes]
+    step = max(1, tokens_per_call // length)
+    for first in range(0, len(numbered), step):
+        some = numbered[first : first + step]
+        rows = np.full((len(some), length + 1), pad, np.int64)
+        for row, (i, tokens) in zip(rows, some, strict=True):
+            row[: len(prefixes[i]) + len(tokens)] = np.concatenate([prefixes[i], tokens])
+        ids = None if positions is None else np.stack([positions[i] for i, _ in some])
+        scored = zip(some, *score_greedy(scorer, rows, ids), strict=True)
+        for (i, tokens), nats, likeliest in scored:
+            span = slice(len(prefixes[i]) - 1, len(prefixes[i]) + len(tokens) - 1)
+            found[i].append(Continuation(nats[span], likeliest[span]))
+    return found
 
 
 class CachedScorer:
@@ -82,8 +93,8 @@ class CachedScorer:
     def __init__(self, model: CachedModel):
         self._model = model
 
-    def score_rows(self, kind: CacheKind, tokens: np.ndarray, chunk: int) -> np.ndarray:
-        """`eval.scorer.Scorer`, `chunk` tokens at a time: [R, c+1] -> [R, c].
+    def score_rows(self, kind: CacheKind, tokens: np.ndarray, chunk: int) -> TargetScores:
+        """`eval.scorer.TargetScorer`, `chunk` tokens at a time: [R, c+1] -> [R, c].
 
         Raises ValueError where chunks of such rows don't fit the cache.
         """
@@ -104,10 +115,16 @@ class CachedScorer:
                 inputs = model.passes.place(kind, part[:, first : first + chunk])
                 targets = model.passes.place(kind, part[:, first + 1 : first + chunk + 1])
                 place = np.array([first], np.int32)
-                cache, nats, _ = run(model.params, cache, inputs, targets, place, tables)
-                pending.append(nats)
-            found.append(np.concatenate([np.asarray(nats) for nats in pending], axis=1))
-        return np.concatenate(found)[:rows, :length]
+                cache, *scores = run(model.params, cache, inputs, targets, place, tables)
+                pending.append(scores)
+            found.append(
+                [
+                    np.concatenate(list(map(np.asarray, x)), axis=1)
+                    for x in zip(*pending, strict=True)
+                ]
+            )
+        nats, likeliest = (np.concatenate(x)[:rows, :length] for x in zip(*found, strict=True))
+        return TargetScores(nats, likeliest)
 
     def __call__(
         self,
@@ -187,7 +204,7 @@ class CachedScorer:
         turns = [(np.asarray(nats), np.asarray(likeliest)) for nats, likeliest in pending]
         return [
             [
-                Continuation(nats[row, : len(c)], bool(likeliest[row, : len(c)].all()))
+                Continuation(nats[row, : len(c)], likeliest[row, : len(c)])
                 for c, (nats, likeliest) in zip(each, turns, strict=False)
             ]
             for row, each in enumerate(continuations)

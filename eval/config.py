@@ -12,6 +12,7 @@ class EvalConfig:
     """Settings of scoring beyond the training length. Defaults live in configs/base.py."""
 
     ratios: tuple[float, ...]  # tested contexts in multiples of L_train; 1 must be among them
+    lengths: tuple[int, ...]  # more of them, in tokens
     methods: tuple[str, ...]  # what is tested beside the plain model, see eval/methods.py
     multipliers: tuple[float, ...]  # candidates m of the scaling factor m * context / L_train
     sinks: int  # first tokens that the Lambda mask keeps visible; its window is L_train - sinks
@@ -23,16 +24,27 @@ class EvalConfig:
     # context - targets_per_row + 1 and context preceding tokens; 1 is exact, and slowest
     bootstrap_samples: int  # resamples behind each interval
     confidence: float  # coverage of the intervals, between 0 and 1
+    scorers: tuple[str, ...]  # names of eval/scorers/registry.py, at the tested contexts
+    scorer_methods: tuple[str, ...]  # of `methods`, by which these and the tasks are run as well
+    stride_share: float  # sliding_window: stride as a share of the window
+    grid_trials: int  # needle_depth, needle_distance: prompts a cell
+    grid_depths: int  # needle_depth: depths, from the beginning to the end
     tasks: tuple[str, ...]  # names of eval/prompts/tasks.py, asked at the tested contexts
     prompts: int  # of each task, context and control
-    chunk: int  # longer rows are scored so many tokens at a time over a cache; 0: all rows whole
+    prompting: tuple[str, ...]  # few_shot, scratchpad: tried beside the direct question
+    generate: bool  # answers are written as well, by greedy decoding
+    shots: int  # solved examples of a few-shot prompt
+    haystack: str  # text file or folder of .txt that haystacks are cut from; empty: held-out text
+    qa_1: str  # SQuAD's JSON for the task `reading`; empty: invented documents
+    qa_2: str  # HotpotQA's JSON for the task `joined_reading`; empty: invented documents
     compare: tuple[str, ...]  # work directories that stand beside this one on the card
+    chunk: int  # longer rows are scored so many tokens at a time over a cache; 0: all rows whole
     tokens_per_call: int  # tokens handed to the scorer at a time; best a multiple of its batch
     seed: int  # of the choice of documents, of target blocks and of the bootstrap
 
 
 def tested_contexts(config: EvalConfig, l_train: int) -> tuple[int, ...]:
-    """Tested contexts in tokens, ascending: each ratio times the training length.
+    """Tested contexts in tokens, ascending: each ratio times the training length, and `lengths`.
 
     Raises UserError where a ratio is not a whole number of tokens, where 1 (truncation, the
     number to beat) or any longer one is missing, or where the targets don't fit the contexts:
@@ -47,7 +59,7 @@ def tested_contexts(config: EvalConfig, l_train: int) -> tuple[int, ...]:
                 f"eval.ratios holds {context / l_train}, which is {context} tokens at a training "
                 f"length of {l_train}; choose ratios that give whole numbers of tokens"
             )
-    contexts = [int(context) for context in exact]
+    contexts = sorted({*(int(context) for context in exact), *config.lengths})
     beyond = [context for context in contexts if context > l_train]
     if l_train not in contexts or not beyond:
         raise UserError(
@@ -58,7 +70,8 @@ def tested_contexts(config: EvalConfig, l_train: int) -> tuple[int, ...]:
     if not 1 <= row <= contexts[0]:
         raise UserError(
             f"eval.targets_per_row is {row}, but it must lie between 1 and the shortest tested "
-            f"context, {contexts[0]} tokens; lower it or drop the smallest of eval.ratios"
+            f"context, {contexts[0]} tokens; lower it or drop the smallest of eval.ratios and "
+            "eval.lengths"
         )
     longest_block = min(l_train, beyond[0] - l_train)
     if not row <= block <= longest_block or block % row:

@@ -70,7 +70,7 @@ def score_targets(
         if context + block - targets_per_row(config, context, l_train) > targets.longest_context:
             raise ValueError(f"{context} tokens of context: room for {targets.longest_context}")
         for method in methods:
-            scorer = method.scorer_at(context)
+            scorer: Scorer = method.scorer_at(context)
             if (id(scorer), context) not in plan:
                 plan[id(scorer), context] = (scorer, context, [])
                 total += len(ends) * context

@@ -16,6 +16,8 @@ from errors import UserError
 from eval.cached_model import CachedModel, batch_rows, power_of_two
 from model.decode import Sampling
 
+GREEDY = Sampling(temperature=0.0, top_k=0, top_p=1.0)
+
 
 @dataclass(frozen=True)
 class GenerateConfig:

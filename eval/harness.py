@@ -46,6 +46,8 @@ def run(
         ) from error
     from eval.harness_model import CheckpointLM
     from eval.harness_tasks import is_own, names, task_config
+    from eval.scorers.bench import Bench
+    from eval.scorers.registry import prompt_maker
 
     # Here, since this is a program of its own: nothing of eval needs these.
     from experiment import from_saved
@@ -75,8 +77,17 @@ def run(
         trained = Trained(experiment, open_store(experiment, workdir), workdir)
         config, tokenizer = experiment.eval, trained.text_tokenizer()
         longest = max_length or tested_contexts(config, trained.l_train)[-1]
+        bench = Bench(
+            source=trained.store,
+            tokenizer=tokenizer,
+            config=config,
+            l_train=trained.l_train,
+            lengths=tested_contexts(config, trained.l_train),
+            fingerprint=trained.store.manifest.corpus_fingerprint,
+            why_no_positions="",
+        )
         own = {
-            name: task_config(name, tokenizer, trained.l_train, config.prompts, config.seed)
+            name: task_config(name, tokenizer, prompt_maker(bench), config.prompts, config.seed)
             for name in filter(is_own, tasks)
         }
         asked: list[Any] = [own.get(name, name) for name in tasks]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import datasets
+import numpy as np
 
 from data.tokenizers import Tokenizer
 from eval.prompts.assemble import PromptMaker
@@ -24,26 +25,27 @@ def is_own(name: str) -> bool:
 
 
 def task_config(
-    name: str, tokenizer: Tokenizer, l_train: int, count: int, seed: int
+    name: str, tokenizer: Tokenizer, maker: PromptMaker, count: int, seed: int
 ) -> dict[str, Any]:
-    """The config of a task by its name; multiple choice among an answer and its distractors.
+    """The config of a task by its name; multiple choice among an answer and its distractors, of
+    several answers each behind the right ones before it.
 
     The harness takes text, which it encodes as a whole: by other tokenizers than bytes that can be
     a few tokens fewer than the length. There are no controls: for those see `eval.tasks`.
 
     Raises:
-      UserError: a prompt doesn't fit the length, or the tokenizer has no text.
+      UserError: a prompt doesn't fit the length.
     """
     word, length = name.removeprefix(PREFIX).rsplit("_", 1)
     task: PromptTask = TASKS[word]
-    maker = PromptMaker(tokenizer, l_train)
     prompts = maker.prompts(task, int(length), count, seed, Control.PLAIN)
     rows = [
         {
-            "text": tokenizer.decode(prompt.tokens),
-            "choices": [tokenizer.decode(c) for c in (prompt.answer, *prompt.distractors)],
+            "text": tokenizer.decode(np.concatenate([prompt.tokens, part.lead])),
+            "choices": [tokenizer.decode(candidate) for candidate in part.candidates],
         }
         for prompt in prompts
+        for part in prompt.parts
     ]
     return {
         "task": name,

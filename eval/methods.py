@@ -7,7 +7,7 @@ to L_train every method is the plain model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from errors import UserError
@@ -81,6 +81,29 @@ def method(
     return Method(name, setting_at, make_scorer)
 
 
+def chosen_methods(
+    names: Sequence[str],
+    chosen: Mapping[str, float],
+    config: EvalConfig,
+    l_train: int,
+    make_scorer: ScorerFactory,
+) -> list[Method]:
+    """The plain method, then those of the names; chosen: name -> m, where there was a choice."""
+    return [
+        plain_method(make_scorer),
+        *(
+            method(
+                name,
+                chosen.get(name, multipliers(name, config)[0]),
+                l_train,
+                config.sinks,
+                make_scorer,
+            )
+            for name in names
+        ),
+    ]
+
+
 def multipliers(name: str, config: EvalConfig) -> tuple[float, ...]:
     """The candidates of a method; 1 alone where it has no factor."""
     return config.multipliers if set(parts(name)) & set(BY_FACTOR) else (1.0,)
@@ -105,6 +128,11 @@ def check_methods(config: EvalConfig, l_train: int) -> None:
         raise UserError(
             f"eval.methods={config.methods} names a method twice; 'plain' is always scored"
         )
+    for name in config.scorer_methods:
+        if name not in config.methods:
+            raise UserError(
+                f"eval.scorer_methods names {name!r}, which eval.methods does not; add it there"
+            )
     for name in config.methods:
         if not multipliers(name, config):
             raise UserError(

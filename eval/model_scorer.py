@@ -1,7 +1,7 @@
 """A trained decoder as a `Scorer`: one executable per `ScoringPass`, whatever the frequencies."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,7 +12,8 @@ from errors import UserError
 from eval.cached_model import CachedModel
 from eval.cached_passes import CachedPasses, CacheKind
 from eval.cached_scorer import CachedScorer, ContinuationScorer
-from eval.scorer import Setting
+from eval.generation import GREEDY, generate
+from eval.scorer import Setting, TargetScores
 from model import transformer
 from model.backends.mesh import on_view, split_over
 from model.columns import column_at, place_of
@@ -20,7 +21,7 @@ from model.masks import Mask
 from model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
 from model.settings import ModelSettings
 
-Executable = Callable[..., jax.Array]
+Executable = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 class ScoringPass(NamedTuple):
@@ -135,15 +136,15 @@ class ScoringExecutables:
         )
         everywhere = NamedSharding(sharding.mesh, PartitionSpec())
 
-        def nats(
+        def scores(
             params: transformer.Params,
             inputs_BL: jax.Array,
             targets_BL: jax.Array,
             positions_BL: jax.Array,
             tables: transformer.Tables,
             segment_ids_BL: jax.Array | None,
-        ) -> jax.Array:
-            nats_BL, _ = transformer.target_losses(
+        ) -> tuple[jax.Array, jax.Array]:
+            return transformer.target_scores(
                 model,
                 params,
                 inputs_BL,
@@ -154,7 +155,6 @@ class ScoringExecutables:
                 mask=key.mask,
                 key=None,
             )
-            return nats_BL
 
         tokens = jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding)
         tables = jax.tree.map(
@@ -162,7 +162,7 @@ class ScoringExecutables:
             self.tables(key.scaling, UNSCALED, length),
         )
         segments = tokens if key.segmented else None
-        compiled = jax.jit(nats, out_shardings=everywhere)
+        compiled = jax.jit(scores, out_shardings=everywhere)
         assert isinstance(sharding.mesh, Mesh)
         with split_over(sharding.mesh):
             return compiled.lower(
@@ -185,10 +185,10 @@ class ScoringExecutables:
             array_BL.shape, sharding, lambda index: placed_BL[index].astype(np.int32)
         )
 
-    def in_order(self, nats_BL: jax.Array) -> np.ndarray:
+    def in_order(self, scores_BL: jax.Array) -> np.ndarray:
         """Scores on the host, columns in the order of the row."""
-        sharding = self._data_sharding(*nats_BL.shape)
-        return np.asarray(nats_BL)[:, self._places(sharding, nats_BL.shape[1], place_of)]
+        sharding = self._data_sharding(*scores_BL.shape)
+        return np.asarray(scores_BL)[:, self._places(sharding, scores_BL.shape[1], place_of)]
 
     @staticmethod
     def _places(sharding: NamedSharding, length: int, order: Callable) -> np.ndarray:
@@ -222,7 +222,7 @@ class BoundModel:
 
     def by_document(self, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
         """The plain model as `eval.scorer.DocumentScorer`."""
-        return self._run(Setting(), tokens, segments[:, :-1])
+        return self._run(Setting(), tokens, segments=segments[:, :-1]).nats
 
     def cached(self, setting: Setting) -> CachedModel:
         """The checkpoint in a setting, to be run over a cache of keys and values."""
@@ -231,7 +231,8 @@ class BoundModel:
         def positions(start: int, rows: int, length: int) -> np.ndarray:
             within = np.ones((rows if setting.shuffled else 1, length), np.int64)
             rng = np.random.default_rng([self._seed, start])
-            return self._positions(within, rng, setting.shuffled)
+            ids = self._positions(within, rng)
+            return rng.permuted(ids, axis=1) if setting.shuffled else ids
 
         return CachedModel(
             executables.cached,
@@ -249,16 +250,26 @@ class BoundModel:
         can = self._executables.cached.refusal(setting.mask) is None
         return CachedScorer(self.cached(setting)) if can else None
 
-    def score(self, setting: Setting, tokens: np.ndarray) -> np.ndarray:
-        """[R, c+1] -> [R, c] nats, of rows at once or, where they are long, part by part."""
+    def score(
+        self, setting: Setting, tokens: np.ndarray, positions: np.ndarray | None
+    ) -> TargetScores:
+        """Of rows at once or, where they are long, part by part; with given position ids at
+        once."""
         executables = self._executables
-        if not executables.in_parts(tokens.shape[1] - 1):
-            return self._run(setting, tokens, None)
+        if positions is not None or not executables.in_parts(tokens.shape[1] - 1):
+            return self._run(setting, tokens, positions=positions)
         kind = executables.row_kind(tokens.shape[1] - 1, setting, self._trained)
         return CachedScorer(self.cached(setting)).score_rows(kind, tokens, executables.chunk)
 
-    def _run(self, setting: Setting, tokens: np.ndarray, segments: np.ndarray | None) -> np.ndarray:
-        """[R, c] nats of tokens[:, 1:], in device batches of one size."""
+    def _run(
+        self,
+        setting: Setting,
+        tokens: np.ndarray,
+        *,
+        segments: np.ndarray | None = None,
+        positions: np.ndarray | None = None,
+    ) -> TargetScores:
+        """Scores of tokens[:, 1:], in device batches of one size."""
         rows, length = tokens.shape[0], tokens.shape[1] - 1
         tables = self._executables.tables(setting.scaling, self._trained, length)
         key = scoring_pass(length, setting, self._trained, segmented=segments is not None)
@@ -271,24 +282,27 @@ class BoundModel:
             held = np.minimum(np.arange(start, start + batch), rows - 1)
             part = tokens[held]
             within = np.ones((batch, length), np.int64) if segments is None else segments[held]
-            positions = self._positions(
-                within, np.random.default_rng([self._seed, start]), setting.shuffled
-            )
+            rng = np.random.default_rng([self._seed, start])
+            ids = self._positions(within, rng) if positions is None else positions[held]
+            if setting.shuffled:
+                ids = rng.permuted(ids, axis=1)
             pending.append(
                 run(
                     self._params,
                     place(part[:, :-1]),
                     place(part[:, 1:]),
-                    place(positions),
+                    place(ids),
                     tables,
                     place(within) if key.segmented else None,
                 )
             )
-        return np.concatenate([self._executables.in_order(nats) for nats in pending])[:rows]
+        in_order = self._executables.in_order
+        nats, greedy = (
+            np.concatenate([in_order(batch[i]) for batch in pending])[:rows] for i in (0, 1)
+        )
+        return TargetScores(nats, greedy)
 
-    def _positions(
-        self, segments_BL: np.ndarray, rng: np.random.Generator, shuffled: bool
-    ) -> np.ndarray:
+    def _positions(self, segments_BL: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """What the position schemes see, [B, L]: counted from the start of each segment."""
         batch, length = segments_BL.shape
         columns_L = np.arange(length)
@@ -303,18 +317,34 @@ class BoundModel:
             positions_BL = columns_L - np.maximum.accumulate(
                 np.where(opens_BL, columns_L, 0), axis=1
             )
-        return rng.permuted(positions_BL, axis=1) if shuffled else positions_BL
+        return positions_BL
 
 
 class BoundScorer:
-    """`eval.scorer.Scorer` of a checkpoint; it `eval.cached_scorer.SharesPrefixes`."""
+    """`eval.scorer.TargetScorer` of a checkpoint; it `eval.cached_scorer.SharesPrefixes`."""
 
     def __init__(self, model: BoundModel, setting: Setting):
         self._model = model
         self._setting = setting
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
-        return self._model.score(self._setting, tokens)
+        return self.targets(tokens).nats
+
+    def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
+        """See `TargetScorer`. Raises ValueError for positions that the row has no span for."""
+        inputs = tokens.shape[1] - 1
+        if positions is not None and not (positions.min() >= 0 and positions.max() < inputs):
+            raise ValueError(
+                f"position ids {positions.min()}..{positions.max()} of {inputs} inputs"
+            )
+        return self._model.score(self._setting, tokens, positions)
+
+    def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
+        """See `TargetScorer`."""
+        model = self._model.cached(self._setting)
+        return generate(
+            model, prompts, sampling=GREEDY, max_tokens=tokens, seed=0, end_of_text=model.pad
+        )
 
     @functools.cached_property
     def continuations(self) -> ContinuationScorer | None:

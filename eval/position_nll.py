@@ -69,7 +69,7 @@ def score_positions(
     documents = len(targets.documents_N)
     plan: dict[int, tuple[Scorer, list[str]]] = {}
     for method in methods:
-        scorer = method.scorer_at(length)
+        scorer: Scorer = method.scorer_at(length)
         plan.setdefault(id(scorer), (scorer, []))[1].append(method.name)
 
     sums: dict[str, np.ndarray] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,32 @@ class Scorer(Protocol):
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         """[R, c+1] int tokens -> [R, c] float32 nats of tokens[:, 1:], any number of rows R."""
+        ...
+
+
+@dataclass(frozen=True)
+class TargetScores:
+    """What is known of each target, [R, c]."""
+
+    nats: np.ndarray  # float32
+    greedy: np.ndarray  # bool: it is the likeliest token
+
+
+class TargetScorer(Scorer, Protocol):
+    """A scorer that says more of a target than its nats, in the same pass, and that writes."""
+
+    def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
+        """[R, c+1] int tokens -> scores of tokens[:, 1:].
+
+        positions: int [R, c], position ids of the inputs, from 0 to c - 1; None: the model's own.
+        """
+        ...
+
+    def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
+        """What greedy decoding writes behind each prompt, so many tokens or up to an end of text.
+
+        Raises UserError: the model can't run over a cache of keys and values.
+        """
         ...
 
 
@@ -44,7 +70,7 @@ class Setting:
 class ScorerFactory(Protocol):
     """One checkpoint, under any setting."""
 
-    def __call__(self, setting: Setting) -> Scorer:
+    def __call__(self, setting: Setting) -> TargetScorer:
         """A scorer of the checkpoint. Equal settings give the same object: it is scored once."""
         ...
 
@@ -57,7 +83,7 @@ class Method:
     setting_at: Callable[[int], Setting]  # context in tokens -> setting there
     make_scorer: ScorerFactory
 
-    def scorer_at(self, context: int) -> Scorer:
+    def scorer_at(self, context: int) -> TargetScorer:
         """The same object for equal settings."""
         return self.make_scorer(self.setting_at(context))
 
@@ -67,7 +93,22 @@ def score(scorer: Scorer, tokens: np.ndarray) -> np.ndarray:
 
     Raises ValueError on a wrong shape and FloatingPointError on a non-finite score.
     """
-    nats = np.asarray(scorer(tokens), np.float64)
+    return _checked(scorer(tokens), tokens)
+
+
+def score_greedy(
+    scorer: TargetScorer, tokens: np.ndarray, positions: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nats of `score`, and [R, c] bool: the target is the likeliest token."""
+    found = scorer.targets(tokens, positions)
+    nats = _checked(found.nats, tokens)
+    if found.greedy.shape != nats.shape:
+        raise ValueError(f"scorer returned {found.greedy.shape} greedy for {nats.shape} targets")
+    return nats, found.greedy
+
+
+def _checked(nats: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    nats = np.asarray(nats, np.float64)
     expected = (tokens.shape[0], tokens.shape[1] - 1)
     if nats.shape != expected:
         raise ValueError(f"scorer returned shape {nats.shape} for {expected} targets")

@@ -22,6 +22,7 @@ from eval.context_gain import (
 from eval.methods import (
     PLAIN,
     check_methods,
+    chosen_methods,
     method,
     multipliers,
     plain_method,
@@ -81,10 +82,7 @@ def evaluate(
         name: choose_multiplier(by_m, scored, 2 * identity.l_train)
         for name, by_m in by_factor.items()
     }
-    methods = [
-        plain,
-        *(way(name, chosen.get(name, multipliers(name, config)[0])) for name in config.methods),
-    ]
+    methods = chosen_methods(config.methods, chosen, config, identity.l_train, make_scorer)
     by_domain: dict[str, np.ndarray] = {}
     left_out: tuple[str, ...] = ()
     if len(domains) > 1:

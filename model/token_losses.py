@@ -7,6 +7,7 @@ once a chunk.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from jax.sharding import PartitionSpec
 from model.backends.mesh import split_mesh
 
 _LOGITS_BYTES = 2**28  # of a device's logits that exist at a time, at most
+# ([N, V] logits, [N] targets) -> two numbers of each token.
+_OfLogits = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def nats_of_logits(logits_NV: jax.Array, targets_N: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -36,6 +39,15 @@ def project(x_ND: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | No
     return logits_NV if cap is None else cap * jnp.tanh(logits_NV / cap)
 
 
+def nats_and_greedy(logits_NV: jax.Array, targets_N: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Cross-entropy in nats, float32, and whether the target is the likeliest token, bool.
+
+    Of equally likely tokens the one of the lowest id is, so that one token at most is.
+    """
+    nats_N, _ = nats_of_logits(logits_NV, targets_N)
+    return nats_N, jnp.argmax(logits_NV, axis=-1) == targets_N
+
+
 def token_losses(
     x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | None
 ) -> tuple[jax.Array, jax.Array]:
@@ -43,7 +55,29 @@ def token_losses(
 
     x: after the final norm; weight, vocab_axis, cap: see `project`.
     """
-    run = functools.partial(_losses_here, vocab_axis=vocab_axis, cap=cap)
+    return _by_token(nats_of_logits, x_BLD, targets_BL, weight, vocab_axis, cap)
+
+
+def token_scores(
+    x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | None
+) -> tuple[jax.Array, jax.Array]:
+    """Nats of each target, float32 [B, L], and whether it is the likeliest token, bool [B, L].
+
+    The arguments are those of `token_losses`.
+    """
+    return _by_token(nats_and_greedy, x_BLD, targets_BL, weight, vocab_axis, cap)
+
+
+def _by_token(
+    of_logits: _OfLogits,
+    x_BLD: jax.Array,
+    targets_BL: jax.Array,
+    weight: jax.Array,
+    vocab_axis: int,
+    cap: float | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Both results of `of_logits`, [B, L] each."""
+    run = functools.partial(_here, of_logits, vocab_axis=vocab_axis, cap=cap)
     mesh = split_mesh()
     if mesh is None or mesh.size == 1:
         return run(x_BLD, targets_BL, weight)
@@ -84,9 +118,7 @@ def target_scores(
     def score(xs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         x_BLD, targets_BL = xs
         logits_NV = project(x_BLD.reshape(-1, D), weight, vocab_axis, cap)
-        targets_N = targets_BL.reshape(-1)
-        nats_N, _ = nats_of_logits(logits_NV, targets_N)
-        likeliest_N = jnp.argmax(logits_NV, axis=-1) == targets_N
+        nats_N, likeliest_N = nats_and_greedy(logits_NV, targets_BL.reshape(-1))
         return nats_N.reshape(targets_BL.shape), likeliest_N.reshape(targets_BL.shape)
 
     if parts == 1:
@@ -97,7 +129,8 @@ def target_scores(
     return nats_BL, likeliest_BL
 
 
-def _losses_here(
+def _here(
+    of_logits: _OfLogits,
     x_BLD: jax.Array,
     targets_BL: jax.Array,
     weight: jax.Array,
@@ -105,26 +138,26 @@ def _losses_here(
     vocab_axis: int,
     cap: float | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """The losses of one device's tokens."""
+    """Both numbers of one device's tokens."""
     B, L, D = x_BLD.shape
     x_ND, targets_N = x_BLD.reshape(-1, D), targets_BL.reshape(-1)
     parts = chunks_of(B * L, weight.shape[vocab_axis])
 
-    def losses(x_ND: jax.Array, targets_N: jax.Array, weight: jax.Array) -> tuple:
-        return nats_of_logits(project(x_ND, weight, vocab_axis, cap), targets_N)
+    def both(x_ND: jax.Array, targets_N: jax.Array, weight: jax.Array) -> tuple:
+        return of_logits(project(x_ND, weight, vocab_axis, cap), targets_N)
 
     if parts == 1:
-        nats_N, log_partition_N = losses(x_ND, targets_N, weight)
+        first_N, second_N = both(x_ND, targets_N, weight)
     else:
         # In float32, so that the sum of the gradients of the chunks is.
         weight = weight.astype(jnp.float32)
-        rematerialized = jax.checkpoint(losses)
-        _, (nats_N, log_partition_N) = jax.lax.scan(
+        rematerialized = jax.checkpoint(both)
+        _, (first_N, second_N) = jax.lax.scan(
             lambda _, chunk: (None, rematerialized(*chunk, weight)),
             None,
             (x_ND.reshape(parts, -1, D), targets_N.reshape(parts, -1)),
         )
-    return nats_N.reshape(B, L), log_partition_N.reshape(B, L)
+    return first_N.reshape(B, L), second_N.reshape(B, L)
 
 
 def chunks_of(tokens: int, vocab_size: int) -> int:

@@ -9,6 +9,7 @@ plain nested dict of arrays, since calling a compiled function of one costs far 
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -36,7 +37,7 @@ from model.layers import (
 from model.masks import Mask
 from model.positions.rope_scaling import RopeScaling
 from model.positions.scheme import LayerScheme, Scheme
-from model.token_losses import project, token_losses
+from model.token_losses import project, token_losses, token_scores
 
 # Nested dict of float32 arrays. Leaves under "blocks" are [layers, ...], those under "positions"
 # and the name of a scheme [layers with the scheme, ...] where each layer has its own.
@@ -349,11 +350,36 @@ def target_losses(
 
     All logits never exist at a time, see `model.token_losses`.
     """
+    return _of_targets(token_losses, config, params, inputs_BL, targets_BL, context)
+
+
+def target_scores(
+    config: ModelConfig,
+    params: Params,
+    inputs_BL: jax.Array,
+    targets_BL: jax.Array,
+    **context: Any,
+) -> tuple[jax.Array, jax.Array]:
+    """Nats of each target, float32 [B, L], and whether it is the likeliest token, bool [B, L].
+
+    See `target_losses`.
+    """
+    return _of_targets(token_scores, config, params, inputs_BL, targets_BL, context)
+
+
+def _of_targets(
+    by_token: Callable[..., tuple[jax.Array, jax.Array]],
+    config: ModelConfig,
+    params: Params,
+    inputs_BL: jax.Array,
+    targets_BL: jax.Array,
+    context: dict[str, Any],
+) -> tuple[jax.Array, jax.Array]:
     decoder = nnx.merge(nnx.graphdef(_abstract(config)), params)
     x_BLD = decoder(inputs_BL, **context)
     weight, vocab_axis = decoder.unembedding_weight()
     with jax.named_scope("loss"):
-        return token_losses(x_BLD, targets_BL, weight, vocab_axis, config.logit_softcap)
+        return by_token(x_BLD, targets_BL, weight, vocab_axis, config.logit_softcap)
 
 
 def extend(

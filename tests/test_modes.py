@@ -27,6 +27,8 @@ def make_config(corpus, last_steps=10):
     config.phases = (PHASES[0], {**PHASES[1], "steps": last_steps})
     config.train.compile = "ahead"
     config.eval.tasks = ("passkey",)
+    config.eval.scorers = ("forgetting",)
+    config.eval.prompting = ("scratchpad",)
     config.eval.prompts = 4
     return config
 
@@ -89,13 +91,18 @@ def test_results_carry_their_circumstances(workdir):
 
 
 def test_the_tasks_were_asked_at_every_tested_context(workdir):
-    found = json.loads((workdir / "eval" / "tasks.json").read_text())
-    asked = {(row["length"], row["control"]) for row in found["rows"]}
-    controls = {"plain", "no_context", "truncated", "distance_0", "easy_filler"}
-    assert asked == {(n, control) for n in (64, 128, 256) for control in controls}
-    assert {row["l_train"] for row in found["rows"]} == {64}
-    assert {row["chance"] for row in found["rows"]} == {0.25}
-    assert len(found["diagnoses"]) == 3
+    card = json.loads((workdir / "eval" / "card.json").read_text())
+    (entry,) = card["entries"]
+    judged = {each["scorer"]: each for each in entry["judgements"]}
+    assert {"passkey", "forgetting", "same_target_nll", "position_nll"} <= set(judged)
+    passkey = judged["passkey"]
+    assert passkey["lengths"] == [64, 128, 256]
+    assert passkey["chance"] == [0.25] * 3
+    controls = {"no_context", "truncated", "distance_0", "easy_filler", "far_positions"}
+    assert set(passkey["controls"]) == controls
+    assert passkey["findings"]
+    assert ["scratchpad: " in said for said in entry["said"]] == [True] * 2
+    assert sum("scratchpad, at 64 tokens" in why for why in entry["left_out"]) == 1
 
 
 def test_the_report_is_one_page_that_needs_no_network(workdir):
@@ -111,7 +118,8 @@ def test_the_card_judges_what_was_scored_and_says_what_it_cost(workdir):
     assert (entry["l_train"], checkpoint["checkpoint_step"]) == (64, 60)
     assert 16 <= entry["length_p95"] <= 64
     judged = {(j["scorer"], j["method"]): j for j in entry["judgements"]}
-    assert {scorer for scorer, _ in judged} == {"same_target_nll", "position_nll", "passkey"}
+    scorers = {"same_target_nll", "position_nll", "forgetting", "passkey"}
+    assert {scorer for scorer, _ in judged} == scorers
     results = json.loads((workdir / "eval" / "results.json").read_text())
     for row in results["rows"]:
         if (row["metric"], row["role"]) == ("same_target_nll", "result"):

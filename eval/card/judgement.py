@@ -107,7 +107,7 @@ def _task(
     controls = {
         other.control: chance_corrected(other, scores[key])
         for key, (other, *_) in curves.items()
-        if key[:3] == curve.key[:3]
+        if key[:3] == curve.key[:3] and other.lengths == lengths
     }
     return Judgement(
         curve=curve,
@@ -124,7 +124,7 @@ def _task(
             for name, scores in controls.items()
             if name != PLAIN_CONTROL
         },
-        findings=findings(lengths, controls),
+        findings=findings(lengths, controls, l_train),
         seconds=sum(runs[0].seconds for key, runs in curves.items() if key[0] == curve.scorer),
     )
 

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from data.tokenizers import IdsTokenizer, Tokenizer
 from errors import UserError
-from eval.prompts.prompt import Control, Draw, Material, Prompt, PromptTask
+from eval.prompts.prompt import Control, Material, Part, Prompt, Prompting, PromptTask
+from eval.prompts.words import words_of
 
 EASY_SENTENCE = "The sky is blue. "
-SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "zo")
+_ENCODED = 65_536  # texts whose tokens are kept
 
 
 class PromptMaker:
     """Makes prompts; pieces of text are encoded one by one and joined as tokens.
 
+    Args:
+      prose: gives the sentences of the haystacks that are held-out text, when they are needed.
+      shots: solved examples of few-shot prompts.
+
     Raises UserError where the tokenizer has no text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, l_train: int):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        l_train: int,
+        prose: Callable[[], Sequence[str]] = tuple,
+        shots: int = 2,
+    ):
         if isinstance(tokenizer, IdsTokenizer):
             raise UserError(
                 f"eval.tasks need a tokenizer of text, but data.tokenizer={tokenizer.describe()!r} "
@@ -30,48 +41,97 @@ class PromptMaker:
             )
         self._tokenizer = tokenizer
         self._l_train = l_train
-        self.encode = functools.lru_cache(maxsize=65_536)(self._encode)
+        self._prose = prose
+        self._shots = shots
+        self.encode = functools.lru_cache(maxsize=_ENCODED)(self._encode)
 
     def _encode(self, text: str) -> np.ndarray:
         return self._tokenizer.encode_batch([text])[0].astype(np.int32)
 
     def prompts(
-        self, task: PromptTask, length: int, count: int, seed: int, control: Control
+        self,
+        task: PromptTask,
+        length: int,
+        count: int,
+        seed: int,
+        control: Control = Control.PLAIN,
+        prompting: Prompting = Prompting.DIRECT,
+        place: Callable[[int], float | int] | None = None,
     ) -> list[Prompt]:
-        """`count` prompts; the i-th follows from (task, length, seed, i), whatever the control.
+        """`count` prompts; the i-th is about the same, whatever the control and the prompting.
+
+        place: number of a prompt -> where its needles stand instead of at random: a share of the
+          filler before them (float), or the tokens between them and the question (int).
 
         Raises:
-          UserError: one doesn't fit `length` tokens.
+          UserError: one doesn't fit `length` tokens, or the tokenizer or corpus can't give it.
         """
         name = int.from_bytes(task.name.encode(), "little")
         made = []
         for number in range(count):
             rng = np.random.default_rng([seed, length, number, name])
-            made.append(self._prompt(task, length, control, rng))
+            words = words_of(rng, lambda text: self.encode(text).size, self._prose)
+            material = task.make(words)
+            if place is not None:
+                material = dataclasses.replace(material, depths=())
+            examples = [task.make(words) for _ in range(self._shots * (prompting == "few_shot"))]
+            at = None if place is None else place(number)
+            made.append(self._prompt(task, length, control, prompting, material, examples, at))
         return made
 
-    def fits(self, task: PromptTask, length: int, count: int, seed: int) -> bool:
-        """Whether all prompts of the task fit `length` tokens."""
+    def misfit(self, task: PromptTask, length: int, count: int, seed: int) -> str | None:
+        """Why not all prompts of the task fit `length` tokens; None: they do."""
         try:
-            self.prompts(task, length, count, seed, Control.PLAIN)
-        except UserError:
-            return False
-        return True
+            self.prompts(task, length, count, seed)
+        except UserError as error:
+            return str(error)
+        return None
 
     def _prompt(
-        self, task: PromptTask, length: int, control: Control, rng: np.random.Generator
+        self,
+        task: PromptTask,
+        length: int,
+        control: Control,
+        prompting: Prompting,
+        material: Material,
+        examples: Sequence[Material],
+        place: float | int | None,
     ) -> Prompt:
-        material = task.make(rng, self._names(rng, _word), self._names(rng, _number))
         question = self.encode("\n" + material.question)  # behind a sentence that is cut
-        answer, *distractors = map(self.encode, material.candidates)
-        context = self._context(material, length - question.size - answer.size, control)
+        steps = "\n" + material.scratchpad if prompting == Prompting.SCRATCHPAD else ""
+        parts = self._parts(material, steps)
+        shown = [self.encode(_example(one)) for one in examples]
+        fixed = question.size + parts[-1].lead.size + parts[-1].answer.size
+        room = length - fixed - sum(one.size for one in shown)
+        if place is None:
+            context = self._context(material, room, control)
+        else:
+            context = self._placed(material, room, place)
         if context is None:
             raise UserError(f"a prompt of {task.name} doesn't fit {length} tokens")
-        tokens = question if control == Control.NO_CONTEXT else np.concatenate([context, question])
+        if control == Control.NO_CONTEXT:
+            context, shown = context[:0], []
+        tokens = np.concatenate([*shown, context, question])
         if control == Control.TRUNCATED:
-            tokens = tokens[-(self._l_train - answer.size) :]
+            kept = self._l_train - (fixed - question.size)
+            if kept <= question.size:
+                raise UserError(f"the question of {task.name} alone exceeds {self._l_train} tokens")
+            tokens = tokens[-kept:]
         depth = float(np.mean(material.depths)) if material.depths else 0.0
-        return Prompt(tokens, answer, tuple(distractors), {"depth": depth})
+        return Prompt(tokens, tokens.size - question.size, parts, {"depth": depth})
+
+    def _parts(self, material: Material, steps: str) -> tuple[Part, ...]:
+        """What is asked for; each lead holds all that stands behind the question before it."""
+        parts: list[Part] = []
+        lead = [self.encode(steps)] if steps else []
+        for asked in material.asked:
+            if asked.lead:
+                lead.append(self.encode(asked.lead))
+            answer, *wrong = map(self.encode, asked.candidates)
+            before = np.concatenate([answer[:0], *lead])
+            parts.append(Part(before, answer, tuple(wrong)))
+            lead.append(answer)
+        return tuple(parts)
 
     def _context(self, material: Material, room: int, control: Control) -> np.ndarray | None:
         """[room] tokens: intro, filler and the needles between its sentences; None: no room."""
@@ -81,11 +141,7 @@ class PromptMaker:
         if room < 0:
             return None
         filler = (lambda: EASY_SENTENCE) if control == Control.EASY_FILLER else material.filler
-        pieces, filled = [], 0
-        while filled < room:
-            # The last sentence is cut: its end is what brings the prompt to its length.
-            pieces.append(self.encode(filler())[: room - filled])
-            filled += pieces[-1].size
+        pieces = self._filling(filler, room)
         ends = np.cumsum([0, *(piece.size for piece in pieces)])
         depths = [1.0] * len(needles) if control == Control.DISTANCE_0 else material.depths
         joined: list[np.ndarray] = [intro]
@@ -96,33 +152,30 @@ class PromptMaker:
             placed = before
         return np.concatenate([*joined, *pieces[placed:]])
 
-    def _names(self, rng: np.random.Generator, one: Callable[[np.random.Generator], str]) -> Draw:
-        """Draws names of as many tokens as the first one has, none of them twice."""
+    def _placed(self, material: Material, room: int, place: float | int) -> np.ndarray | None:
+        """[room] tokens, the needles together at an exact place; None: no room."""
+        # On a line of their own: the sentence before them is cut.
+        intro, needles = self.encode(material.intro), self.encode("\n" + "".join(material.needles))
+        room -= intro.size + needles.size
+        behind = place if isinstance(place, int) else room - round(place * room)
+        if not 0 <= behind <= room:
+            return None
+        none = intro[:0]
+        before = np.concatenate([none, *self._filling(material.filler, room - behind)])
+        after = np.concatenate([none, *self._filling(material.filler, behind)])
+        return np.concatenate([intro, before, needles, after])
 
-        def stream() -> Iterator[str]:
-            first = one(rng)
-            taken, misses = {first}, 0
-            yield first
-            while misses < 1000:  # in a row
-                name = one(rng)
-                misses += 1
-                if name not in taken and self.encode(name).size == self.encode(first).size:
-                    taken.add(name)
-                    misses = 0
-                    yield name
-            raise UserError(f"a prompt of eval.tasks wants more than {len(taken):,} names")
-
-        names = stream()
-        return lambda count: list(itertools.islice(names, count))
-
-
-def _word(rng: np.random.Generator) -> str:
-    return " " + "".join(_pick(rng, SYLLABLES, 4))
+    def _filling(self, filler: Callable[[], str], room: int) -> list[np.ndarray]:
+        """Sentences of `room` tokens in all, the last one cut."""
+        pieces, filled = [], 0
+        while filled < room:
+            pieces.append(self.encode(filler())[: room - filled])
+            filled += pieces[-1].size
+        return pieces
 
 
-def _number(rng: np.random.Generator) -> str:
-    return " " + str(rng.integers(10_000, 100_000))
-
-
-def _pick(rng: np.random.Generator, among: Sequence[str], count: int) -> list[str]:
-    return [among[int(i)] for i in rng.integers(len(among), size=count)]
+def _example(material: Material) -> str:
+    """A solved prompt without filler."""
+    context = material.intro + "".join(material.needles)
+    answers = "".join(asked.lead + asked.candidates[0] for asked in material.asked)
+    return f"{context}\n{material.question}{answers}\n"

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from errors import UserError
+
 
 class Control(enum.StrEnum):
     """How a prompt is made easier, to see why a model fails at the plain one."""
@@ -18,6 +20,30 @@ class Control(enum.StrEnum):
     TRUNCATED = "truncated"  # the last L_train tokens alone
     DISTANCE_0 = "distance_0"  # what is asked for stands right before the question
     EASY_FILLER = "easy_filler"  # one sentence repeated instead of the filler
+    # The prompt of L_train tokens, its question at the position ids that it has in the long one:
+    # as far from the facts as there, and nothing more in between than in training.
+    FAR_POSITIONS = "far_positions"
+
+
+class Prompting(enum.StrEnum):
+    """What stands around the question beside the text that it is about."""
+
+    DIRECT = "direct"
+    FEW_SHOT = "few_shot"  # solved examples before everything
+    SCRATCHPAD = "scratchpad"  # the steps up to the last one, behind the question
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is asked for. A prompt with several has one of these for each."""
+
+    lead: np.ndarray  # int32 [n], what stands between question and answer: earlier answers, steps
+    answer: np.ndarray  # int32 [m]
+    distractors: tuple[np.ndarray, ...]  # wrong answers, int32 [m] each: as many tokens
+
+    @property
+    def candidates(self) -> tuple[np.ndarray, ...]:
+        return self.answer, *self.distractors
 
 
 @dataclass(frozen=True)
@@ -25,14 +51,28 @@ class Prompt:
     """Plain prompts and those of other filler have exactly the length that was asked for."""
 
     tokens: np.ndarray  # int32 [n], context and question
-    answer: np.ndarray  # int32 [m]
-    distractors: tuple[np.ndarray, ...]  # wrong answers, int32 [m] each: as many tokens
+    question_at: int  # column of the question's first token
+    parts: tuple[Part, ...]
     tags: Mapping[str, float]
 
     @property
+    def size(self) -> int:
+        """Tokens, with the last answer."""
+        last = self.parts[-1]
+        return self.tokens.size + last.lead.size + last.answer.size
+
+    @property
     def chance(self) -> float:
-        """Probability that a guess among the candidates is right."""
-        return 1 / (1 + len(self.distractors))
+        """Share of the parts that a guess among the candidates gets right."""
+        return float(np.mean([1 / (1 + len(part.distractors)) for part in self.parts]))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The text of one part."""
+
+    candidates: tuple[str, ...]  # the answer, then the distractors
+    lead: str = ""  # what stands between the answer before and this one
 
 
 @dataclass(frozen=True)
@@ -44,13 +84,37 @@ class Material:
     depths: tuple[float, ...]  # of the needles, ascending, share of the filler before each
     filler: Callable[[], str]  # the next sentence of the haystack
     question: str  # ends right before the answer
-    candidates: tuple[str, ...]  # the answer, then the distractors
+    asked: tuple[Asked, ...]
+    scratchpad: str  # all steps but the last; ends right before the first answer, as the question
 
 
 class Draw(Protocol):
     """Random names of one kind, all different and of equally many tokens."""
 
     def __call__(self, count: int) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a task draws its text from. All of it follows from one prompt's random numbers."""
+
+    rng: np.random.Generator
+    keys: Draw  # invented words
+    values: Draw  # numbers
+    codes: Draw  # codes of 32 hexadecimal digits, in five groups
+    prose: Callable[[], str]  # the next sentence of held-out text
+    size: Callable[[str], int]  # tokens of a text
+
+    def equal(self, sets: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+        """The first of several sets of words that have equally many tokens.
+
+        Raises UserError: none has.
+        """
+        for words in sets:
+            if len({self.size(word) for word in words}) == 1:
+                return words
+        named = " or ".join(",".join(words) for words in sets)
+        raise UserError(f"the tokenizer gives{named} different numbers of tokens")
 
 
 @dataclass(frozen=True)
@@ -64,12 +128,14 @@ class PromptTask:
     name: str
     dispersion: str  # low | mid | high
     scope: str  # low | mid | high
-    make: Callable[[np.random.Generator, Draw, Draw], Material]  # (rng, keys, values)
+    make: Callable[[Words], Material]
     # Answers that follow from all of the filler change with it: no control by needles or filler.
     aggregates: bool = False
+    stand_in: bool = False  # invented text in the place of a published data set
 
     @property
     def controls(self) -> tuple[Control, ...]:
+        """Those that the prompts have; see eval/prompts/score.py for the one by position ids."""
         if self.aggregates:
-            return Control.PLAIN, Control.NO_CONTEXT, Control.TRUNCATED
+            return Control.PLAIN, Control.NO_CONTEXT, Control.TRUNCATED, Control.FAR_POSITIONS
         return tuple(Control)

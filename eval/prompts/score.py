@@ -1,191 +1,236 @@
-"""Prompts under teacher forcing: is the answer likelier than every distractor, and by how much."""
+"""Tasks as a scorer: prompts with their controls at each length, under teacher forcing."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from data.tokenizers import Tokenizer
 from errors import UserError
-from eval.cached_scorer import score_continuations
-from eval.config import EvalConfig
 from eval.curves import Curve, Group, Scored, population
-from eval.methods import PLAIN
 from eval.prompts.assemble import PromptMaker
-from eval.prompts.diagnosis import diagnose
-from eval.prompts.prompt import Control, Prompt, PromptTask
-from eval.prompts.tasks import CANDIDATES, TASKS
-from eval.scorer import Scorer
-from eval.statistics import ClusterBootstrap, Estimate
+from eval.prompts.candidates import Outcomes, score_prompts, write_answers
+from eval.prompts.prompt import Control, Prompt, Prompting, PromptTask
+from eval.scorer import Method
+from eval.scorers.bench import Bench
+from eval.statistics import ClusterBootstrap
+
+Variant = Control | Prompting  # what a curve of a task is of
+# Where answers are written. Behind the right steps of a scratchpad, steps would be skipped.
+WRITTEN = (Control.PLAIN, Prompting.FEW_SHOT)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One task at one length under one control."""
+class PromptScorer:
+    """One task at every length that its prompts fit.
 
-    task: str
-    dispersion: str
-    scope: str
-    control: str
-    length: int  # tokens of the plain prompt with its answer
-    prompts: int
-    chance: float
-    accuracy: Estimate  # share of prompts whose answer is likelier than every distractor
-    margin: Estimate  # nats by which it is likelier than the best distractor, mean
-
-    @property
-    def corrected(self) -> float:
-        """Accuracy on a scale from 0 at chance to 1."""
-        return (self.accuracy.value - self.chance) / (1 - self.chance)
-
-    def as_dict(self) -> dict[str, object]:
-        return {**dataclasses.asdict(self), "chance_corrected_accuracy": self.corrected}
-
-
-def margins(scorer: Scorer, prompts: Sequence[Prompt], length: int, pad: int) -> np.ndarray:
-    """[P] nats by which each answer is likelier than its best distractor."""
-    candidates = [(prompt.answer, *prompt.distractors) for prompt in prompts]
-    prefixes = [prompt.tokens for prompt in prompts]
-    scored = score_continuations(scorer, prefixes, candidates, length, pad)
-    sums = [[each.sum(dtype=np.float64) for each in one] for one in scored]
-    return np.array([min(distractors) - answer for answer, *distractors in sums])
-
-
-class PromptTasks:
-    """The tasks of `eval.tasks` at the tested contexts.
-
-    Raises UserError: a name is unknown, a task fits no context, the tokenizer has no text.
+    Raises UserError: it fits no length, or the tokenizer has no text.
     """
 
-    def __init__(
-        self, config: EvalConfig, tokenizer: Tokenizer, lengths: Sequence[int], l_train: int
-    ):
-        for name in config.tasks:
-            if name not in TASKS:
-                raise UserError(
-                    f"eval.tasks holds {name!r}, which is unknown; choose among {', '.join(TASKS)}"
+    def __init__(self, task: PromptTask, bench: Bench, maker: PromptMaker):
+        config = bench.config
+        self.name = task.name
+        self._task, self._bench, self._maker = task, bench, maker
+        why = {n: maker.misfit(task, n, config.prompts, config.seed) for n in bench.lengths}
+        self.lengths = tuple(n for n, reason in why.items() if reason is None)
+        if not self.lengths:
+            raise UserError(f"eval.tasks: {why[max(why)]}; leave it out or raise eval.ratios")
+        self.left_out = [f"{task.name} at {n} tokens: {why[n]}" for n in why if why[n] is not None]
+        prompting = tuple(Prompting(name) for name in config.prompting)
+        self._variants: tuple[Variant, ...] = (*task.controls, *prompting)
+        if bench.why_no_positions or bench.l_train not in self.lengths:
+            self._variants = tuple(v for v in self._variants if v != Control.FAR_POSITIONS)
+            if Control.FAR_POSITIONS in task.controls:
+                self.left_out.append(
+                    f"{task.name} with far position ids: "
+                    + (bench.why_no_positions or f"no prompt fits {bench.l_train} tokens")
                 )
-        self._config = config
-        self._maker = PromptMaker(tokenizer, l_train)
-        self._pad = tokenizer.end_of_text
-        self._tokenizer = tokenizer.describe()
-        self._lengths = {name: self._fitting(TASKS[name], lengths) for name in config.tasks}
-        self.left_out = [
-            f"eval.tasks {name}: no prompt fits {missing} tokens"
-            for name, fitting in self._lengths.items()
-            if (missing := ", ".join(str(n) for n in lengths if n not in fitting))
-        ]
 
-    def _fitting(self, task: PromptTask, lengths: Sequence[int]) -> list[int]:
-        config = self._config
-        fitting = [n for n in lengths if self._maker.fits(task, n, config.prompts, config.seed)]
-        if not fitting:
-            raise UserError(
-                f"eval.tasks: no prompt of {task.name!r} fits {max(lengths)} tokens; leave it out "
-                "or raise eval.ratios"
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Lengths of the rows that are scored."""
+        cut = {self._bench.l_train, self._question_row}
+        return tuple(sorted({*self.lengths, *cut}))
+
+    @property
+    def _question_row(self) -> int:
+        """Length of the rows that hold questions without a context: a power of two."""
+        config = self._bench.config
+        longest = 1
+        for length in self.lengths:
+            prompts = self._maker.prompts(
+                self._task, length, config.prompts, config.seed, Control.NO_CONTEXT
             )
-        return fitting
+            longest = max(longest, *(prompt.size - 1 for prompt in prompts))
+        return 1 << (longest - 1).bit_length()
 
-    def run(self, scorer: Scorer) -> tuple[list[Cell], list[str], Scored]:
-        """Every task at every context it fits, with its controls; what that says, in words; and
-        the same by prompt."""
-        cells: list[Cell] = []
+    def __call__(self, methods: Sequence[Method]) -> Scored:
+        """Curves of each method, control and way of prompting; gains by the latter, in words."""
         curves: list[Curve] = []
         said: list[str] = []
-        total = sum(len(fitting) for fitting in self._lengths.values())
-        with tqdm(total=total, desc="scoring tasks", unit="cell") as progress:
-            for name, fitting in self._lengths.items():
-                task = TASKS[name]
-                begin = time.perf_counter()
-                margins_of: dict[Control, list[np.ndarray]] = {c: [] for c in task.controls}
-                for length in fitting:
-                    row = {}
-                    for control in task.controls:
-                        row[control], margin_P = self._cell(task, length, control, scorer)
-                        margins_of[control].append(margin_P)
-                    cells += row.values()
-                    said.append(_sentence(task, length, row))
-                    progress.update()
-                curves += self._curves(task, margins_of, time.perf_counter() - begin)
-        return cells, said, Scored(tuple(curves), left_out=tuple(self.left_out))
+        left_out = list(self.left_out)
+        total = len(methods) * len(self._variants) * len(self.lengths)
+        short = self._question_row
+        with tqdm(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
+            for method in methods:
+                found: dict[Variant, dict[int, Outcomes]] = {}
+                for variant in self._variants:
+                    begin = time.perf_counter()
+                    found[variant] = {}
+                    for length in self.lengths:
+                        progress.update()
+                        try:
+                            outcomes = self._outcomes(method, variant, length, short)
+                        except UserError as error:
+                            left_out.append(f"{self.name}, {variant}, at {length} tokens: {error}")
+                        else:
+                            found[variant][length] = outcomes
+                    if found[variant]:
+                        seconds = time.perf_counter() - begin
+                        curves += self._curves(method, variant, found[variant], seconds)
+                    if self._bench.config.generate and variant in WRITTEN:
+                        try:
+                            curves.append(self._written(method, variant, tuple(found[variant])))
+                        except UserError as error:
+                            left_out.append(f"{self.name}, {variant}, written: {error}")
+                    if isinstance(variant, Prompting):
+                        said += self._gains(method, variant, found[variant], found[Control.PLAIN])
+        return Scored(tuple(curves), said=tuple(said), left_out=tuple(left_out))
 
-    def _cell(
-        self, task: PromptTask, length: int, control: Control, scorer: Scorer
-    ) -> tuple[Cell, np.ndarray]:
-        """The cell, and [P] the margins behind it."""
-        config = self._config
-        prompts = self._maker.prompts(task, length, config.prompts, config.seed, control)
-        margin_P = margins(scorer, prompts, length, self._pad)
-        bootstrap = ClusterBootstrap(
-            np.arange(len(prompts)),
-            samples=config.bootstrap_samples,
-            confidence=config.confidence,
-            seed=config.seed,
+    def _outcomes(self, method: Method, variant: Variant, length: int, short: int) -> Outcomes:
+        gap, row = 0, length
+        if variant == Control.FAR_POSITIONS:
+            near = min(length, self._bench.l_train)
+            gap = length - near
+            prompts = self._prompts(near, Control.PLAIN)
+        else:
+            prompts = self._prompts(length, variant)
+        if variant == Control.NO_CONTEXT:
+            row = short
+        elif variant == Control.TRUNCATED:
+            row = min(length, self._bench.l_train)
+        return score_prompts(
+            method.scorer_at(row),
+            prompts,
+            row,
+            pad=self._bench.pad,
+            tokens_per_call=self._bench.config.tokens_per_call,
+            gap=gap,
         )
-        ones_P = np.ones(len(prompts))
-        cell = Cell(
-            task=task.name,
-            dispersion=task.dispersion,
-            scope=task.scope,
-            control=control,
-            length=length,
-            prompts=len(prompts),
-            chance=prompts[0].chance,
-            accuracy=bootstrap.ratio((margin_P > 0).astype(np.float64), ones_P),
-            margin=bootstrap.ratio(margin_P, ones_P),
+
+    def _prompts(self, length: int, variant: Variant) -> list[Prompt]:
+        config = self._bench.config
+        by_prompting = isinstance(variant, Prompting)
+        return self._maker.prompts(
+            self._task,
+            length,
+            config.prompts,
+            config.seed,
+            Control.PLAIN if by_prompting else Control(variant),
+            Prompting(variant) if by_prompting else Prompting.DIRECT,
         )
-        return cell, margin_P
 
     def _curves(
-        self, task: PromptTask, margins_of: dict[Control, list[np.ndarray]], seconds: float
+        self, method: Method, variant: Variant, found: dict[int, Outcomes], seconds: float
     ) -> list[Curve]:
-        """Accuracy and margin of each control. seconds: of all, in equal shares over controls."""
-        lengths = self._lengths[task.name]
-        asked = (task.name, self._config.seed, self._config.prompts, self._tokenizer)
-        curves = []
-        for control, margins_K in margins_of.items():
-            margin_PK = np.stack(margins_K, axis=1)
-            prompts = len(margin_PK)
-            shared: dict[str, Any] = {
-                "scorer": task.name,
-                "group": Group.SYNTHESIS if task.scope == "high" else Group.RETRIEVAL,
-                "method": PLAIN,
-                "control": str(control),
-                "higher_is_better": True,
-                "lengths": tuple(lengths),
-                "counts_NK": np.ones_like(margin_PK),
-                "clusters_N": np.arange(prompts),
-                "population": population(*asked),
-                "dispersion": task.dispersion,
-                "scope": task.scope,
-            }
-            curves += [
-                Curve(
-                    metric="accuracy",
-                    unit="accuracy",
-                    primary=True,
-                    sums_NK=(margin_PK > 0).astype(np.float64),
-                    chance_K=np.full(len(lengths), 1 / CANDIDATES),
-                    best=1.0,
-                    seconds=seconds / len(margins_of),
-                    **shared,
-                ),
-                Curve(metric="margin", unit="nats", primary=False, sums_NK=margin_PK, **shared),
-            ]
-        return curves
+        """Accuracy, greedy answers and margin. A unit is a prompt, whose parts are its trials."""
+        prompts, parts = next(iter(found.values())).right_PA.shape
+        counts_NK = np.full((prompts, len(found)), float(parts))
+        shared = self._shared(method, variant, tuple(found), counts_NK)
 
+        def sums(what: str) -> np.ndarray:
+            return np.stack(
+                [getattr(each, what).sum(axis=1, dtype=np.float64) for each in found.values()],
+                axis=1,
+            )
 
-def _sentence(task: PromptTask, length: int, row: dict[Control, Cell]) -> str:
-    plain = row[Control.PLAIN]
-    return (
-        f"{task.name} at {length} tokens: right {plain.accuracy.value:.0%} "
-        f"[{plain.accuracy.low:.0%}, {plain.accuracy.high:.0%}] of the time, by chance "
-        f"{plain.chance:.0%}: "
-        + diagnose({c: cell.accuracy.low > cell.chance for c, cell in row.items()})
-    )
+        chance_K = np.array([each.chance_PA.mean() for each in found.values()])
+        return [
+            Curve(
+                metric="accuracy",
+                unit="accuracy",
+                primary=True,
+                sums_NK=sums("right_PA"),
+                chance_K=chance_K,
+                best=1.0,
+                seconds=seconds,
+                **shared,
+            ),
+            Curve(
+                metric="greedy",
+                unit="accuracy",
+                primary=False,
+                sums_NK=sums("greedy_PA"),
+                chance_K=np.zeros(len(found)),  # of a vocabulary to the power of the answer's size
+                best=1.0,
+                **shared,
+            ),
+            Curve(metric="margin", unit="nats", primary=False, sums_NK=sums("margin_PA"), **shared),
+        ]
+
+    def _shared(
+        self, method: Method, variant: Variant, lengths: tuple[int, ...], counts_NK: np.ndarray
+    ) -> dict[str, Any]:
+        """What all curves of a variant have in common."""
+        task, config = self._task, self._bench.config
+        return {
+            "scorer": task.name,
+            "group": Group.SYNTHESIS if task.scope == "high" else Group.RETRIEVAL,
+            "method": method.name,
+            "control": str(variant),
+            "higher_is_better": True,
+            "lengths": lengths,
+            "counts_NK": counts_NK,
+            "clusters_N": np.arange(len(counts_NK)),
+            "population": population(
+                task.name, config.seed, config.prompts, self._bench.tokenizer.describe()
+            ),
+            "dispersion": task.dispersion,
+            "scope": task.scope,
+        }
+
+    def _written(self, method: Method, variant: Variant, lengths: tuple[int, ...]) -> Curve:
+        """Share of the answers that the model writes."""
+        right_NK = np.stack(
+            [
+                write_answers(method.scorer_at(length), self._prompts(length, variant))
+                for length in lengths
+            ],
+            axis=1,
+        )
+        return Curve(
+            metric="written",
+            unit="accuracy",
+            primary=False,
+            sums_NK=right_NK,
+            chance_K=np.zeros(len(lengths)),
+            best=1.0,
+            **self._shared(method, variant, lengths, np.ones_like(right_NK)),
+        )
+
+    def _gains(
+        self,
+        method: Method,
+        prompting: Prompting,
+        found: dict[int, Outcomes],
+        plain: dict[int, Outcomes],
+    ) -> list[str]:
+        """What a way of prompting changes at each length, in pairs."""
+        config = self._bench.config
+        said = []
+        for length, outcomes in found.items():
+            change_P = outcomes.right_PA.mean(axis=1) - plain[length].right_PA.mean(axis=1)
+            gain = ClusterBootstrap(
+                np.arange(len(change_P)),
+                samples=config.bootstrap_samples,
+                confidence=config.confidence,
+                seed=config.seed,
+            ).ratio(change_P, np.ones(len(change_P)))
+            verdict = "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "inconclusive"
+            said.append(
+                f"{self.name} ({method.name}) at {length} tokens, {prompting}: "
+                f"{gain.value:+.0%} [{gain.low:+.0%}, {gain.high:+.0%}] right answers, {verdict}"
+            )
+        return said

@@ -105,16 +105,36 @@ PREFIXES = [rows(1, n)[0] for n in (5, 1, 14, 6)]
 CONTINUATIONS = [[rows(1, m)[0] for m in lengths] for lengths in ((2, 1, 3), (4,), (1, 1), ())]
 
 
-def test_continuations_of_one_prefix_score_as_if_each_had_a_row(in_parts, whole):
-    scorer = whole(Setting())
-    expected = score_continuations(
-        lambda tokens: scorer(tokens), PREFIXES, CONTINUATIONS, length=16, pad=3
-    )
-    found = score_continuations(in_parts[0](Setting()), PREFIXES, CONTINUATIONS, length=16, pad=3)
+SIXTEEN = {"length": 16, "pad": 3, "tokens_per_call": 48}
+
+
+class InRows:
+    """A scorer that shares no prefixes."""
+
+    def __init__(self, scorer):
+        self.targets = scorer.targets
+
+
+def same(found, expected):
     for ours, theirs in zip(found, expected, strict=True):
         assert len(ours) == len(theirs)
         for one, other in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5, rtol=0)
+            np.testing.assert_allclose(one.nats, other.nats, atol=1e-5, rtol=0)
+            np.testing.assert_array_equal(one.likeliest, other.likeliest)
+
+
+def test_continuations_of_one_prefix_score_as_if_each_had_a_row(in_parts, whole):
+    scorer = InRows(whole(Setting()))
+    expected = score_continuations(scorer, PREFIXES, CONTINUATIONS, **SIXTEEN)
+    scorer = in_parts[0](Setting())
+    same(score_continuations(scorer, PREFIXES, CONTINUATIONS, **SIXTEEN), expected)
+    positions = np.tile(np.arange(16), (len(PREFIXES), 1))
+    ids = {"positions": positions, **SIXTEEN}
+    same(score_continuations(scorer, PREFIXES, CONTINUATIONS, **ids), expected)
+    ids["positions"] = positions + 15 * (positions > 1)
+    ids["positions"] = np.minimum(ids["positions"], 15)
+    moved = score_continuations(scorer, PREFIXES, CONTINUATIONS, **ids)
+    assert np.abs(moved[2][0].nats - expected[2][0].nats).max() > 1e-3
 
 
 def test_what_is_greedy_is_what_greedy_decoding_writes(in_parts):
@@ -153,6 +173,5 @@ def test_a_row_that_grows_keeps_no_cache_under_a_scaling_that_follows_its_length
 def test_masks_hold_for_continuations(in_parts, whole, mask):
     scorer = whole(Setting(mask=mask))
     asked = (PREFIXES[2:3], CONTINUATIONS[2:3])
-    ((found, _),) = score_continuations(in_parts[0](Setting(mask=mask)), *asked, length=16, pad=3)
-    ((expected, _),) = score_continuations(lambda t: scorer(t), *asked, length=16, pad=3)
-    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+    found = score_continuations(in_parts[0](Setting(mask=mask)), *asked, **SIXTEEN)
+    same(found, score_continuations(InRows(scorer), *asked, **SIXTEEN))

@@ -77,22 +77,27 @@ def tokens():
     return np.random.default_rng(0).integers(0, VOCABULARY, (ROWS, LENGTH + 1))
 
 
-def expected(params, tokens, tables, mask):
+def expected(params, tokens, tables, mask, positions=None):
     """Nats by the model itself, with the log-softmax in float64."""
+    logits = logits_of(params, tokens, tables, mask, positions)
+    log_partition = np.log(np.exp(logits).sum(-1))
+    return log_partition - np.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]
+
+
+def logits_of(params, tokens, tables, mask, positions=None):
     inputs = jnp.asarray(tokens[:, :-1], jnp.int32)
+    counted = jnp.broadcast_to(jnp.arange(LENGTH), inputs.shape)
     logits = transformer.apply(
         SETTINGS.resolve(VOCABULARY, "cpu", LENGTH),
         params,
         inputs,
-        positions_BL=jnp.broadcast_to(jnp.arange(LENGTH), inputs.shape),
+        positions_BL=counted if positions is None else jnp.asarray(positions),
         segment_ids_BL=None,
         tables=tables,
         mask=mask,
         key=None,
     )
-    logits = np.asarray(logits, np.float64)
-    log_partition = np.log(np.exp(logits).sum(-1))
-    return log_partition - np.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]
+    return np.asarray(logits, np.float64)
 
 
 def placed(params, executables):
@@ -116,6 +121,26 @@ def test_scores_are_the_models_under_the_trained_scaling(
     found = scorer(tokens)
     assert found.shape == (ROWS, LENGTH)  # 7 rows in batches of 4
     np.testing.assert_allclose(found, want, rtol=2e-5, atol=1e-5)
+
+
+def test_a_scorer_says_which_targets_are_greedy_and_takes_position_ids(params, executables, tokens):
+    scorer = executables.bind(placed(params, executables), PLAIN)(Setting())
+    tables = {"rope": rope_tables(8, 100.0, PLAIN)}
+    greedy = logits_of(params, tokens, tables, Mask()).argmax(-1)
+    tokens = tokens.copy()
+    tokens[:, -1] = greedy[:, -1]  # nothing attends to the last target
+    found = scorer.targets(tokens)
+    np.testing.assert_array_equal(found.greedy, greedy == tokens[:, 1:])
+    np.testing.assert_array_equal(found.nats, scorer(tokens))
+    # A gap before the last inputs, another one in each row.
+    rng = np.random.default_rng(3)
+    positions = np.sort(rng.permuted(np.tile(np.arange(LENGTH), (ROWS, 1)), axis=1)[:, :9])
+    positions = np.concatenate([positions, np.tile(LENGTH - 1, (ROWS, LENGTH - 9))], axis=1)
+    shifted = scorer.targets(tokens, positions).nats
+    want = expected(params, tokens, tables, Mask(), positions)
+    np.testing.assert_allclose(shifted, want, rtol=2e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"position ids 0\.\.16 of 16 inputs"):
+        scorer.targets(tokens, positions + (positions == positions.max()))
 
 
 def test_a_tested_scaling_changes_the_scores_and_compiles_nothing_new(params, executables, tokens):

@@ -16,6 +16,7 @@ from errors import UserError
 from eval.harness import run
 from eval.harness_model import CheckpointLM
 from eval.harness_tasks import names, task_config
+from eval.prompts.assemble import PromptMaker
 from eval.scorer import Setting
 from experiment import from_saved
 from modes import open_store
@@ -185,7 +186,8 @@ def test_an_unknown_task_is_refused_by_its_name(trained):
 def test_own_tasks_have_the_length_that_their_name_says():
     from data.tokenizers import ByteTokenizer
 
-    config = task_config("lengthwise_only_keys_256", ByteTokenizer(), 64, count=3, seed=0)
+    maker = PromptMaker(ByteTokenizer(), 64)
+    config = task_config("lengthwise_only_keys_256", ByteTokenizer(), maker, count=3, seed=0)
     rows = config["custom_dataset"]()["test"]
     assert len(rows) == 3
     for row in rows:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model import token_losses as module
 from model.backends.mesh import split_over
-from model.token_losses import chunks_of, token_losses
+from model.token_losses import chunks_of, token_losses, token_scores
 
 B, L, D, V = 4, 16, 8, 11
 
@@ -59,6 +59,28 @@ def test_losses_and_gradients(monkeypatch, chunk_bytes, view, vocab_axis, cap):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-6)
     for a, b in zip(grads, jax.grad(whole, argnums=(0, 1))(x, weight), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("chunk_bytes", [2**28, 5 * V * 4])
+@pytest.mark.parametrize("view", [None, (1, 2, 2, 2)])
+def test_greedy_is_whether_the_target_is_the_likeliest_token(monkeypatch, chunk_bytes, view):
+    monkeypatch.setattr(module, "_LOGITS_BYTES", chunk_bytes)
+    x, targets, weight = case()
+    weight[7] = weight[3]  # equally likely: the first of them is greedy
+    logits = x.astype(np.float64) @ weight.astype(np.float64).T
+    likeliest = logits.argmax(-1)
+    assert (likeliest == 3).sum() > 2
+    targets[:, ::2] = likeliest[:, ::2]
+    targets[:, 1::2] = np.where(likeliest[:, 1::2] == 3, 7, targets[:, 1::2])
+    if view is None:
+        found = token_scores(x, targets, weight, 0, None)
+    else:
+        names = ("slice", "data", "context", "tensor")
+        mesh = jax.make_mesh(view, names, (jax.sharding.AxisType.Auto,) * 4)
+        with split_over(mesh):
+            found = jax.jit(lambda *given: token_scores(*given, 0, None))(x, targets, weight)
+    np.testing.assert_allclose(found[0], reference(x, targets, weight, None)[0], atol=2e-6)
+    np.testing.assert_array_equal(found[1], likeliest == targets)
 
 
 def test_no_array_of_all_logits_is_made(monkeypatch):

@@ -1,0 +1,98 @@
+"""Tasks whose answer follows from counts over all of a long input."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from eval.prompts.lookups import CANDIDATES, depths
+from eval.prompts.prompt import Asked, Material, Words
+
+ODDS = (9, 4, 2, 1)
+TEN_TO_ONE = (10, 1, 1, 1)
+
+
+def common_word(words: Words) -> Material:
+    """The word that stands ten times as often as others, at any length; after RULER's cwe."""
+    return _most_frequent(words, TEN_TO_ONE, lambda: words.keys(7))
+
+
+def frequent_word(words: Words) -> Material:
+    """Words at odds of 9 : 4 : 2 : 1 in one block after the other; after RULER's fwe."""
+    return _most_frequent(words, ODDS, list)
+
+
+def _most_frequent(words: Words, counts: Sequence[int], more: Callable[[], list[str]]) -> Material:
+    names = words.keys(CANDIDATES)
+    first, blocks = _counted(words.rng, names, counts, "{}", more)
+    return Material(
+        "Count the words:",
+        (first,),
+        (0.0,),
+        blocks,
+        ". The most frequent word is",
+        (Asked(tuple(names)),),
+        f"{_counts(words.rng, names, counts)}. So the most frequent word is",
+    )
+
+
+def survey(words: Words) -> Material:
+    """Where most people live, of whom each has a sentence: an aggregate over all of the input."""
+    places = words.keys(CANDIDATES)
+    first, more = _counted(words.rng, places, ODDS, "One lives in{}. ", list)
+    return Material(
+        "",
+        (first,),
+        (0.0,),
+        more,
+        "Most live in",
+        (Asked(tuple(places)),),
+        f"{_counts(words.rng, places, ODDS)}. So most live in",
+    )
+
+
+def joined_survey(words: Words) -> Material:
+    """The number of the place where most people live: places have theirs in sentences of their own,
+    spread over the input."""
+    places, numbers = words.keys(CANDIDATES), words.values(CANDIDATES)
+    first, more = _counted(words.rng, places, ODDS, "One lives in{}. ", list)
+    named = [f"The number of{p} is{n}. " for p, n in zip(places, numbers, strict=True)]
+    return Material(
+        "",
+        (first, *(named[i] for i in words.rng.permutation(CANDIDATES))),
+        (0.0, *depths(words.rng, CANDIDATES)),
+        more,
+        "Most live in the place of number",
+        (Asked(tuple(numbers)),),
+        f"Most live in{places[0]}. The number of{places[0]} is",
+    )
+
+
+def _counts(rng: np.random.Generator, names: Sequence[str], counts: Sequence[int]) -> str:
+    """The counts of the first block, in random order: no place in the list gives the answer."""
+    order = rng.permutation(len(names))
+    return "At first" + ",".join(f"{names[i]} {counts[i]} times" for i in order)
+
+
+def _counted(
+    rng: np.random.Generator,
+    words: Sequence[str],
+    counts: Sequence[int],
+    sentence: str,
+    more: Callable[[], list[str]],
+) -> tuple[str, Callable[[], str]]:
+    """A block of sentences in random order, and the sentences of more such blocks.
+
+    The counts keep their ratios as the input grows. The first block is a needle, so that it is
+    always whole: a cut one behind it can't make another word the most frequent, since
+    counts[1] * 2 < counts[0].
+    """
+
+    def block() -> list[str]:
+        held = [w for w, count in zip(words, counts, strict=True) for _ in range(count)] + more()
+        return [sentence.format(held[i]) for i in rng.permutation(len(held))]
+
+    stream = itertools.chain.from_iterable(block() for _ in itertools.count())
+    return "".join(block()), lambda: next(stream)

@@ -1,0 +1,119 @@
+"""Invented names of equally many tokens, and sentences of held-out text."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.splits import Split
+from data.tokenizers import Tokenizer
+from errors import UserError
+from eval.prompts.prompt import Draw, Words
+from eval.targets import DocumentSource
+
+SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "zo")
+_MISSES = 1000  # names in a row that are taken or of another size, before one gives up
+_PROSE_CHARACTERS = 1 << 21  # of text that haystacks are cut from, at most
+# A sentence or a line, with what ends it and the space behind.
+_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?\n]\s*|$)")
+
+
+def words_of(
+    rng: np.random.Generator, size: Callable[[str], int], prose: Callable[[], Sequence[str]]
+) -> Words:
+    """What one prompt is made of.
+
+    size: text -> its number of tokens. prose: gives sentences of held-out text.
+    """
+
+    def draw(one: Callable[[np.random.Generator], str]) -> Draw:
+        names = _stream(rng, one, size)
+        return lambda count: list(itertools.islice(names, count))
+
+    def held_out() -> Iterator[str]:
+        """From a random place on, and again from the beginning."""
+        found = prose()
+        if not found:
+            raise UserError("there is no held-out text for a haystack; name some in eval.haystack")
+        start = int(rng.integers(len(found)))
+        while True:
+            yield from found[start:]
+            start = 0
+
+    sentences = held_out()
+    return Words(
+        rng=rng,
+        keys=draw(_word),
+        values=draw(_number),
+        codes=draw(_code),
+        prose=lambda: next(sentences),
+        size=size,
+    )
+
+
+def _stream(
+    rng: np.random.Generator,
+    one: Callable[[np.random.Generator], str],
+    size: Callable[[str], int],
+) -> Iterator[str]:
+    """Names of as many tokens as the first one has, none of them twice."""
+    first = one(rng)
+    taken, misses = {first}, 0
+    yield first
+    while misses < _MISSES:
+        name = one(rng)
+        misses += 1
+        if name not in taken and size(name) == size(first):
+            taken.add(name)
+            misses = 0
+            yield name
+    raise UserError(f"a prompt of eval.tasks wants more than {len(taken):,} names")
+
+
+def _word(rng: np.random.Generator) -> str:
+    return " " + "".join(SYLLABLES[int(i)] for i in rng.integers(len(SYLLABLES), size=4))
+
+
+def _number(rng: np.random.Generator) -> str:
+    return " " + str(rng.integers(10_000, 100_000))
+
+
+def _code(rng: np.random.Generator) -> str:
+    """A UUID, as RULER has them."""
+    digits = rng.bytes(16).hex()
+    return " " + "-".join(digits[a:b] for a, b in itertools.pairwise((0, 8, 12, 16, 20, 32)))
+
+
+def held_out_sentences(source: DocumentSource, tokenizer: Tokenizer) -> list[str]:
+    """Sentences of the report split's documents, in their order."""
+    texts, characters = [], 0
+    for document in source.documents(Split.REPORT):
+        first, end = source.document_offsets[document : document + 2]
+        texts.append(tokenizer.decode(source.read(int(first), int(end - first))))
+        characters += len(texts[-1])
+        if characters > _PROSE_CHARACTERS:
+            break
+    return sentences("\n".join(texts))
+
+
+def sentences_of_files(path: Path) -> list[str]:
+    """Sentences of a text file, or of the .txt files of a folder. Raises UserError: it has none."""
+    files = sorted(path.glob("**/*.txt")) if path.is_dir() else [path]
+    try:
+        found = sentences("\n".join(file.read_text(encoding="utf-8") for file in files))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read eval.haystack={str(path)!r}: {error}") from error
+    if not found:
+        raise UserError(
+            f"eval.haystack={str(path)!r} holds no text; name a text file, or a folder of .txt"
+        )
+    return found
+
+
+def sentences(text: str) -> list[str]:
+    """The text in pieces that end in a full stop, a question or exclamation mark, or a line."""
+    return [piece for piece in _SENTENCE.findall(text[:_PROSE_CHARACTERS]) if piece.strip()]

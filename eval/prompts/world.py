@@ -1,0 +1,95 @@
+"""Questions about a small world whose facts stand between held-out text, after BABILong.
+
+The facts are those of `data.facts_world`: bAbI's families (arXiv 1502.05698), in a haystack as
+BABILong (arXiv 2406.10149) has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data.facts_world import Fact, Names, Question, story
+from eval.prompts.lookups import CANDIDATES, depths
+from eval.prompts.prompt import Asked, Material, Words
+
+PEOPLE, THINGS = 3, 4
+FACTS = 12  # of a story: the longest chain takes three of them, the others distract
+# Of several sets of words the first whose words have equally many tokens is taken.
+TRUTH = ((" right", " wrong"), (" true", " false"), (" yes", " not"))
+COUNTS = ((" 0", " 1", " 2", " 3"), (" none", " one", " two", " three"))
+
+
+def one_fact(words: Words) -> Material:
+    """Where someone is."""
+    places, facts, question = _story(words, "one_fact")
+    return _material(words, facts, question, f"{question.person} is in", _other(places, question))
+
+
+def two_facts(words: Words) -> Material:
+    """Where a thing is, that someone carried away."""
+    places, facts, question = _story(words, "two_facts")
+    return _material(words, facts, question, f"{question.thing} is in", _other(places, question))
+
+
+def three_facts(words: Words) -> Material:
+    """Where a thing was before it came to where it is."""
+    places, facts, question = _story(words, "three_facts")
+    asked = f"Before{question.place},{question.thing} was in"
+    return _material(words, facts, question, asked, _other(places, question))
+
+
+def yes_no(words: Words) -> Material:
+    """Whether someone is at a place."""
+    right, wrong = words.equal(TRUTH)
+    _, facts, question = _story(words, "yes_no")
+    asked = f"That{question.person} is in{question.place} is"
+    candidates = (right, wrong) if question.answer else (wrong, right)
+    return _material(words, facts, question, asked, candidates)
+
+
+def counting(words: Words) -> Material:
+    """How many things someone carries."""
+    named = words.equal(COUNTS)
+    _, facts, question = _story(words, "counting")
+    count = int(question.answer)
+    candidates = (named[count], *(word for i, word in enumerate(named) if i != count))
+    return _material(
+        words, facts, question, f"The count of what{question.person} carries is", candidates
+    )
+
+
+def _story(words: Words, family: str) -> tuple[list[str], tuple[Fact, ...], Question]:
+    places = words.keys(CANDIDATES)
+    names = Names(words.keys(PEOPLE), places, words.keys(THINGS))
+    return places, *story(words.rng, names, family, FACTS)
+
+
+def _other(places: Sequence[str], question: Question) -> tuple[str, ...]:
+    """The answer and the other places."""
+    return str(question.answer), *(place for place in places if place != question.answer)
+
+
+def _material(
+    words: Words,
+    facts: Sequence[Fact],
+    question: Question,
+    asked: str,
+    candidates: tuple[str, ...],
+) -> Material:
+    sentences = [_sentence(fact) for fact in facts]
+    steps = "".join(sentences[number] for number in question.support)
+    return Material(
+        "Remember who goes where and takes what. ",
+        tuple(sentences),
+        depths(words.rng, len(sentences)),
+        words.prose,
+        asked.strip(),
+        (Asked(candidates),),
+        f"{steps}So{asked}" if asked.startswith(" ") else f"{steps}{asked}",
+    )
+
+
+def _sentence(fact: Fact) -> str:
+    if fact.place is not None:
+        return f"Now{fact.person} went to{fact.place}. "
+    return f"Now{fact.person} {'dropped' if fact.drops else 'took'}{fact.thing}. "

@@ -1,0 +1,61 @@
+"""What scorers are made from, and what one is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from data.tokenizers import Tokenizer
+from eval.config import EvalConfig
+from eval.curves import Scored
+from eval.prompts.words import held_out_sentences, sentences_of_files
+from eval.scorer import Method
+from eval.targets import DocumentSource
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Held-out text and settings, the same for all scorers and checkpoints of an evaluation."""
+
+    source: DocumentSource
+    tokenizer: Tokenizer
+    config: EvalConfig
+    l_train: int  # tokens
+    lengths: tuple[int, ...]  # tested ones, ascending, l_train among them
+    fingerprint: str  # of the corpus
+    # Why position ids of the evaluation's own choice have no meaning for the model; empty: they do.
+    why_no_positions: str
+
+    @property
+    def pad(self) -> int:
+        """An id that stands in no text."""
+        return self.tokenizer.end_of_text
+
+    @functools.cached_property
+    def prose(self) -> list[str]:
+        """Sentences of eval.haystack, or of held-out documents.
+
+        Raises UserError: eval.haystack can't be read.
+        """
+        if self.config.haystack:
+            return sentences_of_files(Path(self.config.haystack))
+        return held_out_sentences(self.source, self.tokenizer)
+
+
+class CurveScorer(Protocol):
+    """One thing that is measured. Made before training from a `Bench`: what it can't score with
+    these settings raises UserError then."""
+
+    name: str
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Lengths of the rows that it scores, in tokens: all that has to be compiled."""
+        ...
+
+    def __call__(self, methods: Sequence[Method]) -> Scored:
+        """Scores a checkpoint in each of several ways; the plain one stands first."""
+        ...

@@ -1,0 +1,221 @@
+"""Does loss go on falling beyond L_train as it fell before?
+
+The loss of a language model falls with the number of preceding tokens x about as
+
+    L(x) = a x^b + c,   b < 0
+
+(arXiv 2403.05530 forecasts from it over a million tokens). This fits the law to positions up to
+L_train alone and compares what it forecasts beyond with what is measured there: the *excess*, in
+nats/token, at (L_train, 2 L_train], (2 L_train, 4 L_train], ... Zero: the model goes on as
+before.
+
+The forecast is an estimate as well. To first order a document moves it by the derivative of the
+forecast by the losses of the bins times what the document adds to these (the influence function of
+the fit), so that much is taken off the document's own excess. These parts sum to zero: the excess
+stays what it is, and intervals from resampled documents hold the uncertainty of the fit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from tqdm import tqdm
+
+from data.splits import Split
+from errors import UserError
+from eval.curves import PLAIN_CONTROL, Curve, Group, Scored
+from eval.methods import PLAIN
+from eval.scorer import Method, score
+from eval.scorers.bench import Bench
+from eval.targets import choose_targets
+
+NAME = "power_law"
+_FIRST = 8  # preceding tokens: openings of documents follow no law
+_BINS_PER_OCTAVE = 4
+_EXPONENTS = (-4.0, -1e-3)
+
+
+@dataclass(frozen=True)
+class Bins:
+    """J stretches of positions, in preceding tokens."""
+
+    from_J: np.ndarray  # int64, fewest
+    most_J: np.ndarray  # int64
+
+    @property
+    def counts_J(self) -> np.ndarray:
+        return (self.most_J - self.from_J + 1).astype(np.float64)
+
+    def mean_power(self, b: float) -> np.ndarray:
+        """[J] mean of x^b over each bin, by the integral: off by b (b - 1) / 24 x^2 of itself."""
+        low_J, high_J = self.from_J - 0.5, self.most_J + 0.5
+        if abs(b + 1) < 1e-9:
+            return np.log(high_J / low_J) / self.counts_J
+        return (high_J ** (b + 1) - low_J ** (b + 1)) / ((b + 1) * self.counts_J)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """a x^b + c, in nats/token at x preceding tokens."""
+
+    a: float
+    b: float
+    c: float
+
+    def over(self, bins: Bins) -> np.ndarray:
+        """[J] mean over each bin."""
+        return self.a * bins.mean_power(self.b) + self.c
+
+
+def fit(bins: Bins, loss_J: np.ndarray) -> PowerLaw:
+    """Least squares, each target weighing the same; for each b the best a and c are known in closed
+    form."""
+    weights_J = bins.counts_J / bins.counts_J.sum()
+    mean_loss = weights_J @ loss_J
+
+    def solved(b: float) -> tuple[float, float, float]:
+        power_J = bins.mean_power(b)
+        mean_power = weights_J @ power_J
+        away_J = power_J - mean_power
+        a = weights_J @ (away_J * (loss_J - mean_loss)) / (weights_J @ away_J**2)
+        c = mean_loss - a * mean_power
+        return float(weights_J @ (a * power_J + c - loss_J) ** 2), float(a), float(c)
+
+    # By log(-b): flat and steep curves are as far apart as they look.
+    steep, flat = (np.log(-b) for b in _EXPONENTS)
+    starts = np.linspace(flat, steep, 65)
+    best = int(np.argmin([solved(-np.exp(t))[0] for t in starts]))
+    found = minimize_scalar(
+        lambda t: solved(-np.exp(t))[0],
+        bounds=(starts[max(0, best - 1)], starts[min(len(starts) - 1, best + 1)]),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    b = -float(np.exp(found.x))
+    _, a, c = solved(b)
+    return PowerLaw(a, b, c)
+
+
+def slopes(near: Bins, loss_J: np.ndarray, far: Bins) -> np.ndarray:
+    """[K, J] derivatives of the forecasts by the losses that the law is fitted to, by differences.
+
+    The bins have as many targets each in all documents.
+    """
+    step = 1e-3 * max(float(np.ptp(loss_J)), 1e-6)
+
+    def forecast(moved: int, by: float) -> np.ndarray:
+        changed = loss_J.copy()
+        changed[moved] += by
+        return fit(near, changed).over(far)
+
+    columns = [(forecast(j, step) - forecast(j, -step)) / (2 * step) for j in range(len(loss_J))]
+    return np.stack(columns, axis=1)
+
+
+def excess(
+    near_NJ: np.ndarray, near: Bins, far_NK: np.ndarray, far: Bins
+) -> tuple[np.ndarray, PowerLaw]:
+    """[N, K] nats of each document beyond the forecast, the uncertainty of the fit within them.
+
+    near_NJ, far_NK: nats of each document in each bin.
+    """
+    each_NJ = near_NJ / near.counts_J
+    loss_J = each_NJ.mean(axis=0)
+    law = fit(near, loss_J)
+    forecast_NK = law.over(far) + (each_NJ - loss_J) @ slopes(near, loss_J, far).T
+    return far_NK - far.counts_J * forecast_NK, law
+
+
+class PowerLawForecast:
+    """Held-out documents from their beginning. Raises UserError: L_train or the longest tested
+    length is too short."""
+
+    name = NAME
+
+    def __init__(self, bench: Bench):
+        self._bench = bench
+        l_train, longest = bench.l_train, bench.lengths[-1]
+        if l_train < 4 * _FIRST or longest < 2 * l_train:
+            raise UserError(
+                f"eval.scorers: {NAME!r} fits positions {_FIRST} to L_train, {l_train} tokens, and "
+                f"forecasts 2 L_train and more; it needs {4 * _FIRST} tokens to fit and the ratio "
+                "2 in eval.ratios"
+            )
+        octaves = int(np.log2(l_train / _FIRST))
+        grid = l_train * 2.0 ** (-np.arange(octaves * _BINS_PER_OCTAVE + 1) / _BINS_PER_OCTAVE)
+        # Most preceding tokens of each bin; a bin begins behind the one before.
+        self._near = np.unique(np.round(grid).astype(np.int64))
+        self._far = tuple(l_train << k for k in range(1, int(np.log2(longest / l_train)) + 1))
+        self._targets = choose_targets(bench.source, Split.REPORT, self._far[-1], bench.config)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return (self._far[-1],)
+
+    def __call__(self, methods: Sequence[Method]) -> Scored:
+        plain = next(method for method in methods if method.name == PLAIN)
+        near_NJ: np.ndarray | None = None
+        curves: list[Curve] = []
+        said: list[str] = []
+        edges = np.concatenate([self._near, self._far])  # the first bin ends at edges[0]
+        fitted = len(self._near) - 1
+        bins = [
+            Bins(edges[:-1][some] + 1, edges[1:][some])
+            for some in (slice(fitted), slice(fitted, None))
+        ]
+        for method in [plain, *(m for m in methods if m is not plain)]:
+            begin = time.perf_counter()
+            sums_NJ = self._sums(method, edges)
+            if near_NJ is None:
+                near_NJ = sums_NJ[:, :fitted]
+            excess_NK, law = excess(near_NJ, bins[0], sums_NJ[:, fitted:], bins[1])
+            seconds = time.perf_counter() - begin
+            curves.append(self._curve(method, excess_NK, bins[1].counts_J, seconds))
+            if method is plain:
+                said.append(
+                    f"loss up to L_train: {law.a:.3g} x^{law.b:.3g} + {law.c:.3g} nats/token "
+                    "at x preceding tokens"
+                )
+                if not _EXPONENTS[0] * 0.99 < law.b < _EXPONENTS[1] * 1.1 or law.a <= 0:
+                    said.append("that is no falling power law: its forecast means little")
+        return Scored(tuple(curves), said=tuple(said))
+
+    def _sums(self, method: Method, edges: np.ndarray) -> np.ndarray:
+        """[N, J] nats of each document in the bins between the edges, in preceding tokens."""
+        targets, config = self._targets, self._bench.config
+        length = int(edges[-1])
+        documents = len(targets.documents_N)
+        sums_NJ = np.empty((documents, len(edges) - 1))
+        step = max(1, config.tokens_per_call // length)
+        scorer = method.scorer_at(length)
+        for first in tqdm(range(0, documents, step), desc="scoring positions", unit="call"):
+            some = slice(first, first + step)
+            # Column j is the target with j + 1 preceding tokens.
+            nats = score(scorer, targets.openings(some, length))
+            sums_NJ[some] = np.add.reduceat(nats, edges[:-1], axis=1)
+        return sums_NJ
+
+    def _curve(
+        self, method: Method, excess_NK: np.ndarray, count_K: np.ndarray, seconds: float
+    ) -> Curve:
+        return Curve(
+            scorer=NAME,
+            metric="excess_nll",
+            group=Group.LANGUAGE,
+            method=method.name,
+            control=PLAIN_CONTROL,
+            primary=True,
+            unit="nats/token",
+            higher_is_better=False,
+            lengths=self._far,
+            sums_NK=excess_NK,
+            counts_NK=np.tile(count_K, (len(excess_NK), 1)),
+            clusters_N=self._targets.clusters_N.astype(np.int64),
+            population=self._targets.fingerprint,
+            baseline=0.0,
+            seconds=seconds,
+        )

@@ -1,0 +1,162 @@
+"""Perplexity of whole documents by a sliding window, each token counted once and alike.
+
+A window of W inputs moves by its stride S; each scores the targets that none before it has, so that
+every target but those of the first window has W - S + 1 to W preceding tokens. The last window ends
+with the document and overlaps as much as it must. The mean is over tokens, not over windows: means
+of windows weigh the few targets of a last one as much as all of a full one.
+
+Beside each window stand truncation to L_train (the window of that length) and no context: the token
+behind the end of text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data.splits import Split
+from errors import UserError
+from eval.curves import PLAIN_CONTROL, Curve, Group, Scored, population
+from eval.prompts.prompt import Control
+from eval.scorer import Method, score
+from eval.scorers.bench import Bench
+from eval.targets import choose_targets
+
+NAME = "sliding_window"
+_DOCUMENT = 2  # of a document at most so many times the longest window
+
+
+def windows(targets: int, window: int, stride: int) -> list[tuple[int, int]]:
+    """(start, first scored target) of every window over a text of `targets` targets, in tokens.
+
+    Target t is predicted from inputs up to t - 1; a window at s predicts s + 1 ... s + window.
+    """
+    placed = [(0, 1)]
+    reached = min(window, targets)  # last target that is scored
+    while reached < targets:
+        first = reached + 1
+        reached = min(reached + stride, targets)
+        placed.append((reached - window, first))
+    return placed
+
+
+class SlidingWindow:
+    """Whole documents in windows of the tested lengths. Raises UserError: too few documents, or a
+    stride that is no whole number of tokens."""
+
+    name = NAME
+
+    def __init__(self, bench: Bench):
+        self._bench = bench
+        self.lengths = bench.lengths
+        share = bench.config.stride_share
+        for window in self.lengths:
+            if window * share != int(window * share) or not 1 <= window * share <= window:
+                raise UserError(
+                    f"eval.stride_share={share} of a window of {window} tokens is "
+                    f"{window * share:g} tokens; choose a share in (0, 1] that gives whole numbers"
+                )
+        self._targets = choose_targets(bench.source, Split.REPORT, self.lengths[-1], bench.config)
+        offsets = bench.source.document_offsets
+        documents_N = self._targets.documents_N
+        tokens_N = np.minimum(
+            offsets[documents_N + 1] - offsets[documents_N], _DOCUMENT * self.lengths[-1] + 1
+        )
+        self._texts = [
+            np.asarray(bench.source.read(int(start), int(tokens)), np.int64)
+            for start, tokens in zip(self._targets.starts_N, tokens_N, strict=True)
+        ]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return (1, *self.lengths)
+
+    def __call__(self, methods: Sequence[Method]) -> Scored:
+        curves: list[Curve] = []
+        total = len(methods) * len(self.lengths) * len(self._texts)
+        with tqdm(total=total, desc="scoring sliding windows", unit="document") as progress:
+            for method in methods:
+                begin = time.perf_counter()
+                sums_NK = np.stack(
+                    [self._sums(method, window, progress) for window in self.lengths], axis=1
+                )
+                alone_N = self._without_context(method)
+                seconds = time.perf_counter() - begin
+                curves += self._curves(method, sums_NK, alone_N, seconds)
+        return Scored(tuple(curves))
+
+    def _sums(self, method: Method, window: int, progress: tqdm) -> np.ndarray:
+        """[N] nats of each document."""
+        config = self._bench.config
+        stride = int(window * config.stride_share)
+        placed = [
+            (number, start, first)
+            for number, text in enumerate(self._texts)
+            for start, first in windows(len(text) - 1, window, stride)
+        ]
+        sums_N = np.zeros(len(self._texts))
+        scorer = method.scorer_at(window)
+        step = max(1, config.tokens_per_call // window)
+        for begin in range(0, len(placed), step):
+            some = placed[begin : begin + step]
+            tokens = np.full((len(some), window + 1), self._bench.pad, np.int64)
+            for row, (number, start, _) in enumerate(some):
+                text = self._texts[number][start : start + window + 1]
+                tokens[row, : len(text)] = text
+            nats = score(scorer, tokens)
+            for row, (number, start, first) in enumerate(some):
+                end = min(window, len(self._texts[number]) - 1 - start)
+                sums_N[number] += nats[row, first - start - 1 : end].sum()
+        progress.update(len(self._texts))
+        return sums_N
+
+    def _without_context(self, method: Method) -> np.ndarray:
+        """[N] nats of each document's targets, each behind the end of text alone."""
+        targets = [text[1:] for text in self._texts]
+        distinct = np.unique(np.concatenate(targets))
+        pairs = np.stack([np.full_like(distinct, self._bench.pad), distinct], axis=1)
+        scorer, step = method.scorer_at(1), self._bench.config.tokens_per_call
+        nats = np.concatenate(
+            [
+                score(scorer, pairs[first : first + step])[:, 0]
+                for first in range(0, len(pairs), step)
+            ]
+        )
+        return np.array([nats[np.searchsorted(distinct, each)].sum() for each in targets])
+
+    def _curves(
+        self, method: Method, sums_NK: np.ndarray, alone_N: np.ndarray, seconds: float
+    ) -> list[Curve]:
+        truncated_N = sums_NK[:, self.lengths.index(self._bench.l_train)]
+        places = len(self.lengths)
+        shared: dict[str, Any] = {
+            "scorer": NAME,
+            "metric": "nll",
+            "group": Group.LANGUAGE,
+            "method": method.name,
+            "primary": True,
+            "unit": "nats/token",
+            "higher_is_better": False,
+            "lengths": self.lengths,
+            "counts_NK": np.tile(
+                np.array([len(text) - 1.0 for text in self._texts])[:, None], (1, places)
+            ),
+            "clusters_N": self._targets.clusters_N.astype(np.int64),
+            "population": population(
+                NAME, self._bench.fingerprint, self._targets.documents_N, self.lengths[-1]
+            ),
+            "same_targets": True,
+        }
+        by_control = (
+            (PLAIN_CONTROL, sums_NK, seconds),
+            (Control.TRUNCATED, np.tile(truncated_N[:, None], (1, places)), 0.0),
+            (Control.NO_CONTEXT, np.tile(alone_N[:, None], (1, places)), 0.0),
+        )
+        return [
+            Curve(control=str(control), sums_NK=sums, seconds=spent, **shared)
+            for control, sums, spent in by_control
+        ]
