@@ -1,9 +1,9 @@
 """Which formats there are, which of them a task has, and how they go together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from data.tasks.config import FormatConfig
 from data.tasks.digits import DigitFormat
 from data.tasks.draws import Draws
 from data.tasks.scratchpads import (
@@ -24,17 +24,6 @@ from errors import UserError
 DIGIT_FORMATS = ("padded", "reversed", "index_hints")
 WORK_FORMATS = ("simple_scratchpad", "detailed_scratchpad", "scratchpad", "tail")
 FORMATS = (*DIGIT_FORMATS, *WORK_FORMATS)
-
-
-@dataclass(frozen=True)
-class FormatConfig:
-    """How problems are written; with none of all this: plain."""
-
-    transforms: tuple[str, ...]  # of FORMATS, in any order
-    scratchpad_parts: tuple[str, ...]  # of SCRATCHPAD_PARTS
-    tail_parts: tuple[str, ...]  # of TAIL_PARTS
-    hint_symbols: int  # index hints: how many there are
-    shots: int  # solved examples before each problem
 
 
 def formats_of(task: Task) -> tuple[str, ...]:

@@ -8,36 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.tasks.config import PLAIN, TaskConfig
 from data.tasks.draws import Draws
-from data.tasks.formats import Format, FormatConfig
+from data.tasks.formats import Format
 from data.tasks.registry import task_named
 from data.tasks.sequences import NONE, constant, join, squeeze
 from data.tasks.symbols import ANSWER, END, SEPARATOR, Symbols
 from data.tasks.written import Written
 from errors import UserError
 
-_PLAIN = FormatConfig(transforms=(), scratchpad_parts=(), tail_parts=(), hint_symbols=0, shots=0)
 _PATTERN = 1000  # samples after which the order of tasks repeats
-
-
-@dataclass(frozen=True)
-class HintConfig:
-    """An auxiliary task that is mixed in, in plain format (arXiv 2310.00726)."""
-
-    task: str
-    share: float  # of all samples
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """A task as a corpus."""
-
-    name: str  # of data.tasks.registry; "": the corpus is no task
-    format: FormatConfig
-    lengths: tuple[int, ...]  # shortest and longest that is trained on; all alike
-    samples: int  # of the main task; those of hints come on top
-    hints: tuple[HintConfig, ...]
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +46,7 @@ class TaskSamples:
         for hint in config.hints:
             auxiliary = task_named(hint.task, "data.task.hints.task")
             auxiliary.check_lengths(self.low, self.high, "data.task.lengths")
-            self._formats.append(Format(auxiliary, _PLAIN))
+            self._formats.append(Format(auxiliary, PLAIN))
         names = [each.task.name for each in self._formats]
         if len(set(names)) < len(names):
             raise UserError(f"data.task.hints: {', '.join(names)} must all differ")

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from data.tasks.formats import FORMATS, Format, FormatConfig, formats_of
+from data.tasks.config import FormatConfig, HintConfig, TaskConfig
+from data.tasks.formats import FORMATS, Format, formats_of
 from data.tasks.registry import TASKS
-from data.tasks.samples import HintConfig, TaskConfig, TaskSamples
+from data.tasks.samples import TaskSamples
 from data.tasks.scratchpads import SCRATCHPAD_PARTS, TAIL_PARTS
 from data.tasks.sequences import rows_of
 from errors import UserError

@@ -1,0 +1,39 @@
+"""A task as a corpus: reversed addition of 1 to 6 digits, tested up to 12, in minutes on two cores.
+
+Another one: --config.data.task.name=sort, with its lengths, buckets and eval.answers.lengths.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.data.source = "task"
+    config.data.task.name = "addition"
+    config.data.task.format.transforms = ("reversed",)
+    config.data.task.lengths = (1, 6)
+    config.data.task.samples = 600_000
+    config.data.near_duplicate_threshold = 0.0
+    config.data.selection_share = 0.0  # scores are of fresh samples
+    config.data.report_share = 0.0
+    config.model.layers = 2
+    config.model.embed_dim = 128
+    config.model.num_heads = 4
+    config.model.num_kv_heads = 4
+    config.model.mlp_dim = 384
+    config.model.positions.scheme = "none"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.l2 = 0.1
+    config.phase.steps = 3000
+    config.phase.tokens_per_step = 4096
+    config.phase.layout.name = "whole"
+    config.phase.layout.targets = "answers"
+    config.phase.layout.smallest_bucket = 16
+    config.phase.layout.largest_bucket = 32
+    config.phase.curriculum.name = "natural"
+    config.train.eval_every = 500
+    config.train.checkpoint_every = 500
+    config.eval.answers.lengths = (1, 12, 1)
+    return config
