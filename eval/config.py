@@ -1,10 +1,19 @@
 """What is scored, on how much text, and how sure the intervals are."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from errors import UserError
+
+
+@dataclass(frozen=True)
+class AnswersConfig:
+    """Of tasks: which lengths are scored, in what the task counts, on fresh samples."""
+
+    lengths: tuple[int, ...]  # (first, last, step) of the report
+    selection_lengths: tuple[int, ...]  # the same, of what chooses; (): those of training
+    samples: int  # of each length
+    threshold: float  # share of right answers under which accuracy counts as fallen
+    decoded: int  # samples that are decoded token by token too, to check the scores
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,7 @@ class EvalConfig:
     confidence: float  # coverage of the intervals, between 0 and 1
     tasks: tuple[str, ...]  # names of eval/prompts/tasks.py, asked at the tested contexts
     prompts: int  # of each task, context and control
+    answers: AnswersConfig
     tokens_per_call: int  # tokens handed to the scorer at a time; best a multiple of its batch
     seed: int  # of the choice of documents, of target blocks and of the bootstrap
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data.splits import Split
-from eval.config import EvalConfig
+from eval.config import AnswersConfig, EvalConfig
 
 VOCAB = 16
 
@@ -25,6 +25,7 @@ def eval_config(**changes: object) -> EvalConfig:
         "targets_per_row": 1,
         "tasks": (),
         "prompts": 2,
+        "answers": AnswersConfig((1, 2, 1), (), 2, 0.85, 0),
         "bootstrap_samples": 500,
         "confidence": 0.95,
         "tokens_per_call": 4096,
