@@ -14,7 +14,6 @@ def make_config(**answers):
     config = task.get_config()
     config.data.workers = 1
     config.data.task.name = "cycle_navigation"
-    config.data.task.format.transforms = ()
     config.data.task.lengths = (1, 3)
     config.data.task.samples = 2000
     config.model.layers = 1

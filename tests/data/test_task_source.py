@@ -62,11 +62,11 @@ def test_a_store_holds_the_samples_and_is_that_of_its_task(tmp_path):
     held = [store.shards.read(int(a), int(b - a)).tolist() for a, b in itertools.pairwise(offsets)]
     assert held == tokens
     assert store.manifest.vocab_size == len(samples.symbols)
-    assert "addition" in store.manifest.source
+    assert "task sort" in store.manifest.source
     prepare(experiment.data, tmp_path / "store")  # opened, with the same settings
     other = small()
     other.data.task.lengths = (1, 7)
-    with pytest.raises(UserError, match=r"data.task.lengths=\[1, 6\], not \[1, 7\]"):
+    with pytest.raises(UserError, match=r"data.task.lengths=\[1, 10\], not \[1, 7\]"):
         prepare(load(other, None).data, tmp_path / "store")
 
 
