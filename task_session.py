@@ -10,6 +10,7 @@ from tqdm import tqdm
 from atomic_write import write_json
 from data.tasks.samples import Documents, TaskSamples
 from errors import UserError
+from eval.answers.hits_file import HITS, save_hits
 from eval.answers.next_tokens import NextTokenPrograms, NextTokens, padded_length
 from eval.answers.score import Hits, by_row_length, decoded, score_answers
 from eval.answers.summary import Answers, summarize
@@ -138,6 +139,7 @@ class TaskSession(Session):
         task = self.experiment.resolved["data"]["sources"][0]["task"]
         written = {**identity, "task": task, **answers.as_dict(), "decoded": checks}
         write_json(path, written)
+        save_hits(hits, self.workdir / HITS)
         print(answers.table())
         for check in checks:
             print(

@@ -7,6 +7,7 @@ import pytest
 import modes
 from configs import task
 from errors import UserError
+from eval.answers.hits_file import HITS, load_hits
 from train.metrics import read_rows
 
 
@@ -51,6 +52,10 @@ def test_a_run_learns_its_task_and_scores_lengths_in_range_and_beyond(workdir):
     assert scores["mean_exact_in_range"] > 0.6
     assert scores["checkpoint_step"] == 100
     assert scores["task"]["name"] == "cycle_navigation"
+    for hits, row in zip(load_hits(workdir), scores["lengths"], strict=True):
+        assert hits.length == row["length"]
+        assert hits.exact_N.mean() == row["exact"]["value"]
+        assert hits.hits_N.sum() / hits.tokens_N.sum() == row["token"]["value"]
     assert {check["length"] for check in scores["decoded"]} == {3, 5}
     assert all(check["agree"] == check["samples"] == 8 for check in scores["decoded"])
 
@@ -99,3 +104,12 @@ def test_samples_that_no_bucket_holds_are_refused(workdir, tmp_path):
         UserError, match=r"largest_bucket=4 holds; set it to 8 or shorten data.task"
     ):
         modes.run("train", config, str(tmp_path))
+
+
+def test_a_run_without_scores_says_how_to_make_them(tmp_path):
+    with pytest.raises(UserError, match=r"answers.npz can't be read .* score with --mode=eval"):
+        load_hits(tmp_path)
+    (tmp_path / "eval").mkdir()
+    (tmp_path / HITS).write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"answers.npz can't be read"):
+        load_hits(tmp_path)
