@@ -214,9 +214,10 @@ def test_remaining_input_of_an_automaton_is_what_it_has_not_read():
 
 
 def test_shots_are_solved_examples_of_the_same_length():
-    for prompt, answer in documents(task_config("reverse", shots=2)):
+    for prompt, answer in documents(task_config("reverse", shots=2, lengths=(3, 6))):
         *shots, asked = " ".join(prompt).split(" <separator> ")
-        assert len(shots) == 2
+        questions = [asked, *(shot.split(" <answer> ")[0] for shot in shots)]
+        assert len(set(questions)) == 3  # none repeats what is asked
         assert answer == asked.split()[::-1]
         for shot in shots:
             question, said = (part.split() for part in shot.split(" <answer> "))
