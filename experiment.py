@@ -11,6 +11,9 @@ from configs import base
 from data.config import DataConfig
 from data.pipeline import ReadingConfig
 from data.sources import SourceConfig
+from data.sources.tasks import task_tokenizer
+from data.tasks.config import TaskConfig
+from data.tokenizers import BYTES
 from errors import UserError
 from eval.config import EvalConfig
 from eval.generation import GenerateConfig
@@ -146,6 +149,36 @@ def from_saved(saved: Mapping[str, Any]) -> Experiment:
         raise UserError(f"the saved config is of another version: {error}") from error
 
 
+def _resolve_task(data: dict[str, Any], phases: Sequence[Mapping[str, Any]]) -> None:
+    """A task brings its own vocabulary: puts it into `data`, the section with its sources.
+
+    Raises:
+      UserError: an impossible task, settings that only a task has, or that none can have.
+    """
+    task, source = data["sources"][0]["task"], data["sources"][0]["source"]
+    if source != "task":
+        if task["name"]:
+            raise UserError(f"data.task.name={task['name']!r} needs data.source='task'")
+        for number, phase in enumerate(phases):
+            if phase["layout"]["targets"] == "answers":
+                raise UserError(
+                    f"phases[{number}].layout.targets='answers' needs data.source='task'; of any "
+                    "other source all targets are trained"
+                )
+        return
+    tokenizer = task_tokenizer(build(TaskConfig, task, "data.task"))
+    if data["tokenizer"] not in (BYTES, tokenizer):
+        raise UserError(
+            f"data.tokenizer={data['tokenizer']!r}: a task brings its own; leave it {BYTES!r}"
+        )
+    data["tokenizer"] = tokenizer
+    if data["near_duplicate_threshold"]:
+        raise UserError(
+            f"data.near_duplicate_threshold={data['near_duplicate_threshold']}: all samples of a "
+            "task are alike; set it to 0"
+        )
+
+
 def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
     """Resolves a config.
 
@@ -175,6 +208,7 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
         "data.contamination.sources",
     )
     data["contamination"] = {**data["contamination"], "sources": evaluation_sets}
+    _resolve_task(data, phases)
     resolved["data"] = data
     check_numbers(flatten(resolved))
     store = data["store"]

@@ -18,6 +18,7 @@ from eval.scorer import Setting
 from experiment import Experiment, load
 from plan.planner import plan
 from session import Session
+from task_session import TaskSession
 from train.execution import PLAN
 from train.processes import first, first_alone
 from train.workdir import FREE_IN_SCORING, check_config, locked, read_config
@@ -52,12 +53,18 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
             resolved = {**saved, "eval": experiment.resolved["eval"]}
             scored = dataclasses.replace(experiment, resolved=resolved)
             # A plan is for the devices of the training; any others may score.
-            return Session(
+            return session_of(scored)(
                 scored, open_store(scored, directory), directory, follows_plan=False
             ).score()
         check_config(directory, experiment.resolved)
         store = open_store(experiment, directory)
-        return Session(experiment, store, directory, follows_plan=True).train_and_score()
+        session = session_of(experiment)
+        return session(experiment, store, directory, follows_plan=True).train_and_score()
+
+
+def session_of(experiment: Experiment) -> type[Session]:
+    """What trains and scores on the corpus of the config."""
+    return TaskSession if experiment.data.sources[0].source == "task" else Session
 
 
 def write_on(experiment: Experiment, workdir: Path) -> int:

@@ -79,8 +79,15 @@ class Session:
         if planned is not None:
             print(f"plan: {workdir / PLAN} says how each bucket is computed")
         self.setup = Setup(experiment.train, self.phases, machine, planned)
-        self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
         self.model = self.setup.model
+        self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
+        self._prepare_scoring(experiment)
+        self._describe()
+
+    def _prepare_scoring(self, experiment: Experiment) -> None:
+        """What is scored and by which programs; raises UserError where it can't be."""
+        store = self.store
+        self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
         self.eval, self.left_out = self._without_what_needs_rope(experiment.eval)
         # Before hours of training, not after: too few long documents is an error here.
         self.probe = SelectionProbe(self.store, self.phases.l_train, self.eval)
@@ -117,10 +124,16 @@ class Session:
                 segmented=True,
                 row_devices=devices,
             )
-        self._describe()
-        self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
-        self.executables = ScoringExecutables(
-            experiment.train.model,
+        self.executables = self._scoring_executables(self.contexts[-1])
+        trained = self.phases.phases[-1].config.rope_scaling
+        for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
+            if self.executables.in_parts(context):
+                self.executables.row_kind(context, setting, trained)
+
+    def _scoring_executables(self, longest: int) -> ScoringExecutables:
+        """longest: tokens of the longest row that may be scored part by part."""
+        return ScoringExecutables(
+            self.experiment.train.model,
             self.setup.vocab_size,
             self.setup.platform,
             self.setup.abstract_params,
@@ -128,13 +141,9 @@ class Session:
             self.setup.data_sharding,
             self.eval.seed,
             chunk=self.eval.chunk,
-            longest=self.contexts[-1],
-            pad=store.manifest.end_of_text,
+            longest=longest,
+            pad=self.store.manifest.end_of_text,
         )
-        trained = self.phases.phases[-1].config.rope_scaling
-        for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
-            if self.executables.in_parts(context):
-                self.executables.row_kind(context, setting, trained)
 
     def _without_what_needs_rope(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
         """The settings of scoring without the methods that have no meaning for the model, and what
@@ -294,12 +303,17 @@ class Session:
                 key = scoring_pass(l_train, Setting(), scaling, segmented=True)
                 self.executables.compile(key)
 
-    def _score(self, checkpoints: Checkpoints) -> None:
-        """Scores a checkpoint on the report split and writes results and report."""
+    def _step_to_score(self, checkpoints: Checkpoints) -> int:
+        """The checkpoint that eval.checkpoint names. Raises UserError where there is none."""
         best = self.experiment.eval_checkpoint == "best"
         step = checkpoints.best_step() if best else checkpoints.latest_step()
         if step is None:
             raise UserError(f"--workdir={self.workdir} holds no checkpoint to score; train first")
+        return step
+
+    def _score(self, checkpoints: Checkpoints) -> None:
+        """Scores a checkpoint on the report split and writes results and report."""
+        step = self._step_to_score(checkpoints)
         host = checked_host(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.abstract_params)
         model = self.executables.bind(params, self.phases.scaling_after(step))

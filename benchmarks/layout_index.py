@@ -58,6 +58,7 @@ def layout_config(**changes: object) -> LayoutConfig:
     """Decompose from 256 to 8,192 tokens, and what is changed of it."""
     fields: dict = {
         "name": "decompose",
+        "targets": "all",
         "smallest_bucket": 256,
         "largest_bucket": 8192,
         "cut": "longest_first",

@@ -43,6 +43,7 @@ class AllDocuments(SplitDocuments):
 def layout_config(**changes: object) -> LayoutConfig:
     fields: dict = {
         "name": "decompose",
+        "targets": "all",
         "smallest_bucket": 64,
         "largest_bucket": 8192,
         "cut": "longest_first",

@@ -24,10 +24,10 @@ STORE = Path("runs/benchmark-store")
 class Workload:
     """The compiled steps of a config, with one batch of each bucket on the devices."""
 
-    def __init__(self, config: ConfigDict, batches: int = 4):
+    def __init__(self, config: ConfigDict, batches: int = 4, store: Path = STORE):
         experiment = load(config, None)
-        store = prepare(experiment.data, STORE)
-        phases = Phases(experiment.train.phases, store, config.seed)
+        held = prepare(experiment.data, store)
+        phases = Phases(experiment.train.phases, held, config.seed)
         self.setup = Setup(experiment.train, phases, jax.devices())
         self.phase: Phase = self.setup.phases.phases[0]
         self.lengths = self.phase.schedule.lengths
@@ -35,7 +35,7 @@ class Workload:
         self.steps = CompiledSteps(self.setup.compile_step, keys, ahead=True)
         self.state: TrainState = self.setup.initial_state()
         self._inputs = self.setup.inputs(self.phase, 0, self.lengths[0])
-        self._batches = {length: self._make(store, length, batches) for length in self.lengths}
+        self._batches = {length: self._make(held, length, batches) for length in self.lengths}
 
     def _make(self, store: TokenStore, length: int, count: int) -> list[dict[str, jax.Array]]:
         key = (0, length)

@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict(
         {
             "domain": "all",  # name of the documents of this source
-            # stdlib | text | jsonl | parquet | array_record | tfds | aws_docs
+            # stdlib | text | jsonl | parquet | array_record | tfds | aws_docs | task
             "source": "stdlib",
             "path": "",  # a file, a folder or a glob pattern; tfds: data_dir
             "pattern": "**/*.txt",  # text: which files of a folder
@@ -25,6 +25,32 @@ def get_config() -> ConfigDict:
             "tfds_name": "",  # tfds: the data set, such as c4/en:3.1.0
             "tfds_split": "train",  # tfds: a split or a part of one, such as train[:10%]
             "empty_documents": "error",  # error | skip: a document with no text
+            # Of source="task", see docs/tasks.md.
+            "task": {
+                "name": "",  # such as copy, addition, parity
+                "format": {
+                    # padded | reversed | index_hints | simple_scratchpad | detailed_scratchpad |
+                    # scratchpad | tail, several together; (): plain
+                    "transforms": (),
+                    # scratchpad: which of its parts are written
+                    "scratchpad_parts": (
+                        "input",
+                        "computation",
+                        "output",
+                        "variables",
+                        "remaining",
+                    ),
+                    "tail_parts": ("transition", "atomic", "fetcher"),  # the same of tail
+                    "hint_symbols": 256,  # different index hints
+                    "shots": 0,  # solved examples before each problem
+                },
+                "lengths": (1, 20),  # shortest and longest trained on, in what the task counts
+                # Of the main task, each trained on once an epoch; hints come on top.
+                "samples": 100_000,
+                # Auxiliary tasks mixed in: ({"task": "successor", "share": 0.5},)
+                "hints": (),
+                "seed": 0,  # of the samples
+            },
             "mixture": (),
             # bytes | path of a tokenizer.json | train:bpe:VOCABULARY | ids:VOCABULARY:END_OF_TEXT
             "tokenizer": "bytes",
@@ -159,8 +185,11 @@ def get_config() -> ConfigDict:
                 "chunks": 2,  # of pose, that skip positions between each other
             },
             "layout": {
-                "name": "decompose",  # decompose | concat_and_chunk | pack | pad | window
-                "smallest_bucket": 64,  # tokens, a power of two; decompose only
+                # decompose | concat_and_chunk | pack | pad | window | whole (each document in the
+                # shortest bucket that holds it)
+                "name": "decompose",
+                "targets": "all",  # all | answers: of a task's samples
+                "smallest_bucket": 64,  # tokens, a power of two; decompose and whole
                 "largest_bucket": 512,  # tokens, a power of two; the training length
                 "cut": "longest_first",  # longest_first | shuffled | published (arXiv 2405.13226)
                 "tails": "pack",  # pack | pad | drop: what is shorter than the smallest bucket
@@ -285,6 +314,15 @@ def get_config() -> ConfigDict:
             # Work directories scored before, for the card: side by side, in pairs. Those that
             # differ from each other in their seed alone count as seeds of one training.
             "compare": (),
+            # Of data.source="task": which lengths are scored, in what the task counts.
+            "answers": {
+                "lengths": (1, 40, 1),  # first, last, step: what is reported
+                # The same of the split that chooses (stopping, best); (): those of training
+                "selection_lengths": (),
+                "samples": 256,  # fresh ones of each length
+                "threshold": 0.85,  # right answers, under which accuracy counts as fallen
+                "decoded": 8,  # samples of a length decoded token by token, to check
+            },
             "bootstrap_samples": 1000,
             "confidence": 0.95,
             "chunk": 16_384,  # longer rows are scored so many tokens at a time; 0: rows are whole

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from data.answers import answers_only
 from data.layouts import Layout, Pieces
 
 # Inputs, targets, segment ids and positions.
@@ -85,7 +86,16 @@ def assemble_stretches(
     stretches: Sequence[slice],
     window: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """As `assemble`, of several stretches of columns, one after the other."""
+    """As `assemble`, of several stretches of columns, one after the other.
+
+    Where the layout trains answers alone, other targets are data.answers.NO_TARGET.
+    """
+    if layout.config.targets == "answers":
+        # Whole rows: where an answer begins may lie in columns that this process does not hold.
+        row = assemble(reader, layout, length, rows, slice(0, length), window)
+        row["targets"] = answers_only(row["inputs"], row["targets"], row["positions"])
+        held = np.concatenate([np.arange(length)[columns] for columns in stretches])
+        return row if held.size == length else {n: array[:, held] for n, array in row.items()}
     parts = [assemble(reader, layout, length, rows, columns, window) for columns in stretches]
     if len(parts) == 1:
         return parts[0]

@@ -1,6 +1,7 @@
 """What a token store is made of."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,10 +94,13 @@ def content(config: DataConfig) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     flat = {name: value for name, value in fields.items() if name not in _NOT_CONTENT}
     sources = flat.pop("sources")
+    for source in sources:
+        task = source.pop("task")
+        if task["name"]:
+            source.update({f"task.{name}": value for name, value in task.items()})
     for number, source in enumerate(sources):
         where = f"mixture[{number}]." if len(sources) > 1 else ""
         flat.update({f"{where}{name}": value for name, value in source.items()})
     contamination = flat.pop("contamination")
-    contamination["sources"] = list(contamination["sources"])  # as JSON gives it back
     flat.update({f"contamination.{name}": value for name, value in contamination.items()})
-    return flat
+    return dict(json.loads(json.dumps(flat)))  # as the manifest gives it back

@@ -1,10 +1,19 @@
 """What is scored, on how much text, and how sure the intervals are."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from errors import UserError
+
+
+@dataclass(frozen=True)
+class AnswersConfig:
+    """Of tasks: which lengths are scored, in what the task counts, on fresh samples."""
+
+    lengths: tuple[int, ...]  # (first, last, step) of the report
+    selection_lengths: tuple[int, ...]  # the same, of what chooses; (): those of training
+    samples: int  # of each length
+    threshold: float  # share of right answers under which accuracy counts as fallen
+    decoded: int  # samples that are decoded token by token too, to check the scores
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class EvalConfig:
     qa_2: str  # HotpotQA's JSON for the task `joined_reading`; empty: invented documents
     compare: tuple[str, ...]  # work directories that stand beside this one on the card
     chunk: int  # longer rows are scored so many tokens at a time over a cache; 0: all rows whole
+    answers: AnswersConfig
     tokens_per_call: int  # tokens handed to the scorer at a time; best a multiple of its batch
     seed: int  # of the choice of documents, of target blocks and of the bootstrap
 

@@ -18,11 +18,7 @@ class PlannedPhase:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        layout = self.config.layout
-        if layout.name != "decompose":
-            return (layout.largest_bucket,)
-        smallest, largest = layout.smallest_bucket, layout.largest_bucket
-        return tuple(1 << k for k in range(smallest.bit_length() - 1, largest.bit_length()))
+        return self.config.layout.lengths
 
     def batch_size(self, length: int) -> int:
         return self.config.tokens_per_step // length
@@ -34,7 +30,9 @@ class PlannedPhase:
             return (
                 layout.document_mask and layout.tails == "pack" and length == layout.smallest_bucket
             )
-        return layout.name != "pad" and (layout.document_mask or layout.name == "window")
+        return layout.name not in ("pad", "whole") and (
+            layout.document_mask or layout.name == "window"
+        )
 
 
 def planned_phases(configs: tuple[PhaseConfig, ...]) -> list[PlannedPhase]:

@@ -78,7 +78,7 @@ def make_train_step(
         with jax.named_scope("forward"):
             nats_BL, log_partition_BL = losses_fn(params, batch, inputs, key)
         with jax.named_scope("loss"):
-            valid_BL = batch["segment_ids"] > 0
+            valid_BL = (batch["segment_ids"] > 0) & (batch["targets"] >= 0)
             nats_B = jnp.sum(jnp.where(valid_BL, nats_BL, 0.0), axis=1)
             penalty = jnp.sum(jnp.where(valid_BL, jnp.square(log_partition_BL), 0.0))
             targets_B = jnp.sum(valid_BL, axis=1, dtype=jnp.int32)

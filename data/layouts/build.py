@@ -27,6 +27,7 @@ from data.layouts.index_file import (
 from data.layouts.layout import Layout
 from data.layouts.rows import Rows
 from data.layouts.tally import BlockRows, BucketPart, Tally
+from data.layouts.whole import whole
 from data.mixture import plan_halving, resolve_mixture
 
 FORMAT_VERSION = 2
@@ -140,6 +141,8 @@ def _lay_out_cell(
 ) -> tuple[dict[int, Rows], int]:
     if config.name in ("concat_and_chunk", "window"):
         return concatenate(config, cell, documents, seed)
+    if config.name == "whole":
+        return whole(config, cell)
     of_cell = None if halved is None else halved[cell.block, cell.stratum]
     return decompose(config, cell, of_cell, seed)
 

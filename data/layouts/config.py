@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from data.mixture import resolve_mixture
 from errors import UserError
 
-LAYOUTS = ("decompose", "concat_and_chunk", "pack", "pad", "window")
+LAYOUTS = ("decompose", "concat_and_chunk", "pack", "pad", "window", "whole")
+TARGETS = ("all", "answers")
+_BUCKETED = ("decompose", "whole")  # layouts with several lengths
 CUTS = ("longest_first", "shuffled", "published")
 TAILS = ("pack", "pad", "drop")
 JOIN_ORDERS = ("random", "related")
@@ -27,7 +29,8 @@ class LayoutConfig:
     """Raises UserError when a field has no meaning."""
 
     name: str  # one of LAYOUTS
-    smallest_bucket: int  # tokens, a power of two; decompose only
+    targets: str  # one of TARGETS: all, or those in the answers of a task's samples
+    smallest_bucket: int  # tokens, a power of two; decompose and whole
     largest_bucket: int  # tokens, a power of two; the one length of the other layouts
     cut: str  # decompose: one of CUTS
     tails: str  # decompose: one of TAILS
@@ -40,7 +43,13 @@ class LayoutConfig:
     block_tokens: int  # tokens of a block, about: rows never leave theirs
 
     def __post_init__(self) -> None:
-        choices = {"name": LAYOUTS, "cut": CUTS, "tails": TAILS, "join_order": JOIN_ORDERS}
+        choices = {
+            "name": LAYOUTS,
+            "targets": TARGETS,
+            "cut": CUTS,
+            "tails": TAILS,
+            "join_order": JOIN_ORDERS,
+        }
         for field, known in choices.items():
             value = getattr(self, field)
             if value not in known:
@@ -49,7 +58,7 @@ class LayoutConfig:
             length = getattr(self, field)
             if length < 1 or length & (length - 1):
                 raise UserError(f"layout.{field} = {length} must be a power of two")
-        if self.name == "decompose" and self.smallest_bucket > self.largest_bucket:
+        if self.name in _BUCKETED and self.smallest_bucket > self.largest_bucket:
             raise UserError(
                 f"layout.smallest_bucket = {self.smallest_bucket} is above "
                 f"layout.largest_bucket = {self.largest_bucket}: exchange them"
@@ -89,7 +98,7 @@ class LayoutConfig:
     @property
     def lengths(self) -> tuple[int, ...]:
         """The bucket lengths, ascending."""
-        if self.name != "decompose":
+        if self.name not in _BUCKETED:
             return (self.largest_bucket,)
         exponents = range(self.smallest_bucket.bit_length(), self.largest_bucket.bit_length() + 1)
         return tuple(2 ** (exponent - 1) for exponent in exponents)

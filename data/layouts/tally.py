@@ -158,6 +158,11 @@ class Tally:
         if not any(bucket.rows for bucket in self._buckets.values()):
             name = self._config.name
             needed = 2
+            if name == "whole" and self._dropped:
+                raise UserError(
+                    f"layout whole: no training document fits into layout.largest_bucket = "
+                    f"{self._config.largest_bucket}; raise it"
+                )
             if name in ("concat_and_chunk", "window"):
                 needed = self._config.largest_bucket + 1
             elif name == "decompose" and self._config.tails == "drop":
@@ -192,7 +197,7 @@ class Tally:
             ask = None if asked is None else float(asked[place])
             rows, tokens = bucket.rows, bucket.rows * length
             accounts.append(BucketAccount(length, rows, tokens, targets[length], share, ask))
-            if rows == 0 and ask != 0:
+            if rows == 0 and ask != 0 and config.name != "whole":
                 notes.append(f"bucket {length} is empty: no document is long enough")
             if ask is not None and share < ask - 0.01:
                 notes.append(
@@ -223,3 +228,8 @@ class Tally:
             if config.cut == "published":
                 what += " and the token behind every sequence"
             yield f"{self._dropped:,} targets ({share:.1%}) are dropped: {what}"
+        if config.name == "whole" and self._dropped:
+            yield (
+                f"{self._dropped:,} targets are dropped: those of documents longer than "
+                f"{config.largest_bucket + 1} tokens"
+            )

@@ -14,9 +14,9 @@ from errors import UserError
 
 __all__ = ["KINDS", "Document", "Source", "SourceConfig", "Unit", "make_source"]
 
-KINDS = ("stdlib", "text", "jsonl", "parquet", "array_record", "tfds", "aws_docs")
-_WITHOUT_PATH = ("stdlib", "aws_docs")
-_WITH_IDS = ("jsonl", "parquet", "array_record", "tfds")
+KINDS = ("stdlib", "text", "jsonl", "parquet", "array_record", "tfds", "aws_docs", "task")
+_WITHOUT_PATH = ("stdlib", "aws_docs", "task")
+_WITH_IDS = ("jsonl", "parquet", "array_record", "tfds", "task")
 
 
 def make_source(configs: Sequence[SourceConfig], ids: bool) -> Source:
@@ -34,6 +34,11 @@ def make_source(configs: Sequence[SourceConfig], ids: bool) -> Source:
             raise UserError("data.domain is empty; name the domain")
         if count > 1:
             raise UserError(f"data.mixture has {count} domains called {domain!r}; rename them")
+    if len(configs) > 1 and any(config.source == "task" for config in configs):
+        raise UserError(
+            "data.mixture can't hold data.source='task', whose vocabulary is its own; mix tasks "
+            "with data.task.hints"
+        )
     sources = [_make_one(config, ids) for config in configs]
     if len(sources) == 1:
         return sources[0]
@@ -85,6 +90,10 @@ def _of_kind(config: SourceConfig, ids: bool) -> Source:
             from data.sources.text_files import TextSource
 
             return TextSource(config.path, config.pattern, skip_empty, domains)
+        case "task":
+            from data.sources.tasks import TaskSource
+
+            return TaskSource(config.task, domains)
     from data.sources.records import RecordFields
 
     fields = RecordFields(config.field, config.group_field, ids)

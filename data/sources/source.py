@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from data.tasks.config import NO_TASK, TaskConfig
 from errors import UserError
 
 EMPTY_DOCUMENTS = ("error", "skip")
@@ -25,6 +26,7 @@ class SourceConfig:
     tfds_name: str  # tfds: the data set, such as "c4/en:3.1.0"
     tfds_split: str  # tfds: such as "train" or "train[:10%]"
     empty_documents: str  # one of EMPTY_DOCUMENTS: what a document with no tokens is
+    task: TaskConfig = NO_TASK  # task: what its samples are
 
     @property
     def skip_empty(self) -> bool:

@@ -11,6 +11,7 @@ from data.layouts import BucketIndex, Layout, LayoutConfig, build_layout
 
 DECOMPOSE = LayoutConfig(
     name="decompose",
+    targets="all",
     smallest_bucket=8,
     largest_bucket=64,
     cut="longest_first",
@@ -32,6 +33,7 @@ def changed(**fields: object) -> LayoutConfig:
 CONCAT = changed(name="concat_and_chunk", largest_bucket=16, document_mask=False)
 PACK = changed(name="pack", largest_bucket=32)
 PAD = changed(name="pad", largest_bucket=32)
+WHOLE = changed(name="whole", largest_bucket=256)
 WINDOW = changed(name="window", largest_bucket=32, window_start=4, window_rate=0.5)
 PUBLISHED = changed(cut="published", tails="drop")
 
@@ -144,8 +146,10 @@ def configs(draw: st.DrawFn, *, keeps_all: bool = False) -> LayoutConfig:
             changed(name="concat_and_chunk", **joins),
             changed(name="window", window_start=4, window_rate=0.5, **joins),
             PUBLISHED,
+            WHOLE,
         ]
-    return dataclasses.replace(draw(st.sampled_from(choices)), block_tokens=blocks)
+    chosen = draw(st.sampled_from(choices))
+    return dataclasses.replace(chosen, block_tokens=max(blocks, chosen.largest_bucket))
 
 
 length_bins = st.sampled_from([(), (40,), (20, 100)])

@@ -14,6 +14,7 @@ from tests.data.layout_cases import (
     DECOMPOSE,
     PACK,
     PAD,
+    WHOLE,
     MemoryDocuments,
     build,
     changed,
@@ -297,3 +298,28 @@ def test_says_when_documents_are_too_short(config: LayoutConfig, lengths: list[i
 def test_rejects_a_document_without_tokens() -> None:
     with pytest.raises(ValueError, match="without tokens"):
         build(DECOMPOSE, [10, 0])
+
+
+@given(held=documents())
+def test_whole_documents_lie_in_the_shortest_bucket_that_holds_them(held: MemoryDocuments) -> None:
+    layout = build_layout(WHOLE, held, seed=0)
+    found = {pieces[0][0]: (length, pieces) for length, _, pieces in rows_of(layout)}
+    kept, lost = 0, 0
+    for i in held.ids:
+        start, tokens = int(held.offsets[i]), int(held.offsets[i + 1] - held.offsets[i])
+        if not 2 <= tokens <= 257:
+            lost += tokens - 1
+            assert start not in found
+            continue
+        kept += 1
+        shortest = min(length for length in WHOLE.lengths if length >= tokens - 1)
+        assert found[start] == (shortest, [(start, tokens)])
+    assert len(found) == kept
+    assert layout.accounting.possible_targets - layout.accounting.targets == lost
+
+
+def test_documents_that_fit_no_bucket_are_an_error() -> None:
+    with pytest.raises(
+        UserError, match=r"no training document fits into layout.largest_bucket = 8"
+    ):
+        build(changed(name="whole", largest_bucket=8), [10, 90])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data.splits import Split
-from eval.config import EvalConfig
+from eval.config import AnswersConfig, EvalConfig
 
 VOCAB = 16
 
@@ -39,6 +39,7 @@ def eval_config(**changes: object) -> EvalConfig:
         "qa_2": "",
         "compare": (),
         "chunk": 0,
+        "answers": AnswersConfig((1, 2, 1), (), 2, 0.85, 0),
         "bootstrap_samples": 500,
         "confidence": 0.95,
         "tokens_per_call": 4096,

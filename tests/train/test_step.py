@@ -118,6 +118,19 @@ def test_a_penalty_is_added_to_the_mean_loss(microbatches):
     assert penalized["loss"] == metrics["loss"]  # of the targets alone
 
 
+@pytest.mark.parametrize("microbatches", [1, 4])
+def test_targets_that_are_taken_out_count_as_padding_does(microbatches):
+    data = batch()
+    out = np.random.default_rng(2).random((ROWS, LENGTH)) < 0.5
+    padded = {**data, "segment_ids": np.where(out, 0, data["segment_ids"])}
+    nats, updated, count = reference(padded, 0.1)
+    without = {**data, "targets": np.where(out, -1, data["targets"]).astype(np.int32)}
+    table, metrics = one_step(config(microbatches=microbatches, z_loss=0.1), without)
+    assert metrics["targets"] == count
+    assert metrics["loss"] == pytest.approx(nats.sum() / count, rel=1e-6)
+    np.testing.assert_allclose(table, updated, atol=2e-6)
+
+
 def test_a_batch_of_padding_alone_changes_nothing():
     data = {name: np.zeros_like(array) for name, array in batch().items()}
     table, metrics = one_step(config(), data)

@@ -1,0 +1,1 @@
+"""Algorithmic tasks: problems of any length with exact answers, in several formats."""

@@ -1,0 +1,42 @@
+"""All tasks by name."""
+
+from data.tasks import (
+    arithmetic,
+    automata,
+    copying,
+    counting,
+    expressions,
+    geometry,
+    recall,
+    scan,
+    sorting,
+    stack,
+    string_edits,
+)
+from data.tasks.task import Task
+from errors import UserError
+
+_FAMILIES = (
+    copying,
+    sorting,
+    counting,
+    automata,
+    arithmetic,
+    expressions,
+    stack,
+    scan,
+    string_edits,
+    recall,
+    geometry,
+)
+TASKS: dict[str, Task] = {task.name: task for family in _FAMILIES for task in family.TASKS}
+_BY_ALIAS = {alias: task for task in TASKS.values() for alias in task.aliases}
+
+
+def task_named(name: str, where: str) -> Task:
+    """The task of a name or alias. Raises UserError, beginning with `where`, if there is none."""
+    if name in TASKS:
+        return TASKS[name]
+    if name in _BY_ALIAS:
+        return _BY_ALIAS[name]
+    raise UserError(f"{where}={name!r} is no task; choose one of {', '.join(sorted(TASKS))}")

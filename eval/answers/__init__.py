@@ -1,0 +1,1 @@
+"""Scores of tasks: whether answers are right, by length, in range and beyond."""

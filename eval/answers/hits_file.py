@@ -1,0 +1,43 @@
+"""Right tokens of single samples in a file, so that runs can be compared sample by sample."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from atomic_write import atomic_write
+from errors import UserError
+from eval.answers.score import Hits
+
+HITS = Path("eval") / "answers.npz"  # in a work directory
+
+
+def save_hits(hits: Sequence[Hits], path: Path) -> None:
+    """Writes an .npz of K lengths with N samples each: lengths [K], hits and tokens [N, K]."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        lengths=np.array([each.length for each in hits]),
+        hits=np.stack([each.hits_N for each in hits], axis=1),
+        tokens=np.stack([each.tokens_N for each in hits], axis=1),
+    )
+    atomic_write(path, [buffer.getvalue()])
+
+
+def load_hits(workdir: Path) -> list[Hits]:
+    """What `save_hits` wrote in a work directory. Raises UserError: it holds none, or no whole one.
+
+    Sample i of a length is the same problem in all runs with the same data.task.
+    """
+    path = workdir / HITS
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = zip(arrays["lengths"], arrays["hits"].T, arrays["tokens"].T, strict=True)
+            return [Hits(int(length), hits_N, tokens_N) for length, hits_N, tokens_N in columns]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} can't be read ({error}); score with --mode=eval --workdir={workdir}"
+        ) from error

@@ -1,0 +1,85 @@
+"""Answers under teacher forcing, and as greedy decoding really gives them.
+
+A greedy answer is right where every token of it, the end included, is the likeliest behind the
+prompt and the right tokens before it. So one pass scores all of an answer; `decoded` shows that it
+does by decoding token by token.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.tasks.samples import Documents
+from data.tasks.symbols import END
+from eval.answers.next_tokens import NextTokens, padded_length
+
+
+@dataclass(frozen=True)
+class Hits:
+    """N samples of a length."""
+
+    length: int  # in what the task counts
+    hits_N: np.ndarray  # int64: right tokens of each answer, its end included
+    tokens_N: np.ndarray  # int64: tokens of each answer, its end included
+
+    @property
+    def exact_N(self) -> np.ndarray:
+        """bool: whether the whole answer is right."""
+        return self.hits_N == self.tokens_N
+
+
+def score_answers(documents: Mapping[int, Documents], next_tokens: NextTokens) -> list[Hits]:
+    """Teacher forcing: the right tokens stand before each one that is asked for.
+
+    documents: by length, in what the task counts. Those that are padded to the same rows are scored
+    together.
+    """
+    found: dict[int, Hits] = {}
+    for width, lengths in by_row_length(documents).items():
+        tokens = np.concatenate([_padded(documents[n].tokens, width + 1) for n in lengths])
+        prompt = np.concatenate([documents[n].prompt for n in lengths])
+        targets = tokens[:, 1:]
+        asked = (np.arange(width) >= prompt[:, None] - 1) & (targets >= 0)
+        right = asked & (next_tokens(tokens[:, :-1]) == targets)
+        ends = np.cumsum([len(documents[n].prompt) for n in lengths])[:-1]
+        for length, hits_N, tokens_N in zip(
+            lengths,
+            np.split(right.sum(axis=1), ends),
+            np.split(asked.sum(axis=1), ends),
+            strict=True,
+        ):
+            found[length] = Hits(length, hits_N, tokens_N)
+    return [found[length] for length in documents]
+
+
+def by_row_length(documents: Mapping[int, Documents]) -> dict[int, list[int]]:
+    """Lengths by the inputs of the rows that their samples are padded to."""
+    found: dict[int, list[int]] = {}
+    for length, each in documents.items():
+        found.setdefault(padded_length(each.tokens.shape[1] - 1), []).append(length)
+    return found
+
+
+def _padded(tokens: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])), constant_values=-1)
+
+
+def decoded(documents: Documents, next_tokens: NextTokens) -> np.ndarray:
+    """Whether greedy decoding of each prompt, token by token, gives the answer; bool [N].
+
+    An answer that is not over where the right one is, is wrong.
+    """
+    tokens = documents.tokens
+    rows, width = tokens.shape
+    said = np.where(np.arange(width) < documents.prompt[:, None], tokens, -1)
+    size_N = documents.prompt.copy()
+    going = np.ones(rows, bool)
+    while going.any():
+        found = next_tokens(said)[np.arange(rows), size_N - 1]
+        said[going, size_N[going]] = found[going]
+        size_N = size_N + going
+        ended = said[np.arange(rows), size_N - 1] == END
+        going &= ~ended & (size_N < np.count_nonzero(tokens >= 0, axis=1))
+    same: np.ndarray = (said == tokens).all(axis=1)
+    return same
