@@ -161,6 +161,8 @@ class Session:
         """Why a prompt can't be scored with position ids of another length; empty: it can."""
         if not any(scheme.reads_positions for scheme in self.model.schemes):
             return f"{self.model.position_scheme} reads no position ids"
+        if not all(scheme.beyond_span for scheme in self.model.schemes):
+            return f"{self.model.position_scheme} has no position ids beyond a row's length"
         randomized = self.experiment.train.model.positions.randomized
         return "position ids are drawn at random" if randomized else ""
 

@@ -271,7 +271,8 @@ class BoundModel:
     ) -> TargetScores:
         """Scores of tokens[:, 1:], in device batches of one size."""
         rows, length = tokens.shape[0], tokens.shape[1] - 1
-        tables = self._executables.tables(setting.scaling, self._trained, length)
+        reach = length if positions is None else max(length, int(positions.max()) + 1)
+        tables = self._executables.tables(setting.scaling, self._trained, reach)
         key = scoring_pass(length, setting, self._trained, segmented=segments is not None)
         run = self._executables.compile(key)
         batch = self._executables.batch_size(length)
@@ -331,12 +332,7 @@ class BoundScorer:
         return self.targets(tokens).nats
 
     def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
-        """See `TargetScorer`. Raises ValueError for positions that the row has no span for."""
-        inputs = tokens.shape[1] - 1
-        if positions is not None and not (positions.min() >= 0 and positions.max() < inputs):
-            raise ValueError(
-                f"position ids {positions.min()}..{positions.max()} of {inputs} inputs"
-            )
+        """See `TargetScorer`. Raises UserError for positions that the model has none of."""
         return self._model.score(self._setting, tokens, positions)
 
     def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:

@@ -34,7 +34,8 @@ class TargetScorer(Scorer, Protocol):
     def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
         """[R, c+1] int tokens -> scores of tokens[:, 1:].
 
-        positions: int [R, c], position ids of the inputs, from 0 to c - 1; None: the model's own.
+        positions: int [R, c], position ids of the inputs, from 0 on, also beyond c; scalings that
+          follow the length follow the largest. None: the model's own.
         """
         ...
 

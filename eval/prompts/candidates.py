@@ -102,5 +102,4 @@ def _moved(prompt: Prompt, length: int, gap: int) -> np.ndarray:
     """[length] position ids, with the gap before the question."""
     positions = np.arange(length)
     positions[prompt.question_at :] += gap
-    # Padding has position ids as well; it need only stay within the row's.
-    return np.minimum(positions, length - 1)
+    return positions

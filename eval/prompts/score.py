@@ -100,19 +100,19 @@ class PromptScorer:
         return Scored(tuple(curves), said=tuple(said), left_out=tuple(left_out))
 
     def _outcomes(self, method: Method, variant: Variant, length: int, short: int) -> Outcomes:
-        gap, row = 0, length
+        context, gap, row = length, 0, length
         if variant == Control.FAR_POSITIONS:
-            near = min(length, self._bench.l_train)
-            gap = length - near
-            prompts = self._prompts(near, Control.PLAIN)
+            row = min(length, self._bench.l_train)
+            gap = length - row
+            prompts = self._prompts(row, Control.PLAIN)
         else:
             prompts = self._prompts(length, variant)
         if variant == Control.NO_CONTEXT:
-            row = short
+            context = row = short
         elif variant == Control.TRUNCATED:
-            row = min(length, self._bench.l_train)
+            context = row = min(length, self._bench.l_train)
         return score_prompts(
-            method.scorer_at(row),
+            method.scorer_at(context),
             prompts,
             row,
             pad=self._bench.pad,

@@ -53,6 +53,7 @@ class Scheme:
     name: ClassVar[str]
     scalable: ClassVar[bool] = False  # RoPE scalings have a meaning
     reads_positions: ClassVar[bool] = True  # False: permuted position ids change nothing
+    beyond_span: ClassVar[bool] = True  # False: there are no position ids beyond a row's length
     random: ClassVar[bool] = False  # training draws random numbers for it
 
     def check(self, dims: Dims) -> None:

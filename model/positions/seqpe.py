@@ -41,6 +41,7 @@ class SeqPE(LayerScheme):
 
     name: ClassVar[str] = "seqpe"
     per_layer: ClassVar[bool] = False
+    beyond_span: ClassVar[bool] = False
     random: ClassVar[bool] = True
 
     layers: int  # of the encoder

@@ -18,6 +18,7 @@ from train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
 
 VOCABULARY, LENGTH, ROWS = 11, 16, 7
 PLAIN = RopeScaling("none", 1.0)
+DYNAMIC = RopeScaling("dynamic", 1.0, original_length=8)
 SETTINGS = ModelSettings(
     layers=1,
     embed_dim=16,
@@ -139,8 +140,12 @@ def test_a_scorer_says_which_targets_are_greedy_and_takes_position_ids(params, e
     shifted = scorer.targets(tokens, positions).nats
     want = expected(params, tokens, tables, Mask(), positions)
     np.testing.assert_allclose(shifted, want, rtol=2e-5, atol=1e-5)
-    with pytest.raises(ValueError, match=r"position ids 0\.\.16 of 16 inputs"):
-        scorer.targets(tokens, positions + (positions == positions.max()))
+    # Far beyond the row, and the table of a scaling that follows the length is that of the end.
+    far = positions + 100 * (positions > 7)
+    tables = {"rope": rope_tables(8, 100.0, DYNAMIC, PLAIN, length=int(far.max()) + 1)}
+    scorer = executables.bind(placed(params, executables), PLAIN)(Setting(DYNAMIC))
+    want = expected(params, tokens, tables, Mask(), far)
+    np.testing.assert_allclose(scorer.targets(tokens, far).nats, want, rtol=2e-5, atol=1e-5)
 
 
 def test_a_tested_scaling_changes_the_scores_and_compiles_nothing_new(params, executables, tokens):

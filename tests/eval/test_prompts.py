@@ -175,12 +175,12 @@ class Positions:
 def test_far_position_ids_begin_at_the_question():
     prompts = MAKER.prompts(TASKS["passkey"], 200, 2, 0)
     scorer = Positions()
-    score_prompts(scorer, prompts, 512, pad=256, tokens_per_call=10**6, gap=312)
+    score_prompts(scorer, prompts, 200, pad=256, tokens_per_call=10**6, gap=312)
     (positions,) = scorer.seen
     for row, prompt in zip(positions, np.repeat(prompts, 4), strict=True):
         at = prompt.question_at
         assert row[:at].tolist() == list(range(at))
-        assert row[at : prompt.size - 1].tolist() == list(range(at + 312, 511))
+        assert row[at:].tolist() == list(range(at + 312, 512))
     score_prompts(scorer, prompts, 512, pad=256, tokens_per_call=10**6)
     assert scorer.seen[1] is None
 
