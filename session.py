@@ -24,6 +24,7 @@ from eval.methods import chosen_methods, every_setting, without_rope
 from eval.model_scorer import ScoringExecutables, scoring_pass
 from eval.report import ReportInputs, write_report
 from eval.results import Results, RunIdentity, save_results
+from eval.scheduled import ScheduledScorers
 from eval.scorer import ScorerFactory, Setting
 from eval.scorers.bench import Bench
 from eval.scorers.complexity import complexity
@@ -92,17 +93,17 @@ class Session:
         # Before hours of training, not after: too few long documents is an error here.
         self.probe = SelectionProbe(self.store, self.phases.l_train, self.eval)
         choose_targets(self.store, Split.REPORT, self.contexts[-1], self.eval)
-        self.scorers = make_scorers(
-            Bench(
-                source=store,
-                tokenizer=store.tokenizer(),
-                config=self.eval,
-                l_train=self.phases.l_train,
-                lengths=self.contexts,
-                fingerprint=store.manifest.corpus_fingerprint,
-                why_no_positions=self._why_no_positions,
-            )
+        bench = Bench(
+            source=store,
+            tokenizer=store.tokenizer(),
+            config=self.eval,
+            l_train=self.phases.l_train,
+            lengths=self.contexts,
+            fingerprint=store.manifest.corpus_fingerprint,
+            why_no_positions=self._why_no_positions,
         )
+        self.scorers = make_scorers(bench)
+        self.scheduled = ScheduledScorers(bench, experiment.train.stopping.score)
         self.beside = [load_evaluation(Path(workdir)) for workdir in self.eval.compare]
         # That there are positions for each context, and a backend for each method.
         for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
@@ -282,9 +283,12 @@ class Session:
         """The selection split's scores for metrics.jsonl."""
         start = time.perf_counter()
         model = self.executables.bind(params, self.phases.scaling_after(step))
-        rows = self.probe.rows(model, self._identity(step))
+        record = self.probe.record(self.probe.rows(model, self._identity(step)))
+        scores = self.scheduled.figures(model)
         return {
-            **self.probe.record(rows),
+            **record,
+            "scores": scores,
+            "stopping_score": self.scheduled.judged(record["score"], scores),
             "l_train": self.phases.l_train,
             "position_scheme": self.model.position_scheme,
             "corpus_fingerprint": self.store.manifest.corpus_fingerprint,
@@ -295,7 +299,7 @@ class Session:
         """Every executable of the scores, during training and after."""
         l_train = self.phases.l_train
         trained = {phase.config.rope_scaling for phase in self.phases.phases}
-        rows = {row for scorer in self.scorers for row in scorer.rows}
+        rows = {row for scorer in self.scorers for row in scorer.rows} | self.scheduled.rows
         settings = every_setting(self.eval, l_train, sorted({*self.contexts, *rows}))
         wanted = [(*pair, scaling) for scaling in trained for pair in settings]
         for length, setting, scaling in tqdm(wanted, desc="compiling scores", unit="shape"):

@@ -14,6 +14,7 @@ from eval.answers.hits_file import HITS, save_hits
 from eval.answers.next_tokens import NextTokenPrograms, NextTokens, padded_length
 from eval.answers.score import Hits, by_row_length, decoded, score_answers
 from eval.answers.summary import Answers, summarize
+from eval.scheduled import NLL
 from experiment import Experiment
 from session import Session
 from train.checkpoint import Checkpoints
@@ -30,6 +31,7 @@ class TaskSession(Session):
         """Raises UserError: samples that no bucket holds, lengths that the task or the model
         doesn't have."""
         self.eval, self.left_out = experiment.eval, ()
+        self._check_no_scores_of_text(experiment)
         config = self.eval.answers
         self.samples = TaskSamples(experiment.data.sources[0].task)
         self._check_buckets()
@@ -50,6 +52,20 @@ class TaskSession(Session):
         )
         for _, length in self._shapes():
             self.programs.check(length)
+
+    @staticmethod
+    def _check_no_scores_of_text(experiment: Experiment) -> None:
+        for name in ("scorers", "tasks", "during"):
+            if asked := getattr(experiment.eval, name):
+                raise UserError(
+                    f"eval.{name}={asked} score models of text; runs on a task are scored by their "
+                    "answers (eval.answers): leave it empty"
+                )
+        if experiment.train.stopping.score != NLL:
+            raise UserError(
+                f"stopping.score={experiment.train.stopping.score!r}: runs on a task stop by the "
+                f"share of wrong tokens; leave it {NLL!r}"
+            )
 
     def _check_buckets(self) -> None:
         for phase in self.phases.phases:
@@ -108,8 +124,10 @@ class TaskSession(Session):
         start = time.perf_counter()
         next_tokens = self.programs.bind(params, self.phases.scaling_after(step))
         hits = score_answers(self._documents("selection"), next_tokens)
+        wrong = 1 - float(np.mean([h.hits_N.sum() / h.tokens_N.sum() for h in hits]))
         return {
-            "score": 1 - float(np.mean([h.hits_N.sum() / h.tokens_N.sum() for h in hits])),
+            "score": wrong,
+            "stopping_score": wrong,
             "exact_match": float(np.mean([h.exact_N.mean() for h in hits])),
             "lengths": [self.selection_lengths[0], self.selection_lengths[-1]],
             "position_scheme": self.model.position_scheme,

@@ -103,7 +103,7 @@ def real_loop(workload: Workload) -> None:
             workdir,
             checkpoints,
             claim=lambda: None,
-            evaluate=lambda params, step: {"score": 0.0},
+            evaluate=lambda params, step: {"stopping_score": 0.0},
             prepare_evaluation=lambda: None,
             peak_flops=1.0,
         )

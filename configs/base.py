@@ -241,8 +241,11 @@ def get_config() -> ConfigDict:
 
     config.stopping = ConfigDict(
         {
+            # What stopping and the best checkpoint go by: nll (at twice the training length), or a
+            # score of eval.during at that length or the training length, such as passkey@256.
+            "score": "nll",
             "patience": 0,  # evaluations in a row worse than the best; 0: never stop early
-            "min_delta": 0.0,  # nats/token that count as better
+            "min_delta": 0.0,  # of the score, that count as better
         }
     )
 
@@ -304,6 +307,9 @@ def get_config() -> ConfigDict:
             # docs/evaluation.md, such as passkey; RULER's own, such as niah_multikey_1; or ruler
             # for its 13 tasks.
             "tasks": (),
+            # Scorers and tasks, of those, for every evaluation in training too, on the selection
+            # split at the training length and twice that.
+            "during": (),
             "prompting": (),  # few_shot | scratchpad: tried beside the direct question
             "generate": False,  # answers are written as well, by greedy decoding
             "shots": 2,  # solved examples of a few-shot prompt

@@ -40,6 +40,7 @@ class EvalConfig:
     grid_depths: int  # needle_depth: depths, from the beginning to the end
     tasks: tuple[str, ...]  # names of eval/prompts/tasks.py, asked at the tested contexts
     prompts: int  # of each task, context and control
+    during: tuple[str, ...]  # names of scorers and tasks that are scored while training, too
     prompting: tuple[str, ...]  # few_shot, scratchpad: tried beside the direct question
     generate: bool  # answers are written as well, by greedy decoding
     shots: int  # solved examples of a few-shot prompt

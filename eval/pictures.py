@@ -172,7 +172,7 @@ def draw_selection(rows: Sequence[Mapping[str, Any]], theme: Theme, narrow: bool
             linewidth=1.5,
             label=label,
         )
-    best = min(rows, key=lambda row: row["score"])
+    best = min(rows, key=lambda row: row["stopping_score"])
     axes.plot(
         best["step"],
         best["score"],
@@ -181,7 +181,7 @@ def draw_selection(rows: Sequence[Mapping[str, Any]], theme: Theme, narrow: bool
         markerfacecolor="none",
         markeredgecolor=theme.ink,
         linestyle="none",
-        label="best at 2x",
+        label="best checkpoint",
     )
     finish_axes(axes, theme, title="Selection score", x="step", y="NLL, nats/token")
     legend(figure, axes, theme, narrow)

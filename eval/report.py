@@ -37,6 +37,8 @@ from eval.pictures import (
     draw_training_curves,
 )
 from eval.results import GAIN, POSITION_NLL, SAME_TARGET_NLL, Results
+from eval.scheduled import NLL
+from eval.scheduled_picture import draw_scheduled
 from eval.style import DARK, LIGHT, bucket_colors, token_count
 from eval.training_account import account_sentences
 from eval.training_log import TrainingLog, evaluation_rows
@@ -245,15 +247,32 @@ def _pictures(inputs: ReportInputs, log: TrainingLog) -> list[Picture]:
         pictures.append(
             Picture(
                 "selection",
-                "Same-target score on the selection split during training; early stopping and "
-                f"the best checkpoint go by the one at 2x. Shaded: {truncation.confidence:.0%} "
-                "intervals.",
+                "Same-target score on the selection split during training. Early stopping and the "
+                f"best checkpoint go by {_stopping_score(inputs.config)}. Shaded: "
+                f"{truncation.confidence:.0%} intervals.",
                 "Line chart of the selection score over training steps at the training length "
                 "and twice that.",
                 partial(draw_selection, evaluations),
             )
         )
+    scheduled = [row for row in evaluations if row["scores"]]
+    if scheduled:
+        pictures.append(
+            Picture(
+                "scheduled",
+                "What eval.during names, on the selection split during training, at the training "
+                f"length and twice that. Shaded: {truncation.confidence:.0%} intervals. Dotted: "
+                "the best checkpoint, by stopping.score.",
+                "Line charts of scores over training steps, one panel a scorer.",
+                partial(draw_scheduled, scheduled),
+            )
+        )
     return pictures
+
+
+def _stopping_score(config: Mapping[str, Any]) -> str:
+    name = config["stopping"]["score"]
+    return "the one at 2x" if name == NLL else f"another score, {name}"
 
 
 def _sections(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -28,6 +28,8 @@ def make_config(corpus, last_steps=10):
     config.train.compile = "ahead"
     config.eval.tasks = ("passkey",)
     config.eval.scorers = ("forgetting",)
+    config.eval.during = ("forgetting", "passkey")
+    config.stopping.score = "forgetting@64"
     config.eval.prompting = ("scratchpad",)
     config.eval.prompts = 4
     return config
@@ -73,6 +75,14 @@ def test_every_step_and_evaluation_is_logged_with_its_figures(workdir):
     evaluations = [row for row in rows if row["kind"] == "eval"]
     assert [row["step"] for row in evaluations] == [20, 40, 60]
     assert all(row["score_low"] <= row["score"] <= row["score_high"] for row in evaluations)
+    for row in evaluations:
+        scores = row["scores"]
+        assert scores.keys() == {
+            f"{scorer}@{length}" for scorer in ("forgetting", "passkey") for length in (64, 128)
+        }
+        assert row["stopping_score"] == -scores["forgetting@64"]["value"]
+    best = min(row["stopping_score"] for row in evaluations)
+    assert evaluations[-1]["best_score"] == best
 
 
 def test_results_carry_their_circumstances(workdir):

@@ -160,9 +160,10 @@ def _evaluate(running: Running, state: TrainState, step: int) -> tuple[float, bo
         row = running.evaluate(state.params, step)
     except FloatingPointError as error:
         raise _non_finite(running, f"{error} in the scores at step {step}") from error
-    if not math.isfinite(row["score"]):
-        raise _non_finite(running, f"score {row['score']} of the selection split at step {step}")
-    improved = running.stopping.record_score(step, row["score"])
+    judged = row["stopping_score"]
+    if not math.isfinite(judged):
+        raise _non_finite(running, f"score {judged} of the selection split at step {step}")
+    improved = running.stopping.record_score(step, judged)
     running.writer.write(
         {
             "kind": "eval",
@@ -173,7 +174,7 @@ def _evaluate(running: Running, state: TrainState, step: int) -> tuple[float, bo
             "bad_evaluations": running.stopping.bad_evaluations,
         }
     )
-    return row["score"], improved
+    return judged, improved
 
 
 def _non_finite(running: Running, what: str) -> UserError:

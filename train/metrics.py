@@ -98,6 +98,8 @@ class MetricsWriter:
                 scalars[f"{name}_by_bucket/{row['bucket']}"] = row[name]
             for domain, loss in row.get("losses", {}).items():
                 scalars[f"loss_by_domain/{domain}"] = loss
+        for name, figure in row.get("scores", {}).items():
+            scalars[f"scores/{name}"] = figure["value"]
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         with self._disk_errors():
             self._file.write(json.dumps(row, allow_nan=False) + "\n")

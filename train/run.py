@@ -108,7 +108,8 @@ def train(
 
     Args:
       claim: makes the directory this run's; called when nothing can refuse the run any more.
-      evaluate: (parameters, step) -> figures of the selection split, "score" among them.
+      evaluate: (parameters, step) -> figures of the selection split; by the one called
+        "stopping_score", lower is better, the run stops early and keeps its best checkpoint.
       prepare_evaluation: compiles what evaluation needs; called before step 0 where all
         executables are compiled ahead.
       peak_flops: FLOP/s of all devices together, for the share of peak.

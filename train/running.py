@@ -50,7 +50,7 @@ class Running:
     step_flops: Callable[[Phase, int], float]  # analytic FLOPs of one step of a bucket
     peak_flops: float  # FLOP/s of all devices together
     learning_rate: Callable[[int], float]  # of an update, from 0
-    evaluate: Callable[[object, int], dict[str, Any]]  # (params, step) -> row with "score"
+    evaluate: Callable[[object, int], dict[str, Any]]  # (params, step) -> row with "stopping_score"
     checkpoints: Checkpoints
     writer: MetricsWriter
     stopping: EarlyStopping

@@ -13,12 +13,15 @@ from typing import Any
 class StoppingConfig:
     """When to stop early."""
 
+    score: str  # "nll" at twice the training length, or one of eval.during, such as passkey@256
     patience: int  # evaluations in a row that are worse than the best; 0 never stops
-    min_delta: float  # nats/token by which a score must beat the best to count as better
+    min_delta: (
+        float  # in the unit of the score: by how much a score must beat the best to count as better
+    )
 
 
 class EarlyStopping:
-    """Follows the selection score (nats/token, lower is better) and the training loss by bucket."""
+    """Follows the selection score (lower is better) and the training loss by bucket."""
 
     def __init__(self, config: StoppingConfig):
         self._config = config

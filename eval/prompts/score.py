@@ -39,10 +39,11 @@ class PromptScorer:
             raise UserError(f"eval.tasks: {why[max(why)]}; leave it out or raise eval.ratios")
         self.left_out = [f"{task.name} at {n} tokens: {why[n]}" for n in why if why[n] is not None]
         prompting = tuple(Prompting(name) for name in config.prompting)
-        self._variants: tuple[Variant, ...] = (*task.controls, *prompting)
+        controls = task.controls if bench.controls else (Control.PLAIN,)
+        self._variants: tuple[Variant, ...] = (*controls, *prompting)
         if bench.why_no_positions or bench.l_train not in self.lengths:
             self._variants = tuple(v for v in self._variants if v != Control.FAR_POSITIONS)
-            if Control.FAR_POSITIONS in task.controls:
+            if Control.FAR_POSITIONS in controls:
                 self.left_out.append(
                     f"{task.name} with far position ids: "
                     + (bench.why_no_positions or f"no prompt fits {bench.l_train} tokens")

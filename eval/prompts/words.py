@@ -88,10 +88,10 @@ def _code(rng: np.random.Generator) -> str:
     return " " + "-".join(digits[a:b] for a, b in itertools.pairwise((0, 8, 12, 16, 20, 32)))
 
 
-def held_out_sentences(source: DocumentSource, tokenizer: Tokenizer) -> list[str]:
-    """Sentences of the report split's documents, in their order."""
+def held_out_sentences(source: DocumentSource, split: Split, tokenizer: Tokenizer) -> list[str]:
+    """Sentences of a split's documents, in their order."""
     texts, characters = [], 0
-    for document in source.documents(Split.REPORT):
+    for document in source.documents(split):
         first, end = source.document_offsets[document : document + 2]
         texts.append(tokenizer.decode(source.read(int(first), int(end - first))))
         characters += len(texts[-1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from data.splits import Split
 from data.tokenizers import Tokenizer
 from eval.config import EvalConfig
 from eval.curves import Scored
@@ -28,6 +29,8 @@ class Bench:
     fingerprint: str  # of the corpus
     # Why position ids of the evaluation's own choice have no meaning for the model; empty: they do.
     why_no_positions: str
+    split: Split = Split.REPORT  # whose text is scored
+    controls: bool = True  # whether tasks are asked under their controls as well
 
     @property
     def pad(self) -> int:
@@ -42,7 +45,7 @@ class Bench:
         """
         if self.config.haystack:
             return sentences_of_files(Path(self.config.haystack))
-        return held_out_sentences(self.source, self.tokenizer)
+        return held_out_sentences(self.source, self.split, self.tokenizer)
 
 
 class CurveScorer(Protocol):

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.splits import Split
 from errors import UserError
 from eval.curves import PLAIN_CONTROL, Curve, Group, Scored, population
 from eval.scorer import Method, score_greedy
@@ -48,7 +47,7 @@ class ForgettingCurve:
             )
         # At all lengths the same documents, and the end of the same stretch of each.
         longest = copied(self.lengths[-1])
-        self._targets = choose_targets(bench.source, Split.REPORT, longest, bench.config)
+        self._targets = choose_targets(bench.source, bench.split, longest, bench.config)
         first_R = np.unique(self._targets.block_document_R, return_index=True)[1]
         self._ends_N = self._targets.block_end_R[first_R]
         self._other_N = _other(self._targets.clusters_N)

@@ -25,7 +25,6 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
-from data.splits import Split
 from errors import UserError
 from eval.curves import PLAIN_CONTROL, Curve, Group, Scored
 from eval.methods import PLAIN
@@ -150,7 +149,7 @@ class PowerLawForecast:
         # Most preceding tokens of each bin; a bin begins behind the one before.
         self._near = np.unique(np.round(grid).astype(np.int64))
         self._far = tuple(l_train << k for k in range(1, int(np.log2(longest / l_train)) + 1))
-        self._targets = choose_targets(bench.source, Split.REPORT, self._far[-1], bench.config)
+        self._targets = choose_targets(bench.source, bench.split, self._far[-1], bench.config)
 
     @property
     def rows(self) -> tuple[int, ...]:

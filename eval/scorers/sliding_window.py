@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.splits import Split
 from errors import UserError
 from eval.curves import PLAIN_CONTROL, Curve, Group, Scored, population
 from eval.prompts.prompt import Control
@@ -60,7 +59,7 @@ class SlidingWindow:
                     f"eval.stride_share={share} of a window of {window} tokens is "
                     f"{window * share:g} tokens; choose a share in (0, 1] that gives whole numbers"
                 )
-        self._targets = choose_targets(bench.source, Split.REPORT, self.lengths[-1], bench.config)
+        self._targets = choose_targets(bench.source, bench.split, self.lengths[-1], bench.config)
         offsets = bench.source.document_offsets
         documents_N = self._targets.documents_N
         tokens_N = np.minimum(

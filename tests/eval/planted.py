@@ -31,6 +31,7 @@ def eval_config(**changes: object) -> EvalConfig:
         "grid_depths": 5,
         "tasks": (),
         "prompts": 2,
+        "during": (),
         "prompting": (),
         "generate": False,
         "shots": 2,

@@ -186,6 +186,19 @@ def metrics(steps=2000, log_every=5):
                     "kind": "eval",
                     "step": step,
                     "score": beyond,
+                    "stopping_score": beyond,
+                    "scores": {
+                        f"passkey@{length}": {
+                            "value": right,
+                            "low": right - 0.06,
+                            "high": right + 0.06,
+                            "metric": "accuracy",
+                            "unit": "accuracy",
+                            "higher_is_better": True,
+                            "seconds": 0.2,
+                        }
+                        for length, right in ((128, 1.2 - beyond / 4), (256, 0.9 - beyond / 4))
+                    },
                     "score_low": beyond - 0.08,
                     "score_high": beyond + 0.08,
                     "score_context": 256,

@@ -58,7 +58,7 @@ def refused(lengthwise):
 def unscored(monkeypatch):
     """Runs end after training; the score of the selection split is the step."""
     monkeypatch.setattr(
-        session.Session, "_probe", lambda self, params, step: {"score": float(step)}
+        session.Session, "_probe", lambda self, params, step: {"stopping_score": float(step)}
     )
     monkeypatch.setattr(session.Session, "_score", lambda self, checkpoints: None)
 

@@ -13,7 +13,7 @@ def run_without_report(config, workdir):
     session.write_report = lambda workdir, inputs: workdir / "not-drawn"
     if "UNSCORED" in os.environ:
         session.Session._score = lambda self, checkpoints: None
-        session.Session._probe = lambda self, params, step: {"score": float(step)}
+        session.Session._probe = lambda self, params, step: {"stopping_score": float(step)}
     return run(config, workdir)
 
 

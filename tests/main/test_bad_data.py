@@ -96,7 +96,7 @@ def test_a_shard_that_shrinks_under_the_run(refused, monkeypatch, start, store, 
     def probe(self, params, step):
         for shard in (copy / "shards").iterdir():
             os.truncate(shard, 10)
-        return {"score": float(step)}
+        return {"stopping_score": float(step)}
 
     monkeypatch.setattr(session.Session, "_probe", probe)
     found = refused(

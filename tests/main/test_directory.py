@@ -60,7 +60,9 @@ def test_the_reported_checkpoint_is_the_chosen_one(
     lengthwise, start, tmp_path, monkeypatch, which, step
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(session.Session, "_probe", lambda self, params, step: {"score": float(step)})
+        patch.setattr(
+            session.Session, "_probe", lambda self, params, step: {"stopping_score": float(step)}
+        )
         patch.setattr(session.Session, "_score", lambda self, checkpoints: None)
         assert lengthwise(*start)[0] == 0
     scored = []

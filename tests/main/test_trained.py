@@ -58,7 +58,7 @@ def trained(corpus, store, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "device_peak", lambda *_: Peak(1e9, "not measured"))
-        patch.setattr(Session, "_probe", lambda self, params, step: {"score": float(step)})
+        patch.setattr(Session, "_probe", lambda self, params, step: {"stopping_score": float(step)})
         patch.setattr(Session, "_score", lambda self, checkpoints: None)
         assert modes.run("train", config, str(workdir)) == 0
     return workdir

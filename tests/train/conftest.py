@@ -38,7 +38,7 @@ def start(corpus, store):
                 workdir,
                 checkpoints,
                 claim=lambda: None,
-                evaluate=lambda params, step: {"score": score(step)},
+                evaluate=lambda params, step: {"stopping_score": score(step)},
                 prepare_evaluation=lambda: None,
                 peak_flops=1e9,
             )

@@ -64,7 +64,7 @@ class Fakes:
         self.scores = iter(scores or [1.0] * STEPS)
         settings = {"log_every": 1, "eval_every": 0, "checkpoint_every": 100, "checksums": False}
         self.config = LoopConfig(**{**settings, **config})
-        self.stopping = EarlyStopping(StoppingConfig(patience=patience, min_delta=0.0))
+        self.stopping = EarlyStopping(StoppingConfig(score="nll", patience=patience, min_delta=0.0))
         self.termination = TerminationRequest()
         self.profiler = Profiler(ProfileConfig(profile), Path("tensorboard"))
 
@@ -89,7 +89,7 @@ class Fakes:
 
     def evaluate(self, params, step):
         self.events.append(("evaluate", step))
-        return {"score": next(self.scores)}
+        return {"stopping_score": next(self.scores)}
 
     def save(self, step, state, host, score):
         self.events.append(("save", step))
@@ -215,7 +215,7 @@ def test_a_bad_score_is_one_line_and_saves_nothing(bad):
     def evaluate(params, step):
         if isinstance(bad, Exception):
             raise bad
-        return {"score": bad}
+        return {"stopping_score": bad}
 
     fakes.evaluate = evaluate
     with pytest.raises(UserError, match="at step 3; checkpoint 2 is kept"):

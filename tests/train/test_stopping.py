@@ -9,7 +9,7 @@ from train.stopping import EarlyStopping, StoppingConfig
 
 def run(patience, windows, min_delta=0.0):
     """Steps at which it would stop; windows: a list of ({bucket: loss}, score)."""
-    stopping = EarlyStopping(StoppingConfig(patience=patience, min_delta=min_delta))
+    stopping = EarlyStopping(StoppingConfig(score="nll", patience=patience, min_delta=min_delta))
     for number, (losses, score) in enumerate(windows):
         for bucket, loss in losses.items():
             stopping.record_loss(bucket, loss)
@@ -54,7 +54,7 @@ def test_min_delta_is_what_counts_as_better():
 
 @pytest.mark.parametrize("cut", range(12))
 def test_restored_in_the_middle_it_goes_on_as_if_never_stopped(cut):
-    config = StoppingConfig(patience=2, min_delta=0.0)
+    config = StoppingConfig(score="nll", patience=2, min_delta=0.0)
 
     def events():
         for number in range(4):

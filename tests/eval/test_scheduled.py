@@ -1,0 +1,81 @@
+"""Scorers on a schedule: other text and prompts than the report's, and a score to stop by."""
+
+import pytest
+
+from data.splits import Split
+from data.tokenizers import IdsTokenizer
+from errors import UserError
+from eval.scheduled import NLL, ScheduledScorers
+from eval.scorers.bench import Bench
+from tests.eval.planted import VOCAB, CountingScorer, eval_config, skewed_documents
+from tests.eval.readers import BYTES, Guesser, Reader
+
+L_TRAIN = 64
+
+
+def scheduled(*names, tokenizer=BYTES, source=None, stopping=NLL, l_train=L_TRAIN, **changes):
+    config = eval_config(during=names, prompts=8, **changes)
+    bench = Bench(source, tokenizer, config, l_train, (l_train, 4 * l_train), "corpus-1", "")
+    return ScheduledScorers(bench, stopping)
+
+
+def test_figures_are_of_the_plain_prompts_at_the_training_length_and_twice_that():
+    scores = scheduled("passkey", l_train=512)
+    assert scores.rows >= {512, 1024}
+    found = scores.figures(lambda setting: Reader("passkey"))
+    assert {name: figure["value"] for name, figure in found.items()} == {
+        "passkey@512": 1.0,
+        "passkey@1024": 1.0,
+    }
+    assert all(figure["higher_is_better"] for figure in found.values())
+    lost = scores.figures(lambda setting: Reader("passkey", 512))
+    assert lost["passkey@512"]["value"] == 1.0
+    assert lost["passkey@1024"]["value"] < 1.0
+
+
+class Recorder(CountingScorer):
+    """Keeps the rows that it scores."""
+
+    def __call__(self, tokens):
+        self.rows = [*getattr(self, "rows", []), *map(bytes, tokens.astype("u2"))]
+        return super().__call__(tokens)
+
+
+def test_the_text_is_that_of_the_selection_split():
+    source = skewed_documents(24, 300)
+    ids = IdsTokenizer(VOCAB + 1, VOCAB)
+    scorer = Recorder(memory=64)
+    scheduled("sliding_window", tokenizer=ids, source=source).figures(lambda setting: scorer)
+    texts = {
+        split: [
+            source.tokens[source.document_offsets[d] : source.document_offsets[d + 1]]
+            .astype("u2")
+            .tobytes()
+            for d in source.documents(split)
+        ]
+        for split in (Split.SELECTION, Split.REPORT)
+    }
+    long = [row for row in scorer.rows if len(row) > 2 * 32]
+    assert long
+    for row in long:
+        part = row[: 2 * 32]  # behind its tokens a row may be padded
+        assert any(part in text for text in texts[Split.SELECTION])
+        assert not any(part in text for text in texts[Split.REPORT])
+
+
+def test_the_score_to_stop_by_is_lower_for_a_better_model():
+    scores = scheduled("passkey", stopping="passkey@1024", l_train=512)
+    good = scores.figures(lambda setting: Reader("passkey"))
+    bad = scores.figures(lambda setting: Guesser())
+    assert scores.judged(3.0, good) < scores.judged(1.0, bad)
+    by_loss = scheduled("passkey", l_train=512)
+    assert by_loss.judged(3.0, good) == 3.0
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(UserError, match=r"eval.during holds 'passky'.*passkey"):
+        scheduled("passky")
+    with pytest.raises(UserError, match=r"stopping.score='passkey@4096'.*nll, passkey@512"):
+        scheduled("passkey", stopping="passkey@4096", l_train=512)
+    with pytest.raises(UserError, match=r"no score of eval\.during"):
+        scheduled(stopping="passkey@512", l_train=512)
