@@ -19,6 +19,8 @@ from tests.model.schemes import CASES, SETTINGS, SPAN, decoder, position_setting
 # Blocks of 8 (`CONFIG.attention_block`): a cache of four, of which chunks visit one to three.
 ROWS, LENGTH, CHUNK, CAPACITY = 2, 24, 12, 32
 TOKENS = np.random.default_rng(0).integers(0, 31, (ROWS, LENGTH)).astype(np.int32)
+# Digits of Abacus, at the beginning and over the border of two chunks.
+TOKENS[:, :2], TOKENS[0, 10:15] = 5, 7
 COUNTED = np.arange(CAPACITY, dtype=np.int32)[None]
 DRAWN = np.random.default_rng(1).choice(SPAN, CAPACITY, replace=False)
 SKIPPED = np.sort(DRAWN)[None].astype(np.int32)
