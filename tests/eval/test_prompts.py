@@ -202,6 +202,29 @@ def test_padding_behind_a_candidate_is_not_scored_and_calls_are_of_one_size():
     assert calls == [(5, 257), (5, 257), (2, 257)]
 
 
+def test_one_likelier_distractor_makes_an_answer_wrong():
+    prompts = MAKER.prompts(TASKS["passkey"], 200, 6, 0)
+
+    class Prefers:
+        """One of the distractors most, the answer next."""
+
+        def targets(self, tokens, positions=None):
+            nats = np.full((len(tokens), tokens.shape[1] - 1), 9.0, np.float32)
+            for row, nats_L in zip(tokens, nats, strict=True):
+                for prompt in prompts:
+                    (part,) = prompt.parts
+                    end = prompt.tokens.size + part.answer.size
+                    for candidate, liked in ((part.answer, 2.0), (part.distractors[1], 1.5)):
+                        whole = np.concatenate([prompt.tokens, candidate])
+                        if np.array_equal(row[:end], whole):
+                            nats_L[prompt.tokens.size - 1 : end - 1] = liked
+            return TargetScores(nats, np.zeros(nats.shape, bool))
+
+    found = score_prompts(Prefers(), prompts, 256, pad=256, tokens_per_call=10**6)
+    assert found.margin_PA == pytest.approx(6 * -0.5)
+    assert not found.right_PA.any()
+
+
 def evidence(scores, changes):
     def estimate(value):
         return Estimate(value, value - 0.12, value + 0.12)

@@ -11,6 +11,7 @@ import pytest
 
 from data.splits import Split
 from data.tokenizers import IdsTokenizer
+from eval.card.diagnosis import findings
 from eval.card.lengths import ABSOLUTE, absolute_length, crossing
 from eval.card.resampling import chance_corrected, resample
 from eval.context_gain import same_target_curves, score_targets
@@ -267,6 +268,27 @@ def test_every_scorer_has_a_check():
 @pytest.mark.parametrize("name", TRUST)
 def test_models_with_known_answers_score_what_they_should(name):
     TRUST[name]()
+
+
+class Nearsighted(Reader):
+    """Finds what stands within its memory, unless position ids lie far apart."""
+
+    def targets(self, tokens, positions=None):
+        apart = positions is not None and (np.diff(positions, axis=1) > 1).any()
+        return (Uniform(257) if apart else super()).targets(tokens)
+
+
+def test_the_card_says_that_positions_are_what_a_model_fails_by():
+    found = prompts("passkey", Nearsighted("passkey", 300), (256, 2048), prompts=40)
+    assert scores(found["accuracy", "far_positions"]).tolist() == [1.0, 0.0]
+    by_control = {
+        control: corrected(curve)
+        for (metric, control), curve in found.items()
+        if metric == "accuracy"
+    }
+    within, beyond = findings((256, 2048), by_control, 256)
+    assert within.words == "above chance; the last L_train tokens are enough for that"
+    assert beyond.words.endswith("positions: a short prompt fails with far position ids")
 
 
 LOOKUPS = ("passkey", "single_key", "key_in_prose", "code_in_prose", "several_keys", "only_keys")
