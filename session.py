@@ -81,9 +81,9 @@ class Session:
             print(f"plan: {workdir / PLAN} says how each bucket is computed")
         self.setup = Setup(experiment.train, self.phases, machine, planned)
         self.model = self.setup.model
-        self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
         self._prepare_scoring(experiment)
         self._describe()
+        self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
 
     def _prepare_scoring(self, experiment: Experiment) -> None:
         """What is scored and by which programs; raises UserError where it can't be."""

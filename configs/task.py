@@ -18,10 +18,11 @@ def get_config() -> ConfigDict:
     config.data.selection_share = 0.0  # scores are of fresh samples
     config.data.report_share = 0.0
     config.model.layers = 2
-    config.model.embed_dim = 128
+    config.model.embed_dim = 64
     config.model.num_heads = 4
     config.model.num_kv_heads = 4
-    config.model.mlp_dim = 384
+    config.model.head_dim = 16
+    config.model.mlp_dim = 192
     config.model.positions.scheme = "none"
     config.optimizer.learning_rate = 2e-3
     config.phase.steps = 1000

@@ -36,7 +36,13 @@ def _make(draws: Draws, length_N: np.ndarray) -> Problems:
     base = _strings(draws, "base", 1)[:, 0]
     answer = squeeze(base)
     for place in range(width):
-        answer = _edit(function[:, place], answer, arguments[:, place])
+        live = np.flatnonzero(length_N > place)
+        edited = _edit(function[live, place], answer[live], arguments[live, place])
+        wider = max(0, edited.shape[1] - answer.shape[1])
+        answer = np.pad(answer, ((0, 0), (0, wider)), constant_values=NONE)
+        answer[live] = NONE
+        answer[live, : edited.shape[1]] = edited
+    answer = squeeze(answer)
     places = length_N[:, None] - 1 - np.arange(width)
     commas = np.where(function >= _APPEND, _COMMA, NONE).astype(np.int32)
     behind = np.concatenate([commas[:, :, None], arguments], axis=2)
@@ -45,10 +51,11 @@ def _make(draws: Draws, length_N: np.ndarray) -> Problems:
 
 
 def _edit(function_N: np.ndarray, x_NW: np.ndarray, y_NV: np.ndarray) -> np.ndarray:
-    """f(x) or f(x, y) of each row; rows without a function stay."""
+    """f(x) or f(x, y) of each row, left-aligned as x and y are."""
     both = np.concatenate([x_NW, y_NV], axis=1)
     x, y = (np.count_nonzero(z >= 0, axis=1)[:, None] for z in (x_NW, y_NV))
-    at = np.arange(both.shape[1] + 1)
+    size = x + np.where(function_N[:, None] >= _APPEND, y, function_N[:, None] == _ECHO)
+    at = np.arange(int(size.max(initial=0)))
     second = x_NW.shape[1] + at  # columns of y
     inside = at < x
     plain = np.where(inside, at, NONE)
@@ -61,7 +68,7 @@ def _edit(function_N: np.ndarray, x_NW: np.ndarray, y_NV: np.ndarray) -> np.ndar
         _PREPEND: np.where(at < y, second, np.where(at < x + y, at - y, NONE)),
     }
     conditions = [function_N[:, None] == each for each in of]
-    return squeeze(take(both, np.select(conditions, list(of.values()), plain)))
+    return take(both, np.select(conditions, list(of.values()), plain))
 
 
 def _solve(prompt: list[str]) -> list[str]:
