@@ -18,12 +18,13 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from errors import UserError
-from model.backends.mesh import activations
+from model.backends.mesh import activations, devices_of_a_program
 from model.config import ModelConfig
 from model.layers import Block, BlockContext, LayerPositions, RMSNorm, dropout, normal_param
 from model.masks import Mask
 from model.positions.rope_scaling import RopeScaling
 from model.positions.scheme import LayerScheme, Scheme
+from model.sharding import lookup, save_all_but_gathered
 from model.token_losses import project, token_losses
 
 # Nested dict of float32 arrays. Leaves under "blocks" are [layers, ...], those under "positions"
@@ -33,6 +34,7 @@ Params = dict[str, Any]
 _INPUT_SCHEME, _PENALTY = 2**32 - 2, 2**32 - 3
 _BLOCK_INPUT = "block_input"
 _REMAT = {
+    "none": save_all_but_gathered,
     "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
     "full": jax.checkpoint_policies.nothing_saveable,
     "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
@@ -90,7 +92,8 @@ class Decoder(nnx.Module):
         """
         config = self.config
         embedding_key = None if key is None else jax.random.fold_in(key, 0)
-        x_BLD = self.embedding[...].astype(config.compute_dtype)[inputs_BL]
+        axes = self.embedding.get_metadata("axes")
+        x_BLD = lookup(self.embedding[...], inputs_BL, axes, config.compute_dtype)
         learned = nnx.to_pure_dict(nnx.state(self.positions)) if hasattr(self, "positions") else {}
         if config.input_scheme is not None:
             name = config.input_scheme.name
@@ -134,8 +137,14 @@ class Decoder(nnx.Module):
             x_BLD = checkpoint_name(x_BLD, _BLOCK_INPUT)
             return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask)
 
-        if config.remat != "none":
-            block = jax.checkpoint(block, static_argnums=0, policy=_REMAT[config.remat])
+        if config.remat != "none" or devices_of_a_program() > 1:
+            block = jax.checkpoint(
+                block,
+                static_argnums=0,
+                policy=_REMAT[config.remat],
+                # A scan keeps the two passes apart by itself.
+                prevent_cse=config.layer_execution != "scan",
+            )
 
         def run(x_BLD: jax.Array, blocks: Any, own: dict[str, Any], first: Any) -> jax.Array:
             """The layers whose parameters are given, stacked; `first` is the number of the first,

@@ -19,7 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from model.columns import column_at, in_row_order
 
 _MESH: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
-_ROWS = ("slice", "data")
+ROWS = ("slice", "data")  # the axes that divide the rows of a batch
+SHARDS = ("data", "context")  # those that divide a parameter, see model.sharding
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def activations(x_BLD: jax.Array) -> jax.Array:
     mesh = _MESH.get()
     if mesh is None or mesh.size == 1:
         return x_BLD
-    held = NamedSharding(mesh, PartitionSpec(_ROWS, "context", None))
+    held = NamedSharding(mesh, PartitionSpec(ROWS, "context", None))
     return jax.lax.with_sharding_constraint(x_BLD, held)
 
 
@@ -136,8 +137,8 @@ def on_each_device(attend_rows: Callable) -> Callable:
 
     if mesh is None or mesh.size == 1:
         return on_device
-    heads = PartitionSpec(_ROWS, "tensor", "context")
-    columns = PartitionSpec(_ROWS, "context")
+    heads = PartitionSpec(ROWS, "tensor", "context")
+    columns = PartitionSpec(ROWS, "context")
     return jax.shard_map(
         on_device,
         mesh=mesh,
