@@ -7,16 +7,27 @@ gradients, and what they recompute they get again. All in bfloat16. What is a nu
 (norms, losses, counts) is left out: it takes no time.
 """
 
+from dataclasses import dataclass
+
 from model.config import ModelConfig
 from train.execution import BucketExecution
 
 _BYTES = 2
 
 
+@dataclass(frozen=True)
+class Need:
+    """What one purpose calls for."""
+
+    kind: str  # of collective, as the compiler names it
+    purpose: str
+    bytes: float  # received
+
+
 def least_traffic(
     model: ModelConfig, length: int, batch: int, execution: BucketExecution
-) -> dict[str, float]:
-    """Bytes by what they are for; parts that the view has none of are left out."""
+) -> list[Need]:
+    """What a step calls for; what the view has none of is left out."""
     view, parts = execution.view, execution.microbatches
     shards = view.data * view.context
     others = 1 - 1 / shards
@@ -27,26 +38,31 @@ def least_traffic(
     table = parts * others * _BYTES * V * D
     tokens = batch * length / (view.row_shards * view.context)  # of a chip, in a step
     if tokens / parts >= V:
-        looked_up, scattered = table, table
-    else:  # ids of all devices, and then each token from all that have a part of its channels
-        scattered = others * _BYTES * tokens * D
-        looked_up = scattered + 4 * (shards - 1) * tokens
+        embedding = [
+            Need("all-gather", "embedding", table),
+            Need("reduce-scatter", "gradient of the embedding", table),
+        ]
+    else:  # ids of all devices, then each token from all that have a part of its channels
+        sent = others * _BYTES * tokens * D
+        embedding = [
+            Need("all-gather", "ids of tokens", 4 * (shards - 1) * tokens),
+            Need("all-to-all", "tokens looked up, and their gradients", 2 * sent),
+        ]
     keys = _BYTES * (view.context - 1) * tokens * 2 * kv_channels * model.layers / view.tensor
     # "none" keeps the whole rows that it has.
     passes = 1 if execution.remat == "none" else 2
     sums = 4 if execution.remat in ("none", "dots") else 5  # of activations, a layer
     over_tensor = 2 * (1 - 1 / view.tensor) * _BYTES * tokens * D * sums * model.layers
     kept = (parts * model.layers * block / view.tensor + 2 * parts * V * D) / shards
-    found = {
-        "matrices of blocks gathered, forward and backward": 2 * matrices,
-        "their gradients summed into parts": matrices,
-        "embeddings looked up": looked_up,
-        "their gradients summed into parts or sent back": scattered,
-        "unembedding gathered": table,
-        "its gradient summed into parts": table,
-        "keys and values gathered to whole rows": passes * keys,
-        "their gradients summed into columns": keys,
-        "activations summed over tensor": over_tensor,
-        "gradients summed over slices": 2 * (1 - 1 / view.slices) * _BYTES * kept,
-    }
-    return {name: size for name, size in found.items() if size}
+    needs = [
+        Need("all-gather", "matrices, forward and backward", 2 * matrices),
+        Need("reduce-scatter", "gradients of matrices", matrices),
+        *embedding,
+        Need("all-gather", "unembedding", table),
+        Need("reduce-scatter", "gradient of the unembedding", table),
+        Need("all-gather", "keys and values of whole rows", passes * keys),
+        Need("reduce-scatter", "gradients of keys and values", keys),
+        Need("all-reduce", "activations over tensor", over_tensor),
+        Need("all-reduce", "gradients over slices", 2 * (1 - 1 / view.slices) * _BYTES * kept),
+    ]
+    return [need for need in needs if need.bytes]

@@ -1,6 +1,7 @@
 """What a bucket's step costs a chip under an execution: an estimate, to rank executions by.
 
-The compiler's own figures replace memory and traffic for those that are compiled.
+The compiler's own figures replace memory and traffic for those that are compiled. Factors of memory
+are set by what it said of some (docs/plans/README.md has both figures side by side).
 """
 
 from dataclasses import dataclass
@@ -49,12 +50,14 @@ def cost(model: ModelConfig, length: int, batch: int, execution: BucketExecution
     matmuls = 2 * D + (2 * H + 2 * K) * C + 3 * F
     kept = {
         "none": 3 * matmuls + 6 * D + 2 * (view.context - 1) * K * C,  # whole rows of keys, values
-        "dots": matmuls + D,
+        "dots": matmuls + 2.5 * D,
         "full": D,
         "offload": 0,
     }
     layer = 2 * at_a_time * (3 * matmuls + 6 * D)  # while it is recomputed and differentiated
-    row_keys = 4 * at_a_time * view.context * K * C * 2  # gathered keys and values, and gradients
+    # Keys and values of whole rows, and gradients; in another order too, where that is not undone.
+    row_arrays = 6 if execution.remat in ("none", "dots") else 4
+    row_keys = row_arrays * at_a_time * view.context * K * C * 2
     memory = (
         (_STATE_BYTES + _GRADIENT_BYTES * (2 if parts > 1 else 1)) * own / shards
         + 2 * at_a_time * model.layers * kept[execution.remat]
@@ -70,5 +73,5 @@ def cost(model: ModelConfig, length: int, batch: int, execution: BucketExecution
     passes = 3 if again else 2
     hbm = parts * own * 2 * 2 * (passes + 1) + 2.5 * _STATE_BYTES * own / shards
     hbm += tokens * model.layers * (matmuls + 4 * D) * 2 * 2 * passes
-    received = sum(least_traffic(model, length, batch, execution).values())
+    received = sum(need.bytes for need in least_traffic(model, length, batch, execution))
     return Cost(memory, flops, hbm, received)

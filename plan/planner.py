@@ -36,7 +36,7 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
     Raises:
       UserError: no topology, an unknown one, or a bucket that can't fit.
     """
-    devices = _devices(config.mesh.topology)
+    devices = topology_devices(config.mesh.topology)
     chip = chip_of(devices[0].device_kind)
     vocab_size = vocabulary(data)
     phases = planned_phases(config.phases)
@@ -91,7 +91,12 @@ def _planned_before(path: Path, head: dict[str, Any]) -> list[dict[str, Any]]:
     return rows if plan == head else []
 
 
-def _devices(topology: str) -> list[Any]:
+def topology_devices(topology: str) -> list[Any]:
+    """Devices of TPUs that are not here, to compile for.
+
+    Raises:
+      UserError: no topology, an unknown one, or no compiler for it.
+    """
     if not topology:
         raise UserError("mesh.topology is empty; name the slice, such as v5e:16x16 or v5p:4x4x4")
     for name, value in _ENVIRONMENT.items():
