@@ -16,6 +16,7 @@ from model.backends.mesh import activations, row_columns
 from model.config import ModelConfig
 from model.masks import Mask
 from model.positions.scheme import LayerScheme, Terms
+from model.sharding import matmul
 from model.softplus import normalizer, unit_queries_and_keys
 
 
@@ -23,13 +24,9 @@ def normal_param(rngs: nnx.Rngs, shape: tuple[int, ...], std: float, axes: tuple
     return nnx.Param(std * jax.random.normal(rngs.params(), shape, jnp.float32), axes=axes)
 
 
-def dense(x: jax.Array, weight: nnx.Param) -> jax.Array:
-    """x @ weight with every leading dimension of x flattened.
-
-    XLA's CPU backend is 1.5 times faster on a 2-D matmul than on a batched one.
-    """
-    flat = x.reshape(-1, x.shape[-1]) @ weight[...].astype(x.dtype)
-    return flat.reshape(*x.shape[:-1], -1)
+def dense(x_BLD: jax.Array, weight: nnx.Param) -> jax.Array:
+    """x @ weight, in x's dtype."""
+    return matmul(x_BLD, weight[...], weight.get_metadata("axes"))
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from model.backends.mesh import split_mesh
+from model.backends.mesh import ROWS, SHARDS, split_mesh
 
 _LOGITS_BYTES = 2**28  # of a device's logits that exist at a time, at most
 # ([N, V] logits, [N] targets) -> two numbers of each token.
@@ -81,17 +81,15 @@ def _by_token(
     mesh = split_mesh()
     if mesh is None or mesh.size == 1:
         return run(x_BLD, targets_BL, weight)
-    columns = PartitionSpec(("slice", "data"), "context")
-    # As the parameters lie; see train.mesh.
-    shards = ("data", "context")
+    columns = PartitionSpec(ROWS, "context")
     split = weight.shape[1 - vocab_axis] % (mesh.shape["data"] * mesh.shape["context"]) == 0
     held = (
-        PartitionSpec(*((None, shards) if vocab_axis == 0 else (shards, None))) if split else None
+        PartitionSpec(*((None, SHARDS) if vocab_axis == 0 else (SHARDS, None))) if split else None
     )
 
     def on_device(x_BLD: jax.Array, targets_BL: jax.Array, part: jax.Array) -> tuple:
         if split:
-            part = jax.lax.all_gather(part, shards, axis=1 - vocab_axis, tiled=True)
+            part = jax.lax.all_gather(part, SHARDS, axis=1 - vocab_axis, tiled=True)
         return run(x_BLD, targets_BL, part)
 
     return jax.shard_map(
@@ -99,7 +97,7 @@ def _by_token(
         mesh=mesh,
         in_specs=(columns, columns, held or PartitionSpec()),
         out_specs=(columns, columns),
-        axis_names={"slice", "data", "context"},
+        axis_names={*ROWS, "context"},
         check_vma=False,
     )(x_BLD, targets_BL, weight.astype(x_BLD.dtype))
 

@@ -21,7 +21,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from errors import UserError
 from model.backends.cached import CachedKeys
-from model.backends.mesh import activations
+from model.backends.mesh import activations, devices_of_a_program
 from model.cache import KVCache, held_on_devices
 from model.config import ModelConfig
 from model.layers import (
@@ -37,6 +37,7 @@ from model.layers import (
 from model.masks import Mask
 from model.positions.rope_scaling import RopeScaling
 from model.positions.scheme import LayerScheme, Scheme
+from model.sharding import lookup, save_all_but_gathered
 from model.token_losses import project, token_losses, token_scores
 
 # Nested dict of float32 arrays. Leaves under "blocks" are [layers, ...], those under "positions"
@@ -46,6 +47,7 @@ Params = dict[str, Any]
 _INPUT_SCHEME, _PENALTY = 2**32 - 2, 2**32 - 3
 _BLOCK_INPUT = "block_input"
 _REMAT = {
+    "none": save_all_but_gathered,
     "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
     "full": jax.checkpoint_policies.nothing_saveable,
     "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
@@ -164,7 +166,8 @@ class Decoder(nnx.Module):
     ) -> jax.Array:
         """Embeddings of the inputs, [B, L, D]. read: the inputs, and before them those that a
         scheme looks back to."""
-        x_BLD = self.embedding[...].astype(self.config.compute_dtype)[inputs_BL]
+        axes = self.embedding.get_metadata("axes")
+        x_BLD = lookup(self.embedding[...], inputs_BL, axes, self.config.compute_dtype)
         scheme = self.config.input_scheme
         if scheme is None:
             return x_BLD
@@ -221,8 +224,14 @@ class Decoder(nnx.Module):
             x_BLD = checkpoint_name(x_BLD, _BLOCK_INPUT)
             return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask, cache)
 
-        if config.remat != "none":
-            block = jax.checkpoint(block, static_argnums=0, policy=_REMAT[config.remat])
+        if config.remat != "none" or devices_of_a_program() > 1:
+            block = jax.checkpoint(
+                block,
+                static_argnums=0,
+                policy=_REMAT[config.remat],
+                # A scan keeps the two passes apart by itself.
+                prevent_cse=config.layer_execution != "scan",
+            )
 
         def run(state: tuple, blocks: Any, own: dict[str, Any], first: Any) -> tuple:
             """The layers whose parameters are given, stacked; `first` is the number of the first,

@@ -2,27 +2,50 @@
 
 A collective in the body of a loop counts as often as the loop goes round: what its condition
 compares the counter with, which jax's loops begin at 0. One that runs beside computing stands in
-each of the fusions that it runs beside, under one channel, and counts once; so does one that begins
-before a loop and goes on beside it, and stands in both.
+each of the fusions that it runs beside, as one chain, and counts once; so does one that begins
+before a loop and goes on beside it, and stands in both. (A channel names no collective: all that
+are written by hand have the same one.)
 """
 
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
-_OPERATION = re.compile(r"= (.*?) (" + "|".join(KINDS) + r")(-start)?\(", re.ASCII)
+_OPERATION = re.compile(r"= (.*?) (" + "|".join(KINDS) + r")(-start)?\(%?([\w.\-]*)", re.ASCII)
 _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _WHILE = re.compile(r" while\(.*?condition=%?([\w.\-]+), body=%?([\w.\-]+)")
 _CALL = re.compile(r"(?:calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
-_CHANNEL = re.compile(r"channel_id=(\d+)")
+_CHAIN = re.compile(r"chain_id=\"(\d+)\"")
 _LIMIT = re.compile(r" [su]32\[\]\S* constant\((\d+)\)")
 _BELOW = re.compile(r"^\s*ROOT .* compare\(.*direction=LT")
+_PARTITIONS = re.compile(r"num_partitions=(\d+)")
+_LISTED = re.compile(r"replica_groups=\{\{([\d,]*)\}")
+_IOTA = re.compile(r"replica_groups=\[\d+,(\d+)\]<=")
+_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_OF_MESH = re.compile(r"'(\w+)'=(\d+)")
+_AXIS = re.compile(r"'(\w+)'(?::\(\d+\)(\d+))?")
+_NAME = re.compile(r'op_name="([^"]*)"')
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f64": 8, "s64": 8}
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One that the module has."""
+
+    kind: str
+    shape: str  # of the result, such as bf16[768,2048]
+    size: int  # bytes of the largest array: the gathered one, or the one that is reduced
+    group: int  # devices
+    # What a device must receive: all of the rest of an array that it gathers or sums parts of,
+    # and twice that for one that it sums and then has whole (Patarasuk & Yuan, 2009).
+    bytes: int
+    fills: bool  # an all-reduce of parts set among zeros: a gathering
+    source: str = field(compare=False)  # the end of jax's name for it
 
 
 @dataclass
@@ -30,21 +53,24 @@ class Traffic:
     """What a device does of one kind of collective in a run of the module."""
 
     count: int = 0
-    bytes: int = 0  # of the results
+    bytes: int = 0  # received, see Collective
 
 
-@dataclass(frozen=True)
-class _Collective:
-    kind: str
-    bytes: int
-
-
-# How often each collective is run, by its channel, or by its line where it has none.
-_Runs = dict[tuple[str, _Collective], int]
+# How often each collective is run, by the number of its chain, or by its line where it has none.
+_Runs = dict[tuple[int | str, Collective], int]
 
 
 def traffic(hlo: str) -> dict[str, Traffic]:
-    """Collectives by kind of a module's text, after optimization.
+    """Collectives by kind of a module's text, after optimization; see `collectives`."""
+    total: dict[str, Traffic] = defaultdict(Traffic)
+    for collective, count in collectives(hlo):
+        total[collective.kind].count += count
+        total[collective.kind].bytes += count * collective.bytes
+    return dict(total)
+
+
+def collectives(hlo: str) -> list[tuple[Collective, int]]:
+    """Each collective of a module's text, after optimization, and how often it is run.
 
     Raises:
       ValueError: a loop with a collective whose number of rounds the compiler doesn't write.
@@ -59,18 +85,17 @@ def traffic(hlo: str) -> dict[str, Traffic]:
             entry = name if line.startswith("ENTRY") else entry
         elif name:
             bodies[name].append(line)
+    partitions = _PARTITIONS.search(hlo)
+    devices = int(partitions.group(1)) if partitions else 1
     found: dict[str, _Runs] = {}
 
     def runs(name: str) -> _Runs:
         if name not in found:
-            found[name] = _runs(bodies.get(name, []), runs, lambda n: _rounds(bodies[n]))
+            lines = bodies.get(name, [])
+            found[name] = _runs(lines, devices, runs, lambda n: _rounds(bodies[n]))
         return found[name]
 
-    total: dict[str, Traffic] = defaultdict(Traffic)
-    for (_, collective), count in runs(entry).items():
-        total[collective.kind].count += count
-        total[collective.kind].bytes += count * collective.bytes
-    return dict(total)
+    return [(collective, count) for (_, collective), count in runs(entry).items()]
 
 
 def _rounds(condition: list[str]) -> int | None:
@@ -81,19 +106,18 @@ def _rounds(condition: list[str]) -> int | None:
 
 
 def _runs(
-    lines: list[str], runs: Callable[[str], _Runs], rounds: Callable[[str], int | None]
+    lines: list[str],
+    devices: int,
+    runs: Callable[[str], _Runs],
+    rounds: Callable[[str], int | None],
 ) -> _Runs:
     """What a run of these lines runs."""
     total: _Runs = {}
     for line in lines:
-        operation = _OPERATION.search(line)
-        if operation:
-            shapes, kind, started = operation.groups()
-            sizes = [_size(*shape) for shape in _SHAPE.findall(shapes)]
-            # A started one gives its operands beside its results.
-            size = max(sizes) if started else sum(sizes)
-            channel = _CHANNEL.search(line)
-            total[channel.group(1) if channel else line, _Collective(kind, size)] = 1
+        collective = _collective(line, devices)
+        if collective:
+            chain = _CHAIN.search(line)
+            total[int(chain.group(1)) if chain else line, collective] = 1
         times: int | None = 1
         called = _CALL.findall(line)
         loop = _WHILE.search(line)
@@ -105,8 +129,55 @@ def _runs(
             for key, count in runs(name).items():
                 if times is None:
                     raise ValueError(f"a loop of unknown rounds has {key[1].kind}: {name}")
-                total[key] = min(total.get(key, times * count), times * count)
+                rest = total.get(key)
+                if rest is None or isinstance(key[0], str):
+                    total[key] = (rest or 0) + times * count
+                else:
+                    total[key] = min(rest, times * count)
     return total
+
+
+def _collective(line: str, devices: int) -> Collective | None:
+    operation = _OPERATION.search(line)
+    if not operation:
+        return None
+    shapes, kind, started, operand = operation.groups()
+    arrays = _SHAPE.findall(shapes)
+    if started and kind == "collective-permute":
+        arrays = arrays[1:2]  # the operand, the result, and what tells that it has come
+    elif started and kind != "all-reduce":
+        arrays = arrays[len(arrays) // 2 :]  # the operands stand before the results
+    group = _group(line, devices)
+    result = sum(_size(*array) for array in arrays)
+    size = result * group if kind == "reduce-scatter" else result
+    if kind == "collective-permute":
+        received = size
+    else:
+        received = size * (group - 1) // group * (2 if kind == "all-reduce" else 1)
+    name = _NAME.search(line)
+    dtype, dims = max(arrays, key=lambda array: _size(*array))
+    return Collective(
+        kind=kind,
+        shape=f"{dtype}[{dims}]",
+        size=size,
+        group=group,
+        bytes=received,
+        fills=kind == "all-reduce" and "dynamic-update-slice" in operand,
+        source="" if name is None else name.group(1).split("closed_call/")[-1],
+    )
+
+
+def _group(line: str, devices: int) -> int:
+    """How many devices do it together."""
+    if listed := _LISTED.search(line):
+        return listed.group(1).count(",") + 1
+    if iota := _IOTA.search(line):
+        return int(iota.group(1))
+    if named := _MESH.search(line):
+        sizes = {name: int(size) for name, size in _OF_MESH.findall(named.group(1))}
+        axes: Sequence[tuple[str, str]] = _AXIS.findall(named.group(2))
+        return math.prod(int(part) if part else sizes[name] for name, part in axes)
+    return devices
 
 
 def _size(dtype: str, dims: str) -> int:

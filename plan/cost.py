@@ -1,6 +1,7 @@
 """What a bucket's step costs a chip under an execution: an estimate, to rank executions by.
 
-The compiler's own figures replace memory and traffic for those that are compiled.
+The compiler's own figures replace memory and traffic for those that are compiled. Factors of memory
+are set by what it said of some (docs/plans/README.md has both figures side by side).
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from model.config import ModelConfig
 from model.flops import forward_flops, parameter_count
 from model.masks import CAUSAL
 from plan.chips import Chip
+from plan.communication import least_traffic
 from train.execution import BucketExecution
 
 _STATE_BYTES = 12  # of a parameter and its two moments, float32
@@ -24,7 +26,7 @@ class Cost:
     hbm_bytes: float  # at the peak
     flops: float  # recomputation included
     hbm_traffic: float  # bytes
-    link_traffic: float  # bytes
+    link_traffic: float  # bytes received
 
     def seconds(self, chip: Chip) -> dict[str, float]:
         """How long each part takes at the chip's peak; the longest bounds the step."""
@@ -46,9 +48,16 @@ def cost(model: ModelConfig, length: int, batch: int, execution: BucketExecution
     tokens = batch * length / (view.row_shards * view.context)  # of a chip, in a step
     at_a_time = tokens / parts
     matmuls = 2 * D + (2 * H + 2 * K) * C + 3 * F
-    kept = {"none": 2 * matmuls + 4 * D, "dots": matmuls + D, "full": D, "offload": 0}
+    kept = {
+        "none": 3 * matmuls + 6 * D + 2 * (view.context - 1) * K * C,  # whole rows of keys, values
+        "dots": matmuls + 2.5 * D,
+        "full": D,
+        "offload": 0,
+    }
     layer = 2 * at_a_time * (3 * matmuls + 6 * D)  # while it is recomputed and differentiated
-    row_keys = 4 * at_a_time * view.context * K * C * 2  # gathered keys and values, and gradients
+    # Keys and values of whole rows, and gradients; in another order too, where that is not undone.
+    row_arrays = 6 if execution.remat in ("none", "dots") else 4
+    row_keys = row_arrays * at_a_time * view.context * K * C * 2
     memory = (
         (_STATE_BYTES + _GRADIENT_BYTES * (2 if parts > 1 else 1)) * own / shards
         + 2 * at_a_time * model.layers * kept[execution.remat]
@@ -61,12 +70,8 @@ def cost(model: ModelConfig, length: int, batch: int, execution: BucketExecution
     again = execution.remat in ("full", "offload")
     devices = view.devices
     flops = _FORWARDS[execution.remat] * forward_flops(model, length, batch, CAUSAL) / devices
-    away = 1 - 1 / shards
-    gathers = parts * away * 2 * own * (3 if again else 2)
-    reductions = parts * away * 2 * own
     passes = 3 if again else 2
-    keys = (1 - 1 / view.context) * tokens * view.context * 2 * K * C * 2 * model.layers * passes
-    tensor = (2 * passes) * model.layers * tokens * D * 2 * 2 * (1 - 1 / view.tensor)
     hbm = parts * own * 2 * 2 * (passes + 1) + 2.5 * _STATE_BYTES * own / shards
     hbm += tokens * model.layers * (matmuls + 4 * D) * 2 * 2 * passes
-    return Cost(memory, flops, hbm, gathers + reductions + keys + tensor)
+    received = sum(need.bytes for need in least_traffic(model, length, batch, execution))
+    return Cost(memory, flops, hbm, received)

@@ -18,13 +18,15 @@ from plan.choose import MARGIN, Compiled, choose
 from plan.shape import PlannedPhase, planned_phases, vocabulary
 from train.blueprint import Blueprint
 from train.config import TrainConfig
-from train.execution import BucketExecution, plan_fingerprint, write_plan
+from train.execution import BucketExecution, plan_fingerprint, read_plan, write_plan
 
 # libtpu asks a machine that has no TPU for its TPUs otherwise.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    # Others may compile at the same time: there is no device that they would have to share.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
 
@@ -34,7 +36,7 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
     Raises:
       UserError: no topology, an unknown one, or a bucket that can't fit.
     """
-    devices = _devices(config.mesh.topology)
+    devices = topology_devices(config.mesh.topology)
     chip = chip_of(devices[0].device_kind)
     vocab_size = vocabulary(data)
     phases = planned_phases(config.phases)
@@ -48,10 +50,17 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
         "margin": MARGIN,
         "fingerprint": plan_fingerprint(config, vocab_size, len(devices)),
     }
-    rows: list[dict[str, Any]] = []
+    rows = _planned_before(path, head)
+    known = {(row["phase"], row["length"]) for row in rows}
     keys = [(phase, length) for phase in phases for length in phase.lengths]
     print(f"plan: {len(keys)} buckets on {len(devices)} chips {chip.kind}, {config.mesh.topology}")
+    if rows:
+        print(f"plan: {len(rows)} of them are in {path}; remove it to plan them anew")
+    # The longest first: if any bucket does not fit, it is one of those.
+    keys.sort(key=lambda key: (-key[1], key[0].number))
     for phase, length in tqdm(keys, desc="planning", unit="bucket"):
+        if (phase.number, length) in known:
+            continue
 
         def compile_one(
             execution: BucketExecution, phase: PlannedPhase = phase, length: int = length
@@ -66,13 +75,28 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
         found = choose(model, length, batch, config.mesh, len(devices), chip, compile_one)
         flops = train_step_flops(model, length, batch, CAUSAL)
         rows.append(_row(phase.number, length, batch, flops, found, chip))
+        rows.sort(key=lambda row: (row["phase"], row["length"]))
         write_plan(path, {**head, "buckets": rows})
     print(table(rows, chip.hbm_bytes * (1 - MARGIN)))
     print(f"plan: wrote {path}")
     return 0
 
 
-def _devices(topology: str) -> list[Any]:
+def _planned_before(path: Path, head: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a plan that was interrupted; none of one that is for anything else."""
+    if not path.exists():
+        return []
+    plan = read_plan(path)
+    rows: list[dict[str, Any]] = plan.pop("buckets")
+    return rows if plan == head else []
+
+
+def topology_devices(topology: str) -> list[Any]:
+    """Devices of TPUs that are not here, to compile for.
+
+    Raises:
+      UserError: no topology, an unknown one, or no compiler for it.
+    """
     if not topology:
         raise UserError("mesh.topology is empty; name the slice, such as v5e:16x16 or v5p:4x4x4")
     for name, value in _ENVIRONMENT.items():

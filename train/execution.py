@@ -82,6 +82,27 @@ def write_plan(path: Path, plan: Mapping[str, Any]) -> None:
     write_json(path, plan)
 
 
+def read_plan(path: Path) -> dict[str, Any]:
+    """The plan of plan.json.
+
+    Raises:
+      UserError: it is none.
+    """
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text())
+        for row in plan["buckets"]:
+            _execution(row)
+        plan["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no plan ({error!r}); make it again with --mode=plan") from error
+    return plan
+
+
+def _execution(row: Mapping[str, Any]) -> tuple[Key, BucketExecution]:
+    execution = BucketExecution(ViewShape(**row["view"]), row["microbatches"], row["remat"])
+    return (row["phase"], row["length"]), execution
+
+
 def planned_executions(
     path: Path, phases: Sequence[PhaseShape], fingerprint: str
 ) -> Mapping[Key, BucketExecution] | None:
@@ -92,18 +113,9 @@ def planned_executions(
     """
     if not path.exists():
         return None
-    try:
-        plan = json.loads(path.read_text())
-        planned = {
-            (row["phase"], row["length"]): BucketExecution(
-                ViewShape(**row["view"]), row["microbatches"], row["remat"]
-            )
-            for row in plan["buckets"]
-        }
-        wanted = plan["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no plan ({error!r}); make it again with --mode=plan") from error
-    if wanted != fingerprint:
+    plan = read_plan(path)
+    planned = dict(_execution(row) for row in plan["buckets"])
+    if plan["fingerprint"] != fingerprint:
         raise UserError(
             f"{path} is the plan of another model, batch or number of devices; make it again with "
             "--mode=plan for these, or remove it"

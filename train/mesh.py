@@ -7,7 +7,6 @@ Slices, which a slow network joins, divide the rows and hold a copy of the param
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,23 +16,11 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from errors import UserError
+from model.backends.mesh import ROWS
 from model.columns import column_at
+from model.sharding import parameter_spec
 
 AXES = ("slice", "data", "context", "tensor")
-ROWS = ("slice", "data")  # the axes that divide the rows of a batch
-
-# The one place where logical dims of parameters meet mesh axes. "slice" is in none of them: the
-# network between slices carries gradients once a step, and no parameters.
-LOGICAL_TO_MESH: Mapping[str | None, tuple[str, ...] | str | None] = {
-    None: None,
-    "layers": None,
-    "vocab": None,
-    "embed": ("data", "context"),
-    "heads": "tensor",
-    "kv_heads": "tensor",
-    "mlp": "tensor",
-    "score_heads": "tensor",  # one number a query head, not its channels
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,34 +145,6 @@ def default_view(length: int, rows: int, config: MeshConfig, devices: int) -> Vi
             "raise tokens_per_step or use fewer devices"
         )
     return views[0]
-
-
-def parameter_spec(
-    axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh
-) -> PartitionSpec:
-    """Where a parameter with logical dims `axes` lives.
-
-    A dim that its mesh axes don't divide stays whole: small norms and heads are replicated.
-
-    Raises:
-      ValueError: two dims of one parameter ask for the same mesh axis, or ranks differ.
-    """
-    if len(axes) != len(shape):
-        raise ValueError(f"logical axes {axes} do not fit the shape {shape}")
-    entries: list[tuple[str, ...] | str | None] = []
-    used: set[str] = set()
-    for name, size in zip(axes, shape, strict=True):
-        target = LOGICAL_TO_MESH[name]
-        names = (target,) if isinstance(target, str) else (target or ())
-        if used & set(names):
-            raise ValueError(f"logical axes {axes} use the mesh axis {used & set(names)} twice")
-        ways = math.prod(mesh.shape[n] for n in names)
-        if ways > 1 and size % ways == 0:
-            entries.append(target)
-            used |= set(names)
-        else:
-            entries.append(None)
-    return PartitionSpec(*entries)
 
 
 def parameter_shardings(axes: object, abstract: object, mesh: Mesh) -> object:

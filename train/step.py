@@ -110,6 +110,8 @@ def make_train_step(
             number, rows = part
             part_key = None if key is None else jax.random.fold_in(key, number)
             (_, of_rows), grads = gradient(params, rows, inputs, part_key)
+            # The TPU compiler would move sums over devices behind the loop, and fails at it.
+            grads = jax.lax.optimization_barrier(grads)
             return jax.tree.map(jnp.add, grads_sum, grads), of_rows
 
         zeros = jax.tree.map(jnp.zeros_like, params)

@@ -19,7 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from model.columns import column_at, in_row_order
 
 _MESH: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
-ROWS = ("slice", "data")
+ROWS = ("slice", "data")  # the axes that divide the rows of a batch
+SHARDS = ("data", "context")  # those that divide a parameter, see model.sharding
 
 
 @contextmanager

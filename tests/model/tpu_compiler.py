@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # nobody here has a TPU that others would wait for
     "TPU_LIBRARY_PATH": str(LIBRARY),
 }
 

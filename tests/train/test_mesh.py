@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding
 
 from errors import UserError
 from model.columns import column_at
+from model.sharding import parameter_spec
 from train.mesh import (
     MeshConfig,
     ViewShape,
@@ -21,7 +22,6 @@ from train.mesh import (
     local_slice,
     mesh_view,
     parameter_shardings,
-    parameter_spec,
     put_batch,
 )
 
