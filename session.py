@@ -20,6 +20,7 @@ from eval.card.page import write_card
 from eval.config import EvalConfig, tested_contexts
 from eval.curve_file import Evaluation, load_evaluation
 from eval.curves import Scored
+from eval.dry_run import DryModel
 from eval.methods import chosen_methods, every_setting, without_rope
 from eval.model_scorer import ScoringExecutables, scoring_pass
 from eval.report import ReportInputs, write_report
@@ -299,11 +300,13 @@ class Session:
         """Every executable of the scores, during training and after."""
         l_train = self.phases.l_train
         trained = {phase.config.rope_scaling for phase in self.phases.phases}
-        rows = {row for scorer in self.scorers for row in scorer.rows} | self.scheduled.rows
+        rows = {row for scorer in self.scorers for row in scorer.rows}
         settings = every_setting(self.eval, l_train, sorted({*self.contexts, *rows}))
         wanted = [(*pair, scaling) for scaling in trained for pair in settings]
         for length, setting, scaling in tqdm(wanted, desc="compiling scores", unit="shape"):
             self.executables.prepare(length, setting, scaling)
+        for scaling in trained:
+            self.scheduled.figures(DryModel(self.executables, scaling))
         if self._joins_documents:
             for scaling in trained:
                 key = scoring_pass(l_train, Setting(), scaling, segmented=True)

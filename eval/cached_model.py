@@ -41,6 +41,12 @@ class CachedModel:
         batch = self.passes.rows(rows)
         return self.passes.kind(batch, capacity, self.setting, self.trained, length)
 
+    def prepare(self, kind: CacheKind, width: int) -> None:
+        """Compiles what scores continuations of up to `width` tokens."""
+        self.passes.prepare_empty(kind)
+        self.passes.fill(kind, min(PREFIX_CHUNK, kind.capacity))
+        self.passes.score(kind, width, by_row=True)
+
     def tables(self, length: int) -> Tables:
         return self.passes.tables(self.setting.scaling, self.trained, length)
 

@@ -111,13 +111,17 @@ class CachedPasses:
             )
         return tables
 
+    def prepare_empty(self, kind: CacheKind) -> Program:
+        """positions int32 [B or 1, capacity] -> a cache without tokens."""
+        return self._program(("empty", kind), self._compile_empty)
+
     def empty(self, kind: CacheKind, positions_BL: np.ndarray) -> KVCache:
         """A cache without tokens. positions: int [B or 1, L]; places behind have the last one's,
         so that whatever fills a row up has a position that there is."""
         missing = kind.capacity - positions_BL.shape[1]
         positions_BS = np.pad(positions_BL, ((0, 0), (0, missing)), mode="edge").astype(np.int32)
         placed_BS = self.place(kind, positions_BS) if kind.own_positions else positions_BS
-        cache: KVCache = self._program(("empty", kind), self._compile_empty)(placed_BS)
+        cache: KVCache = self.prepare_empty(kind)(placed_BS)
         return cache
 
     def place(self, kind: CacheKind, array_BL: np.ndarray) -> jax.Array:

@@ -60,11 +60,6 @@ class ScheduledScorers:
                 f"length or twice that; choose one of {', '.join((NLL, *named))}"
             )
 
-    @property
-    def rows(self) -> set[int]:
-        """Lengths of the rows that are scored, in tokens: all that has to be compiled."""
-        return {row for scorer in self._scorers for row in scorer.rows}
-
     def figures(self, make_scorer: ScorerFactory) -> dict[str, dict[str, Any]]:
         """{scorer@length: value, low, high, unit, seconds, higher_is_better} of a checkpoint."""
         found: dict[str, dict[str, Any]] = {}
