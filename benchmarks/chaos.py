@@ -1,6 +1,6 @@
 """A run that is killed again and again against the same run left alone: equal bit for bit?
 
-python -m benchmarks.chaos [--kills=20] [--seed=0] [--workdir=runs/chaos]
+python -m benchmarks.chaos [--kills=20] [--seed=0] [--directory=runs/chaos]
 
 Each kill is a SIGKILL at a moment drawn from the seed: some steps after the furthest that the run
 had come, inside of a save, or some seconds after the start, wherever the process is then. It starts
@@ -33,7 +33,7 @@ from train.metrics import read_rows
 
 _KILLS = flags.DEFINE_integer("kills", 20, "How often the run is killed.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/chaos", "Where both runs are; emptied first.")
+_DIRECTORY = flags.DEFINE_string("directory", "runs/chaos", "Where both runs are; emptied first.")
 
 STEPS_A_KILL = 10  # of the run's length, so that it doesn't end before the last kill
 MOST_STEPS = 9  # beyond the furthest step so far, until a kill
@@ -124,7 +124,7 @@ def last_loss(workdir: Path) -> float:
 
 
 def main(_: list[str]) -> None:
-    workdir = Path(_WORKDIR.value).resolve()
+    workdir = Path(_DIRECTORY.value).resolve()
     shutil.rmtree(workdir, ignore_errors=True)
     undisturbed, killed = workdir / "undisturbed", workdir / "killed"
     arguments = run_arguments(workdir / "store", _KILLS.value)
