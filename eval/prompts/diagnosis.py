@@ -77,7 +77,7 @@ def _loss(evidence: Evidence) -> str:
             return ""
         if evidence.level(Control.DISTANCE_0) == Level.AT:
             return "prompt: also with the facts right before the question"
-        return "why is inconclusive"
+        return "why is inconclusive" if evidence.level(Control.PLAIN) == Level.AT else ""
     causes = []
     if evidence.hurts(Control.FAR_POSITIONS):
         causes.append("positions: a short prompt fails with far position ids")
