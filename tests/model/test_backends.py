@@ -79,7 +79,8 @@ def test_explicit_choices_stand_and_unknown_ones_are_named():
         (Request(head_dim=256), {"cudnn"}),
         (Request(head_dim=12), {"cudnn"}),
     ],
-    ids=str,
+    # The order of a set is another in each process that takes part in a run of tests.
+    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_the_table(request_, refusing):
     assert {name for name in BACKENDS if refusal(name, request_)} == refusing

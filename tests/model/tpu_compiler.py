@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-TOPOLOGIES = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
+TOPOLOGIES = {"v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2", "v5p-128": "v5p:4x4x4"}
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / ".libtpu" / "libtpu" / "libtpu.so"  # where `make test` installs it
 LOCK = Path(tempfile.gettempdir()) / "lengthwise-libtpu.lock"
