@@ -91,7 +91,7 @@ class TestOnTpu:
     @pytest.mark.slow
     @pytest.mark.parametrize(("length", "devices"), [(131_072, 16), (1_048_576, 64)])
     def test_long_rows_of_several_documents_compile(self, length, devices):
-        """Segment ids of a whole row lie in HBM; SMEM holds the blocks of a device's own queries."""
+        """Segment ids lie in HBM; SMEM holds the blocks that a device's own queries see."""
         case = Case("v5p-128", {}, segments=True, length=length, mesh=(1, devices, 1))
         (result,) = compile_cases([case])
         assert isinstance(result, int), result
