@@ -19,6 +19,7 @@ from experiment import Experiment, load
 from plan.planner import plan
 from session import Session
 from task_session import TaskSession
+from text_session import TextSession
 from train.execution import PLAN
 from train.processes import first, first_alone
 from train.workdir import FREE_IN_SCORING, check_config, locked, read_config
@@ -64,7 +65,7 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
 
 def session_of(experiment: Experiment) -> type[Session]:
     """What trains and scores on the corpus of the config."""
-    return TaskSession if experiment.data.sources[0].source == "task" else Session
+    return TaskSession if experiment.data.sources[0].source == "task" else TextSession
 
 
 def write_on(experiment: Experiment, workdir: Path) -> int:

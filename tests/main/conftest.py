@@ -12,7 +12,8 @@ import modes
 import session
 from experiment import load
 from tests import tiny
-from tests.main.runs import CONFIG, RUN, errors_in
+from tests.main.runs import CONFIG, RUN, errors_in, score_of_step
+from text_session import TextSession
 from train.peak import Peak
 
 
@@ -58,9 +59,11 @@ def refused(lengthwise):
 def unscored(monkeypatch):
     """Runs end after training; the score of the selection split is the step."""
     monkeypatch.setattr(
-        session.Session, "_probe", lambda self, params, step: {"stopping_score": float(step)}
+        TextSession,
+        "_probe",
+        score_of_step,
     )
-    monkeypatch.setattr(session.Session, "_score", lambda self, checkpoints: None)
+    monkeypatch.setattr(TextSession, "_score", lambda self, checkpoints: None)
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,14 @@ run = main._run
 
 
 def run_without_report(config, workdir):
-    import session  # not before the process has joined the others, as in main
+    # Not before the process has joined the others, as in main.
+    import text_session
+    from tests.main.runs import score_of_step
 
-    session.write_report = lambda workdir, inputs: workdir / "not-drawn"
+    text_session.write_report = lambda workdir, inputs: workdir / "not-drawn"
     if "UNSCORED" in os.environ:
-        session.Session._score = lambda self, checkpoints: None
-        session.Session._probe = lambda self, params, step: {"stopping_score": float(step)}
+        text_session.TextSession._score = lambda self, checkpoints: None
+        text_session.TextSession._probe = score_of_step
     return run(config, workdir)
 
 

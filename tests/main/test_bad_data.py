@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import session
 from tests.main.runs import CONFIG, steps_on_disk
+from text_session import TextSession
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_shard_that_shrinks_under_the_run(refused, monkeypatch, start, store, 
             os.truncate(shard, 10)
         return {"stopping_score": float(step)}
 
-    monkeypatch.setattr(session.Session, "_probe", probe)
+    monkeypatch.setattr(TextSession, "_probe", probe)
     found = refused(
         *start,
         f"--config.data.store={copy}",

@@ -5,9 +5,11 @@ import json
 import pytest
 
 import session
+import text_session
 from experiment import load
 from tests import tiny
-from tests.main.runs import CONFIG
+from tests.main.runs import CONFIG, score_of_step
+from text_session import TextSession
 
 
 @pytest.fixture
@@ -61,9 +63,11 @@ def test_the_reported_checkpoint_is_the_chosen_one(
 ):
     with monkeypatch.context() as patch:
         patch.setattr(
-            session.Session, "_probe", lambda self, params, step: {"stopping_score": float(step)}
+            TextSession,
+            "_probe",
+            score_of_step,
         )
-        patch.setattr(session.Session, "_score", lambda self, checkpoints: None)
+        patch.setattr(TextSession, "_score", lambda self, checkpoints: None)
         assert lengthwise(*start)[0] == 0
     scored = []
 
@@ -71,6 +75,6 @@ def test_the_reported_checkpoint_is_the_chosen_one(
         scored.append(identity.checkpoint_step)
         raise session.UserError("seen")
 
-    monkeypatch.setattr(session, "evaluate", evaluate)
+    monkeypatch.setattr(text_session, "evaluate", evaluate)
     lengthwise(*start, "--mode=eval", f"--config.eval.checkpoint={which}")
     assert scored == [step]

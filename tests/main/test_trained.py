@@ -20,9 +20,9 @@ from eval.prompts.assemble import PromptMaker
 from eval.scorer import Setting
 from experiment import from_saved
 from modes import open_store
-from session import Session
 from tests import tiny
-from tests.main.runs import CONFIG, ROOT, RUN
+from tests.main.runs import CONFIG, ROOT, RUN, score_of_step
+from text_session import TextSession
 from train.peak import Peak
 from train.workdir import read_config
 from trained import Trained
@@ -58,8 +58,8 @@ def trained(corpus, store, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "device_peak", lambda *_: Peak(1e9, "not measured"))
-        patch.setattr(Session, "_probe", lambda self, params, step: {"stopping_score": float(step)})
-        patch.setattr(Session, "_score", lambda self, checkpoints: None)
+        patch.setattr(TextSession, "_probe", score_of_step)
+        patch.setattr(TextSession, "_score", lambda self, checkpoints: None)
         assert modes.run("train", config, str(workdir)) == 0
     return workdir
 
