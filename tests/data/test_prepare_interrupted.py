@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -218,14 +219,13 @@ def test_one_process_at_a_time(
 
 
 KILLED_AT_EACH_WRITE = """
-    import os, shutil, signal, sys
+    import os, pickle, shutil, signal, sys
     from pathlib import Path
-    from data.config import ContaminationConfig, DataConfig
     from data.prepare import prepare
-    from data.sources import SourceConfig, files
+    from data.sources import files
 
     files.MIN_UNIT_BYTES = 4_000
-    config, work = CONFIG, Path(sys.argv[1])
+    config, work = pickle.loads(CONFIG), Path(sys.argv[1])
     replace, unlink, rmtree = os.replace, Path.unlink, shutil.rmtree
 
     def killed_at(directory, moment):
@@ -261,21 +261,20 @@ KILLED_AT_EACH_WRITE = """
 """
 
 PREPARED = """
-    import sys
+    import pickle, sys
     from pathlib import Path
-    from data.config import ContaminationConfig, DataConfig
     from data.prepare import prepare
-    from data.sources import SourceConfig, files
+    from data.sources import files
 
     if __name__ == "__main__":
         files.MIN_UNIT_BYTES = 500
-        prepare(CONFIG, Path(sys.argv[1]))
+        prepare(pickle.loads(CONFIG), Path(sys.argv[1]))
 """
 
 
 def script(tmp_path: Path, text: str, config: DataConfig) -> list[str]:
     path = tmp_path / "script.py"
-    path.write_text(textwrap.dedent(text).replace("CONFIG", repr(config)))
+    path.write_text(textwrap.dedent(text).replace("CONFIG", repr(pickle.dumps(config))))
     return [sys.executable, str(path)]
 
 

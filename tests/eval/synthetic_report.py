@@ -260,6 +260,7 @@ def report_inputs(**changes):
             "model": {"layers": 4, "embed_dim": 128, "qk_norm": True},
             "phase": {"steps": 2000, "layout": {"mixture": "equal_tokens", "tails": "pack"}},
             "eval": {"ratios": [0.25, 0.5, 1, 2, 4, 8], "methods": ["linear", "ntk", "lambda"]},
+            "stopping": {"score": "nll"},
         },
         "metrics": metrics(),
         "layouts": [layout()],

@@ -21,7 +21,10 @@ PICTURES = [
     "domains",
     "boundary",
     "selection",
+    "scheduled",
 ]
+# Only of runs that were evaluated while they trained.
+SCHEDULED = ["selection", "scheduled"]
 
 
 class Page(HTMLParser):
@@ -139,7 +142,8 @@ def stub_page(**changes):
         ),
         "",
     )
-    names = PICTURES if any(r["kind"] == "eval" for r in inputs.metrics) else PICTURES[:-1]
+    evaluated = any(r["kind"] == "eval" for r in inputs.metrics)
+    names = [n for n in PICTURES if evaluated or n not in SCHEDULED]
     names = [n for n in names if n != "domain_losses" or inputs.metrics[0].get("losses")]
     return render(inputs, TrainingLog(inputs.metrics), dict.fromkeys(names, figure))
 

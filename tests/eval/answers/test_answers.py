@@ -131,7 +131,9 @@ def test_rows_are_scored_as_the_model_computes_them_alone(scheme: str, tokens_pe
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
     shared = (settings, vocabulary, "cpu", abstract)
-    executables = ScoringExecutables(*shared, tokens_per_call, data_sharding, seed=0)
+    executables = ScoringExecutables(
+        *shared, tokens_per_call, data_sharding, seed=0, chunk=0, longest=0, pad=END
+    )
     programs = NextTokenPrograms(executables, *shared, data_sharding, seed=0)
     next_tokens = programs.bind(params, UNSCALED)
     batch = documents(11, 7)
