@@ -1,0 +1,153 @@
+"""Results in Markdown: a section of each experiment, docs/reproductions.md out of all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.definition import BEYOND, IN_RANGE, Experiment
+from experiments.results import Results, means, read
+from experiments.verdict import ALPHA, GATE
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE, STORED = "reproductions.md", "reproductions"
+
+_HEAD = f"""\
+# Reproductions
+
+Findings of others, run again. This page is written by `python -m experiments.run NAME --publish`
+from the results in `docs/reproductions/*.json`, and never by hand; a test fails where it isn't what
+they give. What is run, the claims and the rule stand in `experiments/` before anything is run.
+
+- **Effect**: the difference in exact match between two arms, mean over tested lengths, then over
+  seeds. The seed is the unit: intervals are Student's t over the seeds' differences, and never
+  narrower than the samples alone would have them.
+- **reproduced**: the effect is at least the smallest that counts, and that it is none or the other
+  way round is rejected. **contradicted**: that it is as large as that is rejected. Each test is
+  one-sided at {ALPHA / 2}, with Holm's correction over the claims of an experiment.
+- **not at this scale**: an arm that must know the trained lengths is right in less than {GATE:.0%}
+  of their samples, mean over lengths and seeds. **inconclusive**: none of these.
+- An experiment is what the first of contradicted, not at this scale, inconclusive, reproduced is
+  that one of its claims is.
+- A seed is of initialization, order of the data and dropout together, and of the samples (`seed`,
+  `data.task.seed`): these are not told apart.
+- Nothing was chosen by scores beyond the trained lengths.
+"""
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _sized(value: float) -> str:
+    """1.2e+15 as 1.2e15, for budgets."""
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _table(head: str, rows: list[list[str]]) -> str:
+    lines = [head, " | ".join(["---"] * len(head.split(" | ")))]
+    return "".join(f"| {line} |\n" for line in [*lines, *(" | ".join(row) for row in rows)])
+
+
+def _claims(experiment: Experiment, results: Results) -> str:
+    rows = []
+    for claim, measured, verdict in results.judged():
+        low, high = measured.effect.interval
+        interval = "none, one seed" if math.isinf(low) else f"{low:+.3f} to {high:+.3f}"
+        better, worse = (experiment.arm(name).label for name in (claim.better, claim.worse))
+        rows.append(
+            [
+                f"{better} above {worse}, {claim.where}",
+                f"{measured.effect.value:+.3f}",
+                interval,
+                _number(claim.margin),
+                f"{verdict.p_none:.2g}",
+                f"{verdict.p_counts:.2g}",
+                _number(min(measured.gated)),
+                f"**{verdict.verdict}**",
+            ]
+        )
+    head = (
+        f"claim | effect | interval, {1 - ALPHA:.0%} | smallest that counts | p of none | "
+        "p of counting | gate | verdict"
+    )
+    return _table(head, rows)
+
+
+def _arms(experiment: Experiment, results: Results) -> str:
+    rows = []
+    for arm in experiment.arms:
+        runs = results.of(arm.name)
+        cells = [arm.label]
+        for where in (IN_RANGE, BEYOND):
+            mean, least, most = means(runs, where)
+            cells.append(f"{_number(mean)} ({_number(least)} to {_number(most)})")
+        cells += [
+            arm.published,
+            _sized(sum(run.targets for run in runs) / len(runs)),
+            _sized(sum(run.flops for run in runs) / len(runs)),
+            f"{sum(run.seconds for run in runs) / len(runs):.0f} s",
+        ]
+        rows.append(cells)
+    head = "arm | exact match in range | beyond | published | valid targets | FLOPs | wall time"
+    return _table(head, rows)
+
+
+def _settings(experiment: Experiment, scale: str) -> str:
+    fields = experiment.scales[scale]
+    return ", ".join(f"`{name}={value}`" for name, value in fields.items())
+
+
+def section(experiment: Experiment, results: Results, picture: str) -> str:
+    """One experiment at one scale. picture: address of its picture."""
+    first = results.runs[0]
+    seeds = ", ".join(str(run.seed) for run in results.of(first.arm))
+    beyond = [n for n in first.lengths if n > first.trained[1]]
+    return "\n".join(
+        [
+            f"### {results.scale}: {results.verdict()}",
+            "",
+            f"`python -m experiments.run {experiment.name} --scale={results.scale} "
+            f"--seeds={results.seeds} --publish`, on {results.machine}. Trained on lengths "
+            f"{first.trained[0]} to {first.trained[1]}, tested beyond at {beyond[0]} to "
+            f"{beyond[-1]}. Seeds {seeds}. Budgets are means of a run.",
+            "",
+            _claims(experiment, results),
+            _arms(experiment, results),
+            f"![Exact match against length: {experiment.question}]({picture})",
+            "",
+            f"Differences from `configs/task.py`: {_settings(experiment, results.scale)}.",
+            "",
+        ]
+    )
+
+
+def page(experiments: Mapping[str, Experiment], folder: Path) -> str:
+    """docs/reproductions.md. folder: of the stored results. Raises UserError as `read`."""
+    stored = [read(path, dict(experiments)) for path in sorted(folder.glob("*.json"))]
+    found = {(results.experiment, results.scale): results for _, results in stored}
+    rows, sections = [], []
+    for experiment in experiments.values():
+        parts = [
+            f"## {experiment.name}",
+            f"{experiment.question} {experiment.source}.",
+            f"Published: {experiment.published}.",
+            f"Tuning: {experiment.tuning}.",
+        ]
+        for scale in experiment.scales:
+            results = found.get((experiment.name, scale))
+            if results is None:
+                said, seeds = "not run", ""
+            else:
+                said, seeds = results.verdict(), str(results.seeds)
+                picture = f"{folder.name}/{experiment.name}-{scale}.png"
+                parts.append(section(experiment, results, picture))
+            rows.append([f"[{experiment.name}](#{experiment.name})", scale, said, seeds])
+        missing = [s for s in experiment.scales if (experiment.name, s) not in found]
+        if missing:
+            parts.append(f"Not run: {', '.join(missing)}.")
+        sections.append("\n\n".join(part.rstrip() for part in parts) + "\n")
+    summary = _table("experiment | scale | verdict | seeds", rows)
+    return "\n".join([_HEAD, summary, *sections])

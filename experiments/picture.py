@@ -1,0 +1,82 @@
+"""Accuracy against length, a line an arm, with the interval over seeds; trained lengths shaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import t as student
+
+from eval.statistics import Estimate
+from eval.style import Theme, finish_axes, legend, method_style, new_figure
+from experiments.definition import Experiment
+from experiments.results import Results, Run
+from experiments.verdict import ALPHA
+
+
+def over_seeds(runs: Sequence[Run]) -> list[Estimate]:
+    """Exact match at each length: the mean with Student's interval over seeds, cut to [0, 1].
+
+    One seed has no interval: it is the value itself.
+    """
+    share_SK = np.array([np.divide(run.right, run.samples) for run in runs])
+    mean_K = share_SK.mean(axis=0)
+    half_K = np.zeros_like(mean_K)
+    if len(runs) > 1:
+        error_K = share_SK.std(axis=0, ddof=1) / math.sqrt(len(runs))
+        half_K = student.ppf(1 - ALPHA / 2, len(runs) - 1) * error_K
+    return [
+        Estimate(float(value), float(max(0.0, value - half)), float(min(1.0, value + half)))
+        for value, half in zip(mean_K, half_K, strict=True)
+    ]
+
+
+def draw(experiment: Experiment, results: Results, theme: Theme) -> Figure:
+    figure, (axes,) = new_figure(narrow=False, panels=1, height=3.6)
+    for number, arm in enumerate(experiment.arms):
+        runs = results.of(arm.name)
+        estimates = over_seeds(runs)
+        color, marker = method_style(arm.name, experiment.arm_names, theme)
+        lengths = runs[0].lengths
+        axes.plot(
+            lengths,
+            [each.value for each in estimates],
+            color=color,
+            marker=marker,
+            markersize=5,
+            linewidth=1.6,
+            label=arm.label,
+            zorder=3 + number,
+        )
+        axes.fill_between(
+            lengths,
+            [each.low for each in estimates],
+            [each.high for each in estimates],
+            color=color,
+            alpha=0.15,
+            linewidth=0,
+            zorder=2,
+        )
+    low, high = results.runs[0].trained
+    axes.axvspan(low, high, color=theme.muted, alpha=0.12, linewidth=0, zorder=0)
+    axes.annotate(
+        "trained lengths",
+        (high, 0.03),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(-4, 0),
+        textcoords="offset points",
+        ha="right",
+        color=theme.muted,
+    )
+    axes.set_ylim(-0.03, 1.03)
+    finish_axes(
+        axes,
+        theme,
+        title=experiment.question,
+        x="length",
+        y=f"exact match, mean of {results.seeds} seed{'s' * (results.seeds > 1)}",
+    )
+    legend(figure, axes, theme, narrow=False)
+    return figure

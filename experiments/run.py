@@ -1,0 +1,118 @@
+"""Runs an experiment and judges it.
+
+    python -m experiments.run majority_parity [--scale=cpu] [--seeds=3] [--publish]
+
+Each cell of the grid, an arm under a seed, is a normal run in a folder of its own below
+DIRECTORY/NAME/SCALE. Killed at any moment, the same command goes on: finished cells are kept, a
+cell that was cut short goes on from its last checkpoint. Then results.json, table.md and
+accuracy.png are written there; with --publish also docs/reproductions/ and, out of all that lies
+there, docs/reproductions.md.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import jax
+
+from atomic_write import atomic_write
+from errors import UserError
+from eval.style import LIGHT, png_bytes
+from experiments.cells import run_cells
+from experiments.definition import Experiment
+from experiments.definitions import EXPERIMENTS
+from experiments.page import DOCS, PAGE, STORED, page, section
+from experiments.picture import draw
+from experiments.results import Results, collect, save
+from main import drop_second_tracebacks, ending
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as `main.py` does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see python -m experiments.run --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m experiments.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", help=", ".join(EXPERIMENTS))
+    parser.add_argument(
+        "--scale", default="cpu", help="cpu | h200 | pod, where there is such a one"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="of each arm; they are 0, 1, ...")
+    parser.add_argument("--directory", default="runs/experiments", help="where runs are kept")
+    parser.add_argument("--publish", action="store_true", help="also write docs/reproductions")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit status."""
+    asked = _parser().parse_args(arguments)
+    if asked.name not in EXPERIMENTS:
+        raise UserError(f"{asked.name} is no experiment; choose one of {', '.join(EXPERIMENTS)}")
+    if asked.seeds < 1:
+        raise UserError(f"--seeds={asked.seeds} must be at least 1")
+    directory = Path(asked.directory) / asked.name / asked.scale
+    docs = DOCS if asked.publish else None
+    return run(EXPERIMENTS[asked.name], asked.scale, asked.seeds, directory, publish_in=docs)
+
+
+def run(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    directory: Path,
+    *,
+    publish_in: Path | None = None,
+) -> int:
+    """Runs what is missing, writes results and prints the table; returns the exit status.
+
+    publish_in: the folder of docs.
+    """
+    status = run_cells(experiment.cells(scale, seeds), directory)
+    if status:
+        return status
+    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    results = collect(experiment, scale, seeds, directory, device)
+    picture = png_bytes(draw(experiment, results, LIGHT), LIGHT)
+    save(results, directory / "results.json")
+    atomic_write(directory / "accuracy.png", [picture])
+    text = section(experiment, results, "accuracy.png")
+    atomic_write(directory / "table.md", [text.encode()])
+    if publish_in is not None:
+        publish(results, picture, publish_in)
+    print(text)
+    print(f"verdict: {results.verdict()}; {directory / 'table.md'}")
+    return 0
+
+
+def publish(results: Results, picture: bytes, docs: Path) -> None:
+    """Stores results and picture, then writes the page of all that is stored."""
+    name = f"{results.experiment}-{results.scale}"
+    save(results, docs / STORED / f"{name}.json")
+    atomic_write(docs / STORED / f"{name}.png", [picture])
+    atomic_write(docs / PAGE, [page(EXPERIMENTS, docs / STORED).encode()])
+
+
+def entry() -> None:
+    """A user's mistake ends in one line and status 2, Ctrl-C in 130."""
+    drop_second_tracebacks()
+    try:
+        status = main(sys.argv[1:])
+    except (Exception, KeyboardInterrupt) as error:
+        said, status = ending(error)
+        print(said, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,245 @@
+"""Experiments from their definitions to a page."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import modes
+import session
+from data.tasks.samples import TaskSamples
+from errors import UserError
+from experiment import load
+from experiments import cells
+from experiments.cells import LOG, is_finished, run_cells
+from experiments.definition import BEYOND, IN_RANGE, Arm, Claim, Experiment
+from experiments.definitions import EXPERIMENTS
+from experiments.page import DOCS, PAGE, STORED, page
+from experiments.picture import over_seeds
+from experiments.results import Results, Run, read, save
+from experiments.run import main, run
+from experiments.verdict import INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
+from train.metrics import read_rows
+from train.peak import Peak
+from train.workdir import read_config
+
+_STEPS = 30
+TINY = Experiment(
+    name="tiny",
+    question="Do more samples help?",
+    source="none",
+    published="nothing",
+    tuning="none",
+    arms=(
+        # Of the data alone, so that both have the same programs, compiled once.
+        Arm("few", "few", {"data.task.samples": 40}, "less"),
+        Arm("many", "many", {"data.task.samples": 2000}, "more"),
+    ),
+    claims=(Claim("many", "few", margin=0.1),),
+    scales={
+        "cpu": {
+            "data.workers": 1,
+            "data.task.name": "cycle_navigation",
+            "data.task.lengths": (1, 4),
+            "model.layers": 1,
+            "model.embed_dim": 32,
+            "model.mlp_dim": 64,
+            "optimizer.warmup_steps": 2,
+            "phase.steps": _STEPS,
+            "phase.tokens_per_step": 256,
+            "phase.layout.smallest_bucket": 8,
+            "phase.layout.largest_bucket": 8,
+            "train.eval_every": 0,
+            "train.checkpoint_every": 15,
+            # As many samples of as long rows, so that one program scores both.
+            "eval.answers.lengths": (3, 5, 2),
+            "eval.answers.selection_lengths": (3, 4, 1),
+            "eval.answers.samples": 40,
+            "eval.answers.decoded": 0,
+            "eval.bootstrap_samples": 50,
+        }
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """TINY, cut short by Ctrl-C before its second cell, then run to its end."""
+    directory = tmp_path_factory.mktemp("tiny")
+    ran = []
+
+    def interrupted(mode, config, workdir):
+        if ran:
+            raise KeyboardInterrupt
+        ran.append(workdir)
+        return original(mode, config, workdir)
+
+    original = modes.run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "device_peak", lambda *_: Peak(1e11, "not measured"))
+        patch.setattr(modes, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(TINY, "cpu", 1, directory)
+        assert not (directory / "results.json").exists()
+        patch.setattr(modes, "run", original)
+        assert run(TINY, "cpu", 1, directory) == 0
+    return directory
+
+
+def test_a_killed_experiment_goes_on_and_keeps_what_is_finished(finished, monkeypatch):
+    for cell in TINY.cells("cpu", 1):
+        workdir = finished / cell.name
+        assert is_finished(cell, workdir)
+        rows = read_rows(workdir / "metrics.jsonl")
+        assert [r["step"] for r in rows if r["kind"] == "train"] == list(range(1, _STEPS + 1))
+        assert (workdir / LOG).read_text().count("phase 1: ") == 1  # started once
+    monkeypatch.setattr(modes, "run", None)  # nothing is run again
+    assert run(TINY, "cpu", 1, finished) == 0
+
+
+def test_results_are_those_of_the_runs(finished):
+    experiment, results = read(finished / "results.json", {"tiny": TINY})
+    assert experiment is TINY
+    assert [(each.arm, each.seed) for each in results.runs] == [("few", 0), ("many", 0)]
+    for each in results.runs:
+        scores = json.loads((finished / each.arm / "seed0" / "eval" / "answers.json").read_text())
+        assert each.accuracy(IN_RANGE) == pytest.approx(scores["mean_exact_in_range"])
+        assert each.accuracy(BEYOND) == pytest.approx(scores["mean_exact_beyond"])
+        # A moves' answer is its place and the end: two targets a sample, 32 rows of 8 tokens.
+        assert each.targets == _STEPS * 32 * 2
+        assert each.flops > 0
+        assert each.seconds > 0
+    (_, measured, verdict), *_ = results.judged()
+    of_both = [results.of(arm)[0].accuracy(IN_RANGE) for arm in ("many", "few")]
+    assert measured.gated == tuple(of_both)
+    assert verdict.verdict == NOT_AT_THIS_SCALE  # so few steps teach neither arm
+    table = (finished / "table.md").read_text()
+    assert "many above few, beyond" in table
+    assert "not at this scale" in table
+    assert (finished / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_cell_of_other_settings_is_not_taken_for_this_one(finished):
+    longer = dataclasses.replace(TINY, scales={"cpu": {**TINY.scales["cpu"], "phase.steps": 40}})
+    wider = dataclasses.replace(TINY, scales={"cpu": {**TINY.scales["cpu"], "model.mlp_dim": 32}})
+    for changed in (longer, wider):
+        cell = changed.cells("cpu", 1)[0]
+        assert not is_finished(cell, finished / cell.name)
+    with pytest.raises(UserError, match=r"few/seed0: .* belongs to another config: model.mlp_dim"):
+        run_cells(wider.cells("cpu", 1), finished)
+    with pytest.raises(UserError, match="other settings or claims than tiny has now; rerun it"):
+        read(finished / "results.json", {"tiny": longer})
+    easier = dataclasses.replace(TINY, claims=(Claim("many", "few", margin=0.01),))
+    with pytest.raises(UserError, match="other settings or claims than tiny has now"):
+        read(finished / "results.json", {"tiny": easier})
+
+
+def test_a_run_that_sigterm_ended_ends_the_experiment(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cells.modes, "run", lambda *given: asked.append(given) or 143)
+    assert run(TINY, "cpu", 2, tmp_path) == 143
+    assert len(asked) == 1
+
+
+def test_seeds_move_samples_and_all_else(finished):
+    first, second = (each for each in TINY.cells("cpu", 2) if each.arm == "few")
+    assert (first.changes["seed"], first.changes["data.task.seed"]) == (0, 0)
+    assert (second.changes["seed"], second.changes["data.task.seed"]) == (1, 1)
+    assert read_config(finished / first.name)["seed"] == 0
+
+
+def planted(experiment, accuracy, seeds=3, scale="cpu"):
+    """Results of an experiment in which each arm has (in range, beyond) accuracies by seed."""
+    runs = []
+    for cell in experiment.cells(scale, seeds):
+        inside, beyond = accuracy[cell.arm]
+        right = (100, round(100 * inside), round(100 * beyond), round(100 * beyond))
+        changes = json.loads(json.dumps(dict(cell.changes)))
+        runs.append(
+            Run(cell.arm, cell.seed, changes, (1, 2), (1, 2, 3, 4), right, (100,) * 4, 7, 1e9, 3.0)
+        )
+    return Results(experiment.name, scale, seeds, "a machine", experiment.claims, tuple(runs))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "worse", "where", "verdict"),
+    [
+        (3, (1.0, 0.5), BEYOND, REPRODUCED),
+        (3, (0.9, 0.5), BEYOND, NOT_AT_THIS_SCALE),
+        (1, (1.0, 0.5), BEYOND, INCONCLUSIVE),
+        (3, (0.7, 0.5), IN_RANGE, REPRODUCED),  # what fails in range by the claim passes the gate
+    ],
+)
+def test_the_page_says_what_stored_results_give(seeds, worse, where, verdict, tmp_path):
+    experiment = dataclasses.replace(TINY, claims=(Claim("many", "few", 0.1, where),))
+    results = planted(experiment, {"many": (1.0, 1.0), "few": worse}, seeds)
+    folder = tmp_path / "stored"
+    save(results, folder / "tiny-cpu.json")
+    assert read(folder / "tiny-cpu.json", {"tiny": experiment})[1] == results
+    text = page({"tiny": experiment, **EXPERIMENTS}, folder)
+    assert f"| [tiny](#tiny) | cpu | {verdict} | {seeds} |" in text
+    assert "| [copy_positions](#copy_positions) | h200 | not run |  |" in text
+    assert f"many above few, {where}" in text
+
+
+def test_lines_have_students_interval_cut_to_shares():
+    results = planted(TINY, {"many": (1.0, 1.0), "few": (1.0, 0.5)})
+    assert [each.high - each.low for each in over_seeds(results.of("few"))] == [0, 0, 0, 0]
+    moved = [
+        dataclasses.replace(each, right=(100, 90, 40 + 10 * each.seed, 95 + 2 * each.seed))
+        for each in results.of("few")
+    ]
+    third, fourth = over_seeds(moved)[2:]
+    assert third.value == pytest.approx(0.5)
+    assert third.high - third.value == pytest.approx(4.3027 * 0.1 / 3**0.5, abs=1e-4)
+    assert fourth.high == 1.0
+
+
+def test_the_published_page_is_what_the_stored_results_give():
+    given = page(EXPERIMENTS, DOCS / STORED)
+    assert (DOCS / PAGE).read_text("utf-8") == given, (
+        "run: python -m experiments.run NAME --publish"
+    )
+    for stored in (DOCS / STORED).glob("*.json"):
+        assert stored.with_suffix(".png").exists()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "scale"),
+    [(e, scale) for e in EXPERIMENTS.values() for scale in e.scales],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_definitions_can_be_run(experiment, scale):
+    for claim in experiment.claims:
+        assert claim.margin > 0
+        assert {claim.better, claim.worse} <= set(experiment.arm_names)
+    for cell in experiment.cells(scale, 1):
+        resolved = load(cell.config(), None)
+        task = resolved.data.sources[0].task
+        samples = TaskSamples(task)
+        longest = samples.scored("report", task.lengths[1], np.arange(8)).tokens.shape[1] - 1
+        assert longest <= resolved.train.phases[0].layout.largest_bucket
+        low, high, step = resolved.eval.answers.lengths
+        tested = range(low, high + 1, step)
+        samples.task.check_lengths(low, high, "tested")
+        assert any(n <= task.lengths[1] for n in tested)
+        assert tested[-1] > task.lengths[1]
+
+
+def test_unknown_names_are_refused_with_the_options():
+    with pytest.raises(UserError, match=r"nosuch is no experiment; choose one of copy_positions"):
+        main(["nosuch"])
+    with pytest.raises(UserError, match=r"required: name; see python -m experiments.run --help"):
+        main([])
+    with pytest.raises(UserError, match=r"--seeds=0 must be at least 1"):
+        main(["majority_parity", "--seeds=0"])
+    with pytest.raises(UserError, match=r"--scale=x: majority_parity has cpu, h200, pod; choose"):
+        main(["majority_parity", "--scale=x"])
+
+
+def test_a_file_that_holds_no_results_is_named(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("{}")
+    with pytest.raises(UserError, match=r"results.json holds no results of an experiment"):
+        read(path, EXPERIMENTS)
