@@ -22,7 +22,9 @@ from train.mesh import MeshConfig, candidate_views
 
 COMPILES = 3  # a bucket, at most
 MARGIN = 0.08  # of the HBM that is left to the runtime
-_TOO_MUCH = re.compile(r"([\d.]+)([KMGT]) ?(?:of|exceeds available HBM)", re.ASCII)
+# "Used 21.3G of 15.75G hbm"; "the total memory required for HLO temporaries (38.75G) exceeds
+# available HBM (15.75G)", which is without the arguments: more is needed than it says.
+_TOO_MUCH = re.compile(r"([\d.]+)([KMGT])(?: of|\) exceeds available HBM)", re.ASCII)
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -133,8 +135,9 @@ def _does_not_fit(length: int, tried: Sequence[Compiled], limit: float, chip: Ch
     assert nearest.hbm_bytes is not None
     over = nearest.hbm_bytes - limit
     return (
-        f"bucket {length} needs {nearest.hbm_bytes / GIB:.2f} GiB a chip, {over / GIB:.2f} GiB "
-        f"more than the {limit / GIB:.2f} GiB to be had on {chip.kind} ({nearest.execution.view}, "
-        f"{nearest.execution.microbatches} microbatches, remat {nearest.execution.remat}); plan "
-        "for more chips, raise mesh.tensor, or lower tokens_per_step"
+        f"bucket {length} needs {nearest.hbm_bytes / GIB:.2f} GiB a chip at least, "
+        f"{over / GIB:.2f} GiB more than the {limit / GIB:.2f} GiB to be had on {chip.kind} "
+        f"({nearest.execution.view}, {nearest.execution.microbatches} microbatches, remat "
+        f"{nearest.execution.remat}); plan for more chips, raise mesh.tensor, or lower "
+        "tokens_per_step"
     )
