@@ -18,7 +18,7 @@ from eval.config import EvalConfig
 from eval.curve_file import Evaluation
 from eval.reach import Reach
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CARD = Path("eval") / "card.json"  # in a work directory
 
 

@@ -17,17 +17,20 @@ SAFE_NATS = 0.02  # nats/token by which a length may be worse than L_train and s
 
 
 @dataclass(frozen=True)
+class CrossingPoint:
+    """A length in tokens, or on which side of all tested lengths it lies."""
+
+    tokens: float | None  # None where `censored`
+    censored: str  # "below": shorter than all tested lengths; "above": longer; or empty
+
+
+@dataclass(frozen=True)
 class Crossing:
-    """Length at which a monotone fit falls below a threshold, with its interval, in tokens.
+    """Length at which a monotone fit falls below a threshold, with its interval."""
 
-    None stands for an end that no tested length shows: of `low` and of `value`, shorter than all of
-    them; of `high` and of `value`, longer (`above` says which of the two the value is).
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    above: bool
+    value: CrossingPoint
+    low: CrossingPoint
+    high: CrossingPoint
 
 
 def absolute_length(lengths: Sequence[int], corrected: Resamples) -> Reach:
@@ -85,7 +88,7 @@ def crossing(lengths: Sequence[int], scores: Resamples, threshold: float) -> Cro
     tails = ((1 - scores.confidence) / 2, (1 + scores.confidence) / 2)
     # Draws beyond the tested lengths are infinite: quantiles are draws, not means of two.
     low, high = np.quantile(drawn_S, tails, method="inverted_cdf")
-    return Crossing(_tokens(value), _tokens(low), _tokens(high), above=bool(value == np.inf))
+    return Crossing(_point(value), _point(low), _point(high))
 
 
 def _crossed(log2_K: np.ndarray, score_K: np.ndarray, threshold: float) -> float:
@@ -101,5 +104,7 @@ def _crossed(log2_K: np.ndarray, score_K: np.ndarray, threshold: float) -> float
     return float(log2_K[below - 1] + share * (log2_K[below] - log2_K[below - 1]))
 
 
-def _tokens(log2: float) -> float | None:
-    return float(2**log2) if np.isfinite(log2) else None
+def _point(log2: float) -> CrossingPoint:
+    if np.isfinite(log2):
+        return CrossingPoint(float(2**log2), "")
+    return CrossingPoint(None, "above" if log2 > 0 else "below")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from eval.card.card import Card, Entry
 from eval.card.comparison import Comparison
 from eval.card.judgement import Judgement
-from eval.card.lengths import ABSOLUTE, Crossing
+from eval.card.lengths import ABSOLUTE, Crossing, CrossingPoint
 from eval.card.shape import Drop
 from eval.curves import Group
 from eval.data_wording import percent
@@ -94,13 +94,12 @@ def times(ratio: float) -> str:
 
 def crossing_text(found: Crossing, lengths: Sequence[int]) -> str:
     """ "310 [256, 402]", with "<64" and ">4,096" where the fit crosses at no tested length."""
-    before, beyond = f"<{token_count(lengths[0])}", f">{token_count(lengths[-1])}"
+    outside = {"below": f"<{token_count(lengths[0])}", "above": f">{token_count(lengths[-1])}"}
 
-    def end(value: float | None, otherwise: str) -> str:
-        return otherwise if value is None else token_count(round(value))
+    def text(point: CrossingPoint) -> str:
+        return outside[point.censored] if point.tokens is None else token_count(round(point.tokens))
 
-    value = end(found.value, beyond if found.above else before)
-    low, high = end(found.low, beyond if found.above else before), end(found.high, beyond)
+    value, low, high = (text(point) for point in (found.value, found.low, found.high))
     return value if low == high == value else f"{value} [{low}, {high}]"
 
 

@@ -11,6 +11,7 @@ from errors import UserError
 from eval.card.card import make_card, save_card
 from eval.card.comparison import Difference, compare
 from eval.card.contestants import contestants
+from eval.card.lengths import Crossing, CrossingPoint
 from eval.card.words import (
     crossing_text,
     drops_text,
@@ -302,7 +303,9 @@ def test_lengths_in_words():
     assert reach_text(Reach(512, 64, 1024)) == "512"
     assert reach_text(Reach(1024, 64, 1024)) == "at least 1,024"
     made = judged(evaluation())
-    assert made["same_target_nll", "lambda"].holds_fit.above
+    below, above = CrossingPoint(None, "below"), CrossingPoint(None, "above")
+    assert crossing_text(Crossing(below, below, below), LENGTHS) == "<64"
+    assert crossing_text(Crossing(above, below, above), LENGTHS) == ">1,024 [<64, >1,024]"
     assert crossing_text(made["same_target_nll", "lambda"].holds_fit, LENGTHS) == ">1,024"
     assert drops_text(made["passkey", "plain"].drops) == "128 to 512"
     assert drops_text(()) == ""

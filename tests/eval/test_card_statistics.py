@@ -12,6 +12,8 @@ from eval.card.contestants import Contestant
 from eval.card.judgement import judge
 from eval.card.lengths import (
     ABSOLUTE,
+    Crossing,
+    CrossingPoint,
     absolute_length,
     crossing,
     relative_length,
@@ -183,10 +185,10 @@ def test_a_model_that_forgets_beyond_w_has_the_effective_length_w():
             assert found.censored == ("above" if k == 4 else "")
         fit = crossing(LENGTHS, corrected, ABSOLUTE)
         if k == 4:
-            assert fit.above
-            assert fit.value is None
+            assert fit.value.censored == "above"
         else:  # between the last length that is remembered and the first that is not
-            assert window <= fit.low <= fit.value <= fit.high <= LENGTHS[k + 1]
+            ends = [end.tokens for end in (fit.low, fit.value, fit.high)]
+            assert [window, *ends, LENGTHS[k + 1]] == sorted([window, *ends, LENGTHS[k + 1]])
 
 
 # ---- the monotone fit
@@ -221,15 +223,26 @@ def test_the_crossing_is_that_of_a_walk_along_the_pooled_curve(counts, threshold
     found = crossing(lengths, fixed(values), threshold)
     expected = crossed(lengths, values, threshold)
     if expected is None:
-        assert (found.value, found.above) == (None, False)
+        assert found.value == CrossingPoint(None, "below")
     elif expected == np.inf:
-        assert (found.value, found.above) == (None, True)
+        assert found.value == CrossingPoint(None, "above")
     else:
-        assert found.value == pytest.approx(expected, rel=1e-3)
+        assert found.value.tokens == pytest.approx(expected, rel=1e-3)
 
 
 def test_what_stays_on_the_threshold_has_not_fallen_below_it():
-    assert crossing(LENGTHS, fixed([0.9, 0.5, 0.5, 0.2, 0.1]), 0.5).value == pytest.approx(256)
+    assert crossing(LENGTHS, fixed([0.9, 0.5, 0.5, 0.2, 0.1]), 0.5).value.tokens == pytest.approx(
+        256
+    )
+
+
+def test_each_end_of_the_interval_says_on_which_side_of_the_tested_lengths_it_lies():
+    below, above = CrossingPoint(None, "below"), CrossingPoint(None, "above")
+    assert crossing(LENGTHS, fixed([0.1] * 5), 0.5) == Crossing(below, below, below)
+    assert crossing(LENGTHS, fixed([0.9] * 5), 0.5) == Crossing(above, above, above)
+    one_in_ten_fails = np.repeat([[0.1] * 5, [0.9] * 5], [10, 90], axis=0)
+    unsure = Resamples(np.full(5, 0.9), one_in_ten_fails, 0.95)
+    assert crossing(LENGTHS, unsure, 0.5) == Crossing(above, below, above)
 
 
 def crossing_coverage(trials, prompts):
@@ -240,7 +253,9 @@ def crossing_coverage(trials, prompts):
         curve = task_curve("passkey", odds, prompts=prompts, seed=trial)
         scores = resample([curve], samples=200, confidence=0.95, seed=trial)
         found = crossing(LENGTHS, scores, 0.6)
-        covered += (found.low or 0) <= 256 <= (found.high or np.inf)
+        low = found.low.censored == "below" or (found.low.tokens or np.inf) <= 256
+        high = found.high.censored == "above" or (found.high.tokens or 0) >= 256
+        covered += low and high
     return covered / trials
 
 

@@ -66,8 +66,8 @@ def reached(curve):
     if not effective.censored:
         # The next tested length fails: the fitted length lies between.
         after = curve.lengths[curve.lengths.index(effective.tokens) + 1]
-        assert effective.tokens <= fitted.low <= fitted.value <= after
-        assert fitted.high is None or fitted.high >= fitted.value
+        assert effective.tokens <= fitted.low.tokens <= fitted.value.tokens <= after
+        assert fitted.high.censored == "above" or fitted.high.tokens >= fitted.value.tokens
     return effective.tokens, bool(effective.censored)
 
 
