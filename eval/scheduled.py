@@ -12,13 +12,13 @@ from typing import Any
 
 from data.splits import Split
 from errors import UserError
+from eval.card.resampling import resample
 from eval.curves import PLAIN_CONTROL, Curve
 from eval.methods import plain_method
 from eval.prompts.tasks import TASKS, task_names
 from eval.scorer import ScorerFactory
 from eval.scorers.bench import Bench
 from eval.scorers.registry import SCORERS, make_scorers
-from eval.statistics import ClusterBootstrap
 
 NLL = "nll"  # what stopping.score calls the same-target NLL at twice the training length
 
@@ -73,23 +73,22 @@ class ScheduledScorers:
         return found
 
     def _of_curve(self, curve: Curve, seconds: float) -> dict[str, dict[str, Any]]:
-        bootstrap = ClusterBootstrap(
-            curve.clusters_N,
+        """With the intervals that the card would give them."""
+        scores = resample(
+            [curve],
             samples=self._config.bootstrap_samples,
             confidence=self._config.confidence,
             seed=self._config.seed,
         )
         return {
             f"{curve.scorer}@{length}": {
-                **dataclasses.asdict(
-                    bootstrap.ratio(curve.sums_NK[:, place], curve.counts_NK[:, place])
-                ),
+                **dataclasses.asdict(estimate),
                 "metric": curve.metric,
                 "unit": curve.unit,
                 "higher_is_better": curve.higher_is_better,
                 "seconds": seconds,
             }
-            for place, length in enumerate(curve.lengths)
+            for length, estimate in zip(curve.lengths, scores.estimates(), strict=True)
         }
 
     def judged(self, nll: float, figures: dict[str, dict[str, Any]]) -> float:

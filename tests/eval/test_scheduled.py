@@ -30,6 +30,8 @@ def test_figures_are_of_the_plain_prompts_at_the_training_length_and_twice_that(
         "passkey@1024": 1.0,
     }
     assert all(figure["higher_is_better"] for figure in found.values())
+    # That all eight are right doesn't say that the next one will be.
+    assert found["passkey@512"]["low"] < 0.95
     lost = scores.figures(lambda setting: Reader("passkey", 512))
     assert lost["passkey@512"]["value"] == 1.0
     assert lost["passkey@1024"]["value"] < 1.0
