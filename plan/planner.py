@@ -20,6 +20,8 @@ from train.blueprint import Blueprint
 from train.config import TrainConfig
 from train.execution import BucketExecution, plan_fingerprint, read_plan, write_plan
 
+FLAT = ("v5e", "v6e")  # chips in a plane: of a third dimension libtpu would end the process
+
 # libtpu asks a machine that has no TPU for its TPUs otherwise.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -99,6 +101,12 @@ def topology_devices(topology: str) -> list[Any]:
     """
     if not topology:
         raise UserError("mesh.topology is empty; name the slice, such as v5e:16x16 or v5p:4x4x4")
+    version, _, extent = topology.partition(":")
+    if version in FLAT and extent.count("x") != 1:
+        raise UserError(
+            f"mesh.topology={topology!r}: slices of {version} have two dimensions, such as "
+            f"{version}:16x16"
+        )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from errors import UserError
+from plan.planner import topology_devices
 from tests.model.tpu_compiler import ENVIRONMENT, LIBRARY, ROOT
 from train.execution import BucketExecution, planned_executions, write_plan
 from train.mesh import ViewShape
@@ -55,6 +56,12 @@ def test_a_topology_that_is_none_is_named(tmp_path):
     assert "mesh.topology='v5e:3x' can't be compiled for" in done.stderr
     done = run(tmp_path, *SMALL, check=False)
     assert "mesh.topology is empty; name the slice" in done.stderr
+
+
+@pytest.mark.parametrize("topology", ["v5e:4x4x4", "v6e:2x2x1"])
+def test_a_dimension_too_many_is_an_error_and_not_an_abort(topology):
+    with pytest.raises(UserError, match="have two dimensions"):
+        topology_devices(topology)
 
 
 class OnePhase:
