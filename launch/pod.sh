@@ -106,7 +106,7 @@ upload() {
   local archive=${TMPDIR:-/tmp}/lengthwise-$name.tar.gz
   run git -C "$here/.." archive --format=tar.gz "--output=$archive" HEAD
   run gcloud storage cp "$archive" "gs://$bucket/$name/source.tar.gz"
-  rm -f "$archive"
+  [[ $dry_run == 1 ]] || rm -f "$archive"
 }
 
 case $command in
@@ -129,7 +129,7 @@ case $command in
       elif exists failed; then
         fail "the run can't go on: launch/pod.sh log has its last lines"
       fi
-      now=$(state)
+      now=$(state) || now='state unknown' # gcloud says why; the next answer may come
       echo "$(date -u +%FT%TZ) $name: $now"
       case $now in
         SUSPENDED | FAILED) # a preempted slice never comes back: it is asked for anew

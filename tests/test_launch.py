@@ -43,6 +43,13 @@ def test_shellcheck_finds_nothing():
     assert (found.returncode, found.stdout) == (0, "")
 
 
+def test_a_dry_run_removes_nothing(tmp_path):
+    kept = tmp_path / "lengthwise-run1.tar.gz"
+    kept.write_text("of a run that is being uploaded")
+    assert pod(*with_dry_run(("create", *POD, *ARGUMENTS)), TMPDIR=str(tmp_path)).returncode == 0
+    assert kept.exists()
+
+
 def test_create_uploads_the_code_and_queues_the_slice():
     archive, upload, create = commands("create", *POD, "--spot", *ARGUMENTS)
     assert archive[-1] == "HEAD"
@@ -86,13 +93,16 @@ def test_watch_asks_anew_for_what_was_preempted():
     assert create == commands("create", *POD, "--spot", *ARGUMENTS)[-1]
 
 
-# A gcloud of the test: the slice is preempted once, then the run is done.
+# A gcloud of the test: it can't be reached once, the slice is preempted once, the run is done.
 GCLOUD = """#!/usr/bin/env bash
 echo "$*" >>"$LOG"
 case "$*" in
-  *"storage ls"*done) [[ $(grep -c describe "$LOG") -ge 2 ]] ;;
+  *"storage ls"*done) [[ $(grep -c describe "$LOG") -ge 3 ]] ;;
   *"storage ls"*) exit 1 ;;
-  *describe*) if grep -q create "$LOG"; then echo ACTIVE; else echo SUSPENDED; fi ;;
+  *describe*)
+    if grep -q create "$LOG"; then echo ACTIVE
+    elif [[ $(grep -c describe "$LOG") == 1 ]]; then exit 1
+    else echo SUSPENDED; fi ;;
 esac
 """
 
@@ -106,10 +116,11 @@ def test_watch_ends_when_the_run_is_done(tmp_path):
     path = f"{tmp_path}:{os.environ['PATH']}"
     found = pod("watch", *POD, *ARGUMENTS, PATH=path, LOG=str(log))
     assert found.returncode == 0, found.stderr
+    assert "run1: state unknown" in found.stdout
     assert "run1: SUSPENDED" in found.stdout
     assert found.stdout.endswith("done: gs://kept/run1/run\n")
     asked = [line.split()[3] for line in log.read_text().splitlines() if "queued" in line]
-    assert asked == ["describe", "delete", "create", "describe"]
+    assert asked == ["describe", "describe", "delete", "create", "describe"]
 
 
 @pytest.mark.parametrize(
