@@ -88,14 +88,6 @@ def empty_cache(
     return held_on_devices(cache)
 
 
-def cache_bytes(config: ModelConfig, tables: dict[str, Any], batch: int, capacity: int) -> int:
-    """Memory of the keys and values, all devices together."""
-    one = [_one_token(config, s, tables.get(s.name)) for s in config.layer_schemes]
-    periods = config.layers // len(config.layer_schemes)
-    token = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(one))
-    return periods * batch * capacity * token
-
-
 def held_on_devices(cache: KVCache) -> KVCache:
     """The same cache, held where `cache_shardings` says in what is being traced."""
     mesh = split_mesh()
