@@ -81,7 +81,7 @@ $(PARITY)/.installed: requirements-parity.txt | $(PARITY)/bin/python
 
 $(BEAM)/.installed: requirements-beam.txt requirements-test.txt | $(BEAM)/bin/python
 	$(BEAM)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-beam.txt \
-	  $$(grep -E '^(pytest|hypothesis)' requirements-test.txt)
+	  $$(sed -nE 's/^((pytest|hypothesis)[^ ]*).*/\1/p' requirements-test.txt)
 	@touch $@
 
 clean:
