@@ -26,6 +26,7 @@ from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
 from train.profile import ProfileConfig
 from train.running import LoopConfig
+from train.seeds import Seeds
 from train.stopping import StoppingConfig
 from train.workdir import flatten
 
@@ -224,7 +225,7 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
     compilation_cache = loop.pop("compilation_cache")
     reading = {field.name: loop.pop(field.name) for field in dataclasses.fields(ReadingConfig)}
     train = TrainConfig(
-        seed=raw["seed"],
+        seeds=Seeds.following(raw["seed"], raw["seeds"]),
         model=build(ModelSettings, raw["model"], "model"),
         optimizer=build(OptimizerConfig, raw["optimizer"], "optimizer"),
         phases=tuple(build(PhaseConfig, p, f"phases[{i}]") for i, p in enumerate(phases)),

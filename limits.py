@@ -9,6 +9,10 @@ from errors import UserError
 # Dotted name, without the number of a phase -> interval; of each number in a tuple.
 INTERVALS = {
     "seed": "[0, 4294967296)",
+    "seeds.initialization": "[0, 4294967296)",
+    "seeds.order": "[0, 4294967296)",
+    "seeds.buckets": "[0, 4294967296)",
+    "seeds.dropout": "[0, 4294967296)",
     "data.split_seed": "[0, inf)",
     "data.workers": "[0, inf)",
     "data.sources.task.lengths": "[1, inf)",

@@ -52,7 +52,7 @@ class Session(abc.ABC):
             lambda: Phases(
                 experiment.train.phases,
                 self.store,
-                experiment.train.seed,
+                experiment.train.seeds,
                 workdir,
                 verify=experiment.data.verify,
             )

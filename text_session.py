@@ -207,7 +207,7 @@ class TextSession(Session):
         print(f"report: {page}")
         evaluation = Evaluation(
             name=inputs.title,
-            seed=self.experiment.train.seed,
+            seed=self.experiment.resolved["seed"],
             training=training_fingerprint(self.experiment.resolved),
             identity=self._identity(step),
             length_p95=exposure["total"]["length_p95"],

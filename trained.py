@@ -26,7 +26,7 @@ class Trained:
 
     def __init__(self, experiment: Experiment, store: TokenStore, workdir: Path):
         train = experiment.train
-        phases = Phases(train.phases, store, train.seed, workdir, verify=experiment.data.verify)
+        phases = Phases(train.phases, store, train.seeds, workdir, verify=experiment.data.verify)
         print(enable_compilation_cache(train.compilation_cache, workdir))
         setup = Setup(train, phases, jax.devices())
         with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:

@@ -27,7 +27,7 @@ class Workload:
     def __init__(self, config: ConfigDict, batches: int = 4, store: Path = STORE):
         experiment = load(config, None)
         held = prepare(experiment.data, store)
-        phases = Phases(experiment.train.phases, held, config.seed)
+        phases = Phases(experiment.train.phases, held, experiment.train.seeds)
         self.setup = Setup(experiment.train, phases, jax.devices())
         self.phase: Phase = self.setup.phases.phases[0]
         self.lengths = self.phase.schedule.lengths

@@ -4,11 +4,20 @@ Override any of them on the command line: `--config.model.layers=6`.
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    config.seed = 0  # of initialization, data order and dropout
+    config.seed = 0  # of all that config.seeds leaves open
+    config.seeds = ConfigDict(
+        {
+            "initialization": placeholder(int),  # of the parameters; None: seed
+            "order": placeholder(int),  # of the data; None: seed
+            "buckets": placeholder(int),  # of which bucket a step trains on; None: as order
+            "dropout": placeholder(int),  # and of randomly drawn positions; None: seed
+        }
+    )
 
     # Up to `mixture`: one source of documents, or the template of several. Each item of `mixture`
     # is a dict that names a domain and overrides fields of the template, for example

@@ -58,6 +58,8 @@ class Schedule:
         tokens_per_step: int,
         budget_steps: int,
         seed: int,
+        *,
+        bucket_seed: int | None = None,
     ):
         """Args:
           buckets: for each length L, ascending, the rows of its bucket (none allowed).
@@ -66,6 +68,7 @@ class Schedule:
           budget_steps: steps of the token budget, which `config.cycles` divides. A property of the
             run's plan: it stays as it is when a run is lengthened.
           seed: 0 to 2^64 - 1.
+          bucket_seed: of the order of buckets alone; None: `seed`.
 
         Raises:
           UserError: the fields contradict each other or the data; the message says how.
@@ -81,8 +84,10 @@ class Schedule:
         for name, value in (("curriculum.cycles", config.cycles), ("budget_steps", budget_steps)):
             if value < 1:
                 raise UserError(f"{name} = {value} must be at least 1")
-        if not 0 <= seed < 2**64:
-            raise UserError(f"seed = {seed} must be between 0 and 2^64 - 1")
+        bucket_seed = seed if bucket_seed is None else bucket_seed
+        for name, value in (("seed", seed), ("bucket_seed", bucket_seed)):
+            if not 0 <= value < 2**64:
+                raise UserError(f"{name} = {value} must be between 0 and 2^64 - 1")
         if not any(rows * length >= tokens_per_step for length, rows in bucket_rows.items()):
             fill = ", ".join(f"{length}: {rows * length}" for length, rows in bucket_rows.items())
             raise UserError(
@@ -103,7 +108,7 @@ class Schedule:
         self._odds = None if odds is None else odds[used]
         self._weights = tuple(weights[length] for length in self.lengths)
         self._quotas = Quotas(self._weights, self.cycle_steps)
-        self._seed = seed
+        self._bucket_seed = bucket_seed
         self._orders = {
             length: BucketOrder(
                 buckets[length],
@@ -133,6 +138,8 @@ class Schedule:
         )
         if sampling.by_strata or sampling.shuffle_blocks:
             plan += (astuple(sampling), strata, [_digest(groups) for groups in buckets.values()])
+        if bucket_seed != seed:
+            plan += (("buckets", bucket_seed),)
         self.fingerprint = hashlib.blake2b(repr(plan).encode(), digest_size=8).hexdigest()
         self._cycle = functools.lru_cache(maxsize=_CYCLES_KEPT)(self._make_cycle)
 
@@ -210,7 +217,8 @@ class Schedule:
         before = self._quotas.before(cycle)
         quotas = np.subtract(self._quotas.before(cycle + 1), before)
         places = np.repeat(np.arange(quotas.size, dtype=np.uint8), quotas)
-        random = np.random.Generator(np.random.Philox(key=np.array([self._seed, cycle], np.uint64)))
+        key = np.array([self._bucket_seed, cycle], np.uint64)
+        random = np.random.Generator(np.random.Philox(key=key))
         if self._odds is None:
             # Drawing by what remains is drawing a uniformly random order of all that there is.
             order = random.permutation(places)

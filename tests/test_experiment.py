@@ -25,6 +25,7 @@ from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
 from train.profile import ProfileConfig
 from train.running import LoopConfig
+from train.seeds import Seeds
 from train.stopping import StoppingConfig
 from train.workdir import flatten
 
@@ -41,6 +42,7 @@ SECTIONS = {
     "stopping": (StoppingConfig, set()),
     "anomaly": (AnomalyConfig, set()),
     "mesh": (MeshConfig, set()),
+    "seeds": (Seeds, set()),
     "eval": (EvalConfig, {"checkpoint"}),
     "generate": (GenerateConfig, set()),
 }

@@ -141,10 +141,10 @@ class Blueprint:
         scaling, stretched = phase.config.rope_scaling, phase.config.positions
         inputs = StepInputs(
             step=np.int32(step),
-            seed=np.uint32(self.config.seed),
+            seed=np.uint32(self.config.seeds.dropout),
             tables=self.tables(scaling, length),
         )
-        drawn = (stretched, self.config.seed, step, max(phase.lengths), length)
+        drawn = (stretched, self.config.seeds.dropout, step, max(phase.lengths), length)
         if stretched.kind == "e2_llm":
             scale, offset = drawn_scale(*drawn)
             tables = self.tables(RopeScaling("linear", float(scale)), length, scaling)

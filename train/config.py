@@ -10,6 +10,7 @@ from train.optimizer import OptimizerConfig
 from train.phases import PhaseConfig
 from train.profile import ProfileConfig
 from train.running import LoopConfig
+from train.seeds import Seeds
 from train.stopping import StoppingConfig
 
 
@@ -17,7 +18,7 @@ from train.stopping import StoppingConfig
 class TrainConfig:
     """Settings of a run."""
 
-    seed: int
+    seeds: Seeds
     model: ModelSettings
     optimizer: OptimizerConfig
     phases: tuple[PhaseConfig, ...]

@@ -22,6 +22,7 @@ from model.positions.rope_scaling import RopeScaling
 from model.positions.stretched import StretchedPositions
 from train.anomaly import AnomalyRules
 from train.data_steps import DataSteps
+from train.seeds import Seeds
 
 # Stores of more documents keep their layout's index on disk; below, it is built in a second or two.
 IN_MEMORY_DOCUMENTS = 1 << 20
@@ -87,7 +88,7 @@ class Phases:
         self,
         configs: Sequence[PhaseConfig],
         store: TokenStore,
-        seed: int,
+        seeds: Seeds,
         workdir: Path | None = None,
         *,
         verify: bool = False,
@@ -107,7 +108,7 @@ class Phases:
         for number, config in enumerate(configs):
             if config.steps < 1:
                 raise UserError(f"phase {number + 1}: steps={config.steps} must be at least 1")
-            phase_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            phase_seed = _of_phase(seeds.order, number)
             layout = build_layout(
                 config.layout, documents, phase_seed, directory, config.sampling.length_bins, verify
             )
@@ -119,6 +120,7 @@ class Phases:
                 config.tokens_per_step,
                 config.budget_steps,
                 phase_seed,
+                bucket_seed=_of_phase(seeds.buckets, number),
             )
             for length in schedule.lengths:
                 rows = config.tokens_per_step // length
@@ -211,3 +213,7 @@ class Phases:
                     self.store, phase.layout, phase.schedule, reading, steps, held
                 ):
                     yield phase, batch
+
+
+def _of_phase(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

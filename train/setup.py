@@ -55,7 +55,7 @@ class Setup(Blueprint):
             lambda seed: self._fresh(self._init(seed)),
             out_shardings=jax.tree.map(lambda x: x.sharding, self.abstract_state),
         )
-        return make(np.uint32(self.config.seed))
+        return make(np.uint32(self.config.seeds.initialization))
 
     def state_from(self, params: object) -> TrainState:
         """A fresh optimizer state over given weights."""
@@ -69,7 +69,7 @@ class Setup(Blueprint):
             return weights
         places = jax.tree.map(lambda x: x.sharding, self.abstract_params["positions"])
         make = jax.jit(lambda seed: self._init(seed)["positions"], out_shardings=places)
-        return {**weights, "positions": make(np.uint32(self.config.seed))}
+        return {**weights, "positions": make(np.uint32(self.config.seeds.initialization))}
 
     def _fresh(self, params: object) -> TrainState:
         return TrainState(params=params, opt_state=self.optimizer.init(params))
@@ -103,4 +103,4 @@ class Setup(Blueprint):
             yield phase, batch, arrays
 
     def fingerprint(self) -> str:
-        return f"{self.phases.fingerprint()}-seed{self.config.seed}"
+        return f"{self.phases.fingerprint()}-{self.config.seeds.of_parameters}"

@@ -87,12 +87,16 @@ def contradictions(
 
 
 def training_fingerprint(config: Mapping[str, Any]) -> str:
-    """Equal for two resolved configs that train alike but for their seed."""
+    """Equal for two resolved configs that train alike but for their seed.
+
+    A field of `seeds` that is set is a setting like others.
+    """
     free = tuple(name for name in FREE_IN_SCORING if name not in ("stopping.", "anomaly."))
     decides = {
         name: value
         for name, value in flatten(json.loads(json.dumps(config))).items()
         if name == "train.init_from" or not (name == "seed" or name.startswith(free))
+        if not (name.startswith("seeds.") and value is None)
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -29,7 +29,7 @@ def start(corpus, store):
 
     def run(workdir, score=lambda step: 1.0, **changes):
         experiment = load(config(corpus, **changes), None)
-        phases = Phases(experiment.train.phases, store, experiment.train.seed)
+        phases = Phases(experiment.train.phases, store, experiment.train.seeds)
         setup = Setup(experiment.train, phases, jax.devices()[:1])
         checkpoints = Checkpoints(workdir / "checkpoints")
         try:

@@ -57,7 +57,7 @@ def test_it_trains_and_scores_beyond_its_training_length(
     corpus, store, tmp_path, scheme, pattern, positions
 ):
     experiment = load(config(corpus, scheme, pattern, **positions), None)
-    phases = Phases(experiment.train.phases, store, experiment.train.seed, tmp_path)
+    phases = Phases(experiment.train.phases, store, experiment.train.seeds, tmp_path)
     Setup(experiment.train, phases, jax.devices())  # what is learned has a place on several
     setup = Setup(experiment.train, phases, jax.devices()[:1])
     state = setup.initial_state()

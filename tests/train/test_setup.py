@@ -14,6 +14,7 @@ from tests import tiny
 from train.execution import BucketExecution
 from train.mesh import MeshConfig, ViewShape
 from train.phases import Phases
+from train.seeds import Seeds
 from train.setup import Setup
 
 LENGTHS = (16, 32, 64)
@@ -30,7 +31,7 @@ def experiment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def phases(experiment, tmp_path_factory):
     store = prepare(experiment.data, tmp_path_factory.mktemp("store"))
-    return Phases(experiment.train.phases, store, experiment.train.seed)
+    return Phases(experiment.train.phases, store, experiment.train.seeds)
 
 
 def setup_on(experiment, phases, devices, **changes):
@@ -175,7 +176,9 @@ def test_random_state_is_a_function_of_seed_and_step(experiment, phases, one_dev
     setup = setup_on(experiment, phases, jax.devices()[:1])
     again, _ = run_steps(setup, 3)
     assert again == one_device[:3]
-    other, _ = run_steps(setup_on(experiment, phases, jax.devices()[:1], seed=1), 1)
+    other, _ = run_steps(
+        setup_on(experiment, phases, jax.devices()[:1], seeds=Seeds(1, 1, 1, 1)), 1
+    )
     assert other[0][1] != one_device[0][1]
 
 
@@ -184,14 +187,14 @@ def test_the_index_of_a_large_store_is_kept_and_opened_again(
 ):
     monkeypatch.setattr("train.phases.IN_MEMORY_DOCUMENTS", 10)
     for _ in range(2):
-        kept = Phases(experiment.train.phases, phases.store, experiment.train.seed, tmp_path)
+        kept = Phases(experiment.train.phases, phases.store, experiment.train.seeds, tmp_path)
         assert kept.fingerprint() == phases.fingerprint()
         (index,) = (tmp_path / "layouts").iterdir()
         assert (index / "rows-16.bin").stat().st_size == 8 * kept.at(0).layout.buckets[16].rows
     with (index / "rows-16.bin").open("r+b") as file:
         file.write(b"\xff")
     with pytest.raises(UserError, match=r"rows-16\.bin was damaged \(wrong checksum\)"):
-        Phases(experiment.train.phases, phases.store, experiment.train.seed, tmp_path, verify=True)
+        Phases(experiment.train.phases, phases.store, experiment.train.seeds, tmp_path, verify=True)
     monkeypatch.setattr("train.phases.IN_MEMORY_DOCUMENTS", 10**6)
-    Phases(experiment.train.phases, phases.store, experiment.train.seed, tmp_path / "small")
+    Phases(experiment.train.phases, phases.store, experiment.train.seeds, tmp_path / "small")
     assert not (tmp_path / "small").exists()

@@ -1,0 +1,100 @@
+"""Each seed moves its own stream and no other."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiment import load
+from tests.train.runs import config
+from train.phases import Phases
+from train.seeds import Seeds
+from train.setup import Setup
+from train.workdir import check_config, claim_config, training_fingerprint
+
+_STEPS = 60
+STREAMS = ("parameters", "rows", "buckets", "drawn")
+
+
+@pytest.fixture(scope="module")
+def several_buckets(corpus):
+    changes = {
+        "model.dropout": 0.1,
+        "phase.layout.smallest_bucket": 16,
+        "phase.steps": _STEPS,
+        "phase.budget_steps": _STEPS,
+        "phase.curriculum.name": "natural",
+    }
+    return load(config(corpus, **changes), None).train
+
+
+@pytest.fixture(scope="module")
+def streams(several_buckets, store):
+    """Seeds -> what they decide, by name, and the fingerprint of a checkpoint."""
+    compiled = {}
+
+    def of(seeds):
+        train = dataclasses.replace(several_buckets, seeds=seeds)
+        phases = Phases(train.phases, store, seeds)
+        setup = Setup(train, phases, jax.devices()[:1])
+        (phase,) = phases.phases
+        draws = [phase.schedule.draw(step) for step in range(_STEPS)]
+        rows = {length: [d.rows for d in draws if d.length == length] for length in phase.lengths}
+        length = max(phase.lengths)
+        if not compiled:
+            compiled["step"] = setup.compile_step((0, length))
+            compiled["state"] = jax.device_get(setup.initial_state())
+        batch = dict.fromkeys(
+            ("inputs", "positions", "targets"), np.ones((phase.batch_size(length), length), int)
+        )
+        batch = {**batch, "segment_ids": batch["inputs"]}
+        batch = {name: array.astype(np.int32) for name, array in batch.items()}
+        # The same state and batch for all: what differs is what the step draws.
+        state = jax.device_put(compiled["state"])
+        _, metrics = compiled["step"](state, batch, setup.inputs(phase, 3, length))
+        found = {
+            "parameters": setup.initial_state().params["embedding"],
+            "rows": np.concatenate([rows[length][0] for length in phase.lengths]),
+            "buckets": [draw.length for draw in draws],
+            "drawn": metrics["loss"],
+        }
+        assert found.keys() == set(STREAMS)
+        return {name: np.asarray(x).tolist() for name, x in found.items()}, setup.fingerprint()
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("own", "moved"),
+    [
+        ({"initialization": 7}, {"parameters"}),
+        ({"order": 7, "buckets": 1}, {"rows"}),
+        ({"order": 7}, {"rows", "buckets"}),
+        ({"buckets": 7}, {"buckets"}),
+        ({"dropout": 7}, {"drawn"}),
+    ],
+    ids=str,
+)
+def test_a_seed_moves_its_own_stream_alone(own, moved, streams):
+    before, fingerprint = streams(Seeds.following(1, {}))
+    after, other_fingerprint = streams(Seeds.following(1, own))
+    assert {name for name in STREAMS if before[name] != after[name]} == moved
+    assert fingerprint != other_fingerprint  # no checkpoint is gone on with under another seed
+
+
+def test_what_names_no_seed_of_its_own_follows(streams):
+    before, _ = streams(Seeds.following(1, {}))
+    after, _ = streams(Seeds.following(2, dict.fromkeys(Seeds.__annotations__)))
+    assert all(before[name] != after[name] for name in STREAMS)
+    assert Seeds.following(1, {"initialization": 3, "order": 3, "dropout": 3}) == Seeds(3, 3, 3, 3)
+
+
+def test_runs_from_before_these_fields_go_on_and_are_seeds_of_one_training(corpus, tmp_path):
+    saved = load(config(corpus, seed=4), None).resolved
+    before = {name: value for name, value in saved.items() if name != "seeds"}
+    claim_config(tmp_path, before)
+    check_config(tmp_path, saved)
+    assert training_fingerprint(saved) == training_fingerprint(before)
+    crossed = load(config(corpus, **{"seeds.order": 5}), None).resolved
+    assert training_fingerprint(crossed) != training_fingerprint(before)
