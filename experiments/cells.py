@@ -15,6 +15,7 @@ import modes
 from errors import UserError
 from experiment import load
 from experiments.definition import Cell
+from train.metrics import read_rows
 from train.workdir import flatten, read_config
 
 ANSWERS = Path("eval") / "answers.json"
@@ -57,7 +58,21 @@ def is_finished(cell: Cell, workdir: Path) -> bool:
         if name != "train.compilation_cache"  # where the folder lay
     )
     scored = json.loads((workdir / ANSWERS).read_bytes())["checkpoint_step"]
-    return same and scored == sum(phase["steps"] for phase in saved["phases"])
+    steps = sum(phase["steps"] for phase in saved["phases"])
+    return same and scored == _step_to_score(workdir, saved["eval"]["checkpoint"], steps)
+
+
+def _step_to_score(workdir: Path, checkpoint: str, steps: int) -> int | None:
+    """The step whose score ends a run: its last or its best one. None: it was not trained to its
+    end, which is `steps` or early stopping."""
+    rows = read_rows(workdir / "metrics.jsonl")
+    ends = [row for row in rows if row["kind"] == "end"]
+    if not ends or (ends[-1]["step"] != steps and ends[-1]["reason"] != "early stopping"):
+        return None
+    if checkpoint == "last":
+        return int(ends[-1]["step"])
+    evals = [row for row in rows if row["kind"] == "eval"]
+    return next(int(r["step"]) for r in evals if r["stopping_score"] == evals[-1]["best_score"])
 
 
 def _run(cell: Cell, workdir: Path, directory: Path) -> int:

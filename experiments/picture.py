@@ -12,7 +12,8 @@ from scipy.stats import t as student
 from eval.statistics import Estimate
 from eval.style import Theme, finish_axes, legend, method_style, new_figure
 from experiments.definition import Experiment
-from experiments.results import Results, Run
+from experiments.results import Results
+from experiments.runs import Run
 from experiments.verdict import ALPHA
 
 
@@ -35,7 +36,7 @@ def over_seeds(runs: Sequence[Run]) -> list[Estimate]:
 
 def draw(experiment: Experiment, results: Results, theme: Theme) -> Figure:
     figure, (axes,) = new_figure(narrow=False, panels=1, height=3.6)
-    for number, arm in enumerate(experiment.arms):
+    for number, arm in enumerate(experiment.arms_at(results.scale)):
         runs = results.of(arm.name)
         estimates = over_seeds(runs)
         color, marker = method_style(arm.name, experiment.arm_names, theme)

@@ -7,46 +7,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from atomic_write import write_json
 from errors import UserError
-from eval.answers.hits_file import load_hits
-from experiments.cells import ANSWERS
-from experiments.definition import BEYOND, IN_RANGE, Cell, Claim, Experiment
-from experiments.verdict import Measured, Verdict, effect, judge, sample_variance, weakest
-from train.metrics import read_rows
-
-
-@dataclass(frozen=True)
-class Run:
-    """One cell, trained and scored."""
-
-    arm: str
-    seed: int
-    changes: dict[str, Any]  # from configs/task.py
-    trained: tuple[int, int]  # shortest and longest length
-    lengths: tuple[int, ...]  # tested ones, K of them
-    right: tuple[int, ...]  # wholly right answers of each
-    samples: tuple[int, ...]  # of each
-    targets: int  # valid target tokens trained on
-    flops: float  # of the model in training, analytic
-    seconds: float  # wall time of the run, without its scores at the end
-
-    def _places(self, where: str) -> list[int]:
-        low, high = self.trained
-        return [k for k, n in enumerate(self.lengths) if (low <= n <= high) != (where == BEYOND)]
-
-    def accuracy(self, where: str) -> float:
-        """Exact match, mean over tested lengths; `where` as of a claim."""
-        return float(np.mean([self.right[k] / self.samples[k] for k in self._places(where)]))
-
-    def variance(self, where: str) -> float:
-        """Of `accuracy`, from the samples alone."""
-        places = self._places(where)
-        return sample_variance([self.right[k] for k in places], [self.samples[k] for k in places])
+from experiments.definition import IN_RANGE, Claim, Experiment
+from experiments.measures import measured_by_seed
+from experiments.runs import Run, plain, read_run, run_from
+from experiments.variance import crossed_effect
+from experiments.verdict import Measured, Verdict, effect, judge, weakest
 
 
 @dataclass(frozen=True)
@@ -64,60 +34,48 @@ class Results:
         """The runs of an arm by seed."""
         return sorted((run for run in self.runs if run.arm == arm), key=lambda run: run.seed)
 
-    def measured(self, claim: Claim) -> Measured:
-        better, worse = self.of(claim.better), self.of(claim.worse)
+    def measured(self, experiment: Experiment, claim: Claim) -> Measured:
         gated = tuple(
-            float(np.mean([run.accuracy(IN_RANGE) for run in self.of(arm)])) for arm in claim.gated
+            float(np.mean([run.accuracy(IN_RANGE) for run in self.of(arm)]))
+            for arm in experiment.gated(claim)
         )
-        where = claim.where
+
+        def by_seed(name: str) -> list[list[Run]]:
+            arms = [self.of(arm.name) for arm in experiment.named(name)]
+            return [list(runs) for runs in zip(*arms, strict=True)]
+
+        levels = {arm.name: arm.level for arm in experiment.arms}
+        better, worse = measured_by_seed(claim, by_seed, lambda arm: levels[arm])
+        if experiment.crossed is not None:
+            tables = [
+                np.reshape([value for value, _ in side], (-1, experiment.crossed.orders))
+                for side in (better, worse)
+            ]
+            floor = sum(variance for _, variance in (*better, *worse)) / len(better) ** 2
+            return Measured(crossed_effect(tables[0], tables[1], floor), claim.margin, gated)
         found = effect(
-            *([run.accuracy(where) for run in runs] for runs in (better, worse)),
-            *([run.variance(where) for run in runs] for runs in (better, worse)),
+            *([value for value, _ in side] for side in (better, worse)),
+            *([variance for _, variance in side] for side in (better, worse)),
         )
         return Measured(found, claim.margin, gated)
 
-    def judged(self) -> list[tuple[Claim, Measured, Verdict]]:
+    def judged(self, experiment: Experiment) -> list[tuple[Claim, Measured, Verdict]]:
         """Each claim with what was measured and its verdict."""
-        family = [self.measured(claim) for claim in self.claims]
+        family = [self.measured(experiment, claim) for claim in self.claims]
         return list(zip(self.claims, family, judge(family), strict=True))
 
-    def verdict(self) -> str:
+    def verdict(self, experiment: Experiment) -> str:
         """Of the experiment."""
-        return weakest([verdict.verdict for _, _, verdict in self.judged()])
+        return weakest([verdict.verdict for _, _, verdict in self.judged(experiment)])
 
 
 def collect(
     experiment: Experiment, scale: str, seeds: int, directory: Path, device: str
 ) -> Results:
     """Of finished cells below `directory`. device: what they ran on, in words."""
-    runs = [_run_of(cell, directory / cell.name) for cell in experiment.cells(scale, seeds)]
+    runs = [read_run(cell, directory / cell.name) for cell in experiment.cells(scale, seeds)]
     machine = f"{device}, {os.cpu_count()} processor cores"
-    return Results(experiment.name, scale, seeds, machine, experiment.claims, tuple(runs))
-
-
-def _run_of(cell: Cell, workdir: Path) -> Run:
-    hits = load_hits(workdir)
-    low, high = json.loads((workdir / ANSWERS).read_bytes())["task"]["lengths"]
-    rows = read_rows(workdir / "metrics.jsonl")
-    train = [row for row in rows if row["kind"] == "train"]
-    account = [row for row in rows if row["kind"] == "goodput"][-1]
-    return Run(
-        arm=cell.arm,
-        seed=cell.seed,
-        changes=plain(cell.changes),
-        trained=(low, high),
-        lengths=tuple(each.length for each in hits),
-        right=tuple(int(each.exact_N.sum()) for each in hits),
-        samples=tuple(each.exact_N.size for each in hits),
-        targets=sum(int(row["targets"]) for row in train),
-        flops=float(sum(row["flops_per_second"] * row["seconds"] for row in train)),
-        seconds=float(account["wall_seconds"]),
-    )
-
-
-def plain(changes: Any) -> Any:
-    """As JSON gives it back, so that what is stored can be compared with a definition."""
-    return json.loads(json.dumps(changes))
+    return Results(experiment.name, scale, seeds, machine, experiment.claims_at(scale), tuple(runs))
 
 
 def save(results: Results, path: Path) -> None:
@@ -132,7 +90,7 @@ def read(path: Path, experiments: dict[str, Experiment]) -> tuple[Experiment, Re
     """
     try:
         stored = json.loads(path.read_bytes())
-        runs = tuple(_run_from(run) for run in stored.pop("runs"))
+        runs = tuple(run_from(run) for run in stored.pop("runs"))
         claims = tuple(Claim(**claim) for claim in stored.pop("claims"))
         results = Results(claims=claims, runs=runs, **stored)
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -141,19 +99,13 @@ def read(path: Path, experiments: dict[str, Experiment]) -> tuple[Experiment, Re
         raise UserError(f"{path} is of {results.experiment!r}, which is no experiment")
     experiment = experiments[results.experiment]
     wanted = [plain(cell.changes) for cell in experiment.cells(results.scale, results.seeds)]
-    if results.claims != experiment.claims or wanted != [run.changes for run in results.runs]:
+    claims_now = experiment.claims_at(results.scale)
+    if results.claims != claims_now or wanted != [run.changes for run in results.runs]:
         raise UserError(
             f"{path} is of other settings or claims than {results.experiment} has now; rerun it "
             f"(python -m experiments.run {results.experiment} --scale={results.scale} --publish)"
         )
     return experiment, results
-
-
-def _run_from(stored: dict[str, Any]) -> Run:
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
-    }
-    return Run(**fields)
 
 
 def means(runs: Sequence[Run], where: str) -> tuple[float, float, float]:

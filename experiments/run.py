@@ -89,7 +89,7 @@ def run(
     if publish_in is not None:
         publish(results, picture, publish_in)
     print(text)
-    print(f"verdict: {results.verdict()}; {directory / 'table.md'}")
+    print(f"verdict: {results.verdict(experiment)}; {directory / 'table.md'}")
     return 0
 
 

@@ -3,8 +3,18 @@
 from experiments.definition import Experiment
 from experiments.definitions import (
     addition_formats,
+    addition_hints,
     copy_positions,
+    early_stopping,
+    half_longer,
     majority_parity,
+    model_size,
+    randomized_positions,
+    regularization,
+    scratchpads,
+    seed_variance,
+    sort_hints,
+    tail_parts,
     unique_repeat,
 )
 
@@ -15,5 +25,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         majority_parity.EXPERIMENT,
         unique_repeat.EXPERIMENT,
         addition_formats.EXPERIMENT,
+        sort_hints.EXPERIMENT,
+        addition_hints.EXPERIMENT,
+        randomized_positions.EXPERIMENT,
+        tail_parts.EXPERIMENT,
+        scratchpads.EXPERIMENT,
+        regularization.EXPERIMENT,
+        early_stopping.EXPERIMENT,
+        half_longer.EXPERIMENT,
+        model_size.EXPERIMENT,
+        seed_variance.EXPERIMENT,
     )
 }

@@ -13,12 +13,13 @@ from errors import UserError
 from experiment import load
 from experiments import cells
 from experiments.cells import LOG, is_finished, run_cells
-from experiments.definition import BEYOND, IN_RANGE, Arm, Claim, Experiment
+from experiments.definition import BEYOND, FALL, IN_RANGE, MEASURES, Arm, Claim, Crossed, Experiment
 from experiments.definitions import EXPERIMENTS
 from experiments.page import DOCS, PAGE, STORED, page
 from experiments.picture import over_seeds
-from experiments.results import Results, Run, read, save
+from experiments.results import Results, read, save
 from experiments.run import main, run
+from experiments.runs import Run
 from experiments.verdict import INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 from train.metrics import read_rows
 from train.peak import Peak
@@ -110,7 +111,7 @@ def test_results_are_those_of_the_runs(finished):
         assert each.targets == _STEPS * 32 * 2
         assert each.flops > 0
         assert each.seconds > 0
-    (_, measured, verdict), *_ = results.judged()
+    (_, measured, verdict), *_ = results.judged(TINY)
     of_both = [results.of(arm)[0].accuracy(IN_RANGE) for arm in ("many", "few")]
     assert measured.gated == tuple(of_both)
     assert verdict.verdict == NOT_AT_THIS_SCALE  # so few steps teach neither arm
@@ -159,7 +160,9 @@ def planted(experiment, accuracy, seeds=3, scale="cpu"):
         runs.append(
             Run(cell.arm, cell.seed, changes, (1, 2), (1, 2, 3, 4), right, (100,) * 4, 7, 1e9, 3.0)
         )
-    return Results(experiment.name, scale, seeds, "a machine", experiment.claims, tuple(runs))
+    return Results(
+        experiment.name, scale, seeds, "a machine", experiment.claims_at(scale), tuple(runs)
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,10 +214,15 @@ def test_the_published_page_is_what_the_stored_results_give():
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_definitions_can_be_run(experiment, scale):
+    assert experiment.claims_at(scale)
+    assert set(experiment.left_out.get(scale, ())) <= set(experiment.arm_names)
     for claim in experiment.claims:
         assert claim.margin > 0
-        assert {claim.better, claim.worse} <= set(experiment.arm_names)
-    for cell in experiment.cells(scale, 1):
+        assert claim.where in MEASURES
+        assert (claim.better == claim.worse) == (claim.where == FALL)
+        assert experiment.gated(claim)
+    seeds = 1 if experiment.crossed is None else 2 * experiment.crossed.orders
+    for cell in experiment.cells(scale, seeds)[: len(experiment.arms_at(scale))]:
         resolved = load(cell.config(), None)
         task = resolved.data.sources[0].task
         samples = TaskSamples(task)
@@ -225,6 +233,48 @@ def test_definitions_can_be_run(experiment, scale):
         samples.task.check_lengths(low, high, "tested")
         assert any(n <= task.lengths[1] for n in tested)
         assert tested[-1] > task.lengths[1]
+
+
+def test_what_is_left_out_at_a_scale_is_neither_run_nor_claimed_there(tmp_path):
+    third = Arm("third", "a third arm", {"data.task.samples": 100}, "-")
+    experiment = dataclasses.replace(
+        TINY,
+        arms=(*TINY.arms, third),
+        claims=(*TINY.claims, Claim("third", "few", margin=0.1)),
+        left_out={"cpu": ("third",)},
+    )
+    assert {cell.arm for cell in experiment.cells("cpu", 2)} == {"few", "many"}
+    assert experiment.claims_at("cpu") == TINY.claims
+    results = planted(experiment, {"many": (1.0, 1.0), "few": (1.0, 0.5)})
+    save(results, tmp_path / "tiny-cpu.json")
+    text = page({"tiny": experiment}, tmp_path)
+    assert "Left out at this scale, with the claims about them: a third arm." in text
+    assert "| reproduced |" in text  # of the claims that are judged here
+
+
+def test_an_arm_may_need_other_settings_at_a_scale():
+    arm = dataclasses.replace(TINY.arms[0], at_scale={"cpu": {"data.task.samples": 50}})
+    cells = dataclasses.replace(TINY, arms=(arm, TINY.arms[1])).cells("cpu", 1)
+    assert [cell.changes["data.task.samples"] for cell in cells] == [50, 2000]
+
+
+def test_crossed_seeds_are_all_pairs_and_move_nothing_else(tmp_path):
+    crossed = dataclasses.replace(TINY, crossed=Crossed(orders=3, success=0.9))
+    cells = [cell for cell in crossed.cells("cpu", 6) if cell.arm == "few"]
+    pairs = [(c.changes["seeds.initialization"], c.changes["seeds.order"]) for c in cells]
+    assert pairs == [(i, j) for i in range(2) for j in range(3)]
+    assert {(c.changes["seed"], c.changes["data.task.seed"]) for c in cells} == {(0, 0)}
+    seeds = load(cells[-1].config(), None).train.seeds
+    assert (seeds.initialization, seeds.order, seeds.dropout) == (1, 2, 0)
+    for wrong in (3, 7):
+        with pytest.raises(UserError, match="take 6 or a higher multiple of 3"):
+            crossed.cells("cpu", wrong)
+    results = planted(crossed, {"many": (1.0, 0.95), "few": (1.0, 0.5)}, seeds=6)
+    save(results, tmp_path / "tiny-cpu.json")
+    text = page({"tiny": crossed}, tmp_path)
+    assert "2 initializations, each with the same 3 orders" in text
+    assert "| many | 6 of 6 |" in text
+    assert "| few | 0 of 6 |" in text
 
 
 def test_unknown_names_are_refused_with_the_options():

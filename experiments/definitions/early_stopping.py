@@ -1,0 +1,49 @@
+"""Whether longer inputs get worse while the training loss falls, and what stopping early saves."""
+
+from experiments.definition import Arm, Claim, Experiment
+from experiments.definitions.model_sizes import FOUR_LAYERS
+
+_BEST = {"eval.checkpoint": "best"}
+_PATIENCE = {"stopping.patience": 3}
+
+EXPERIMENT = Experiment(
+    name="early_stopping",
+    question="Is a checkpoint chosen by longer inputs better at still longer ones than the last?",
+    source="the premise of early stopping by a score beyond the trained lengths (docs/design.md)",
+    published="no numbers: it is a premise that this project builds on, tested here",
+    tuning=(
+        "none. The best checkpoint is that of the selection samples, fresh ones of lengths beyond "
+        "the trained ones that are not among the tested lengths; no tested length chooses anything"
+    ),
+    arms=(
+        Arm("last", "last checkpoint", {}, "-"),
+        Arm("best", "best checkpoint", _BEST, "-"),
+        Arm("stopped", "best, stopped early", {**_BEST, **_PATIENCE}, "-"),
+    ),
+    claims=(
+        Claim("best", "last", margin=0.02),
+        Claim("stopped", "last", margin=0.02),
+    ),
+    scales={
+        "cpu": {
+            "data.task.name": "bucket_sort",
+            "data.task.lengths": (1, 8),
+            "data.task.samples": 120_000,
+            "phase.steps": 1000,
+            "phase.layout.smallest_bucket": 16,
+            "eval.answers.lengths": (4, 24, 4),
+            "eval.answers.selection_lengths": (10, 14, 4),
+            "train.eval_every": 50,
+            "train.checkpoint_every": 250,
+        },
+        "h200": {
+            **FOUR_LAYERS,
+            "data.task.name": "sort",
+            "data.task.lengths": (1, 20),
+            "phase.layout.largest_bucket": 64,
+            "eval.answers.lengths": (10, 80, 10),
+            "eval.answers.selection_lengths": (25, 35, 10),
+            "train.eval_every": 500,
+        },
+    },
+)

@@ -1,0 +1,73 @@
+"""Dropout, L1 and L2 beyond the trained lengths, over one epoch and over many."""
+
+from experiments.definition import Arm, Claim, Experiment
+from experiments.definitions.model_sizes import FOUR_LAYERS
+
+_OFF = {"model.dropout": 0.0, "optimizer.l2": 0.0, "optimizer.l1": 0.0}
+# Both decays are decoupled, as in AdamW, and act on each matrix.
+_KINDS = {
+    "none": ("no regularization", {}),
+    "dropout": ("dropout 0.1", {"model.dropout": 0.1}),
+    "l2": ("L2 0.1", {"optimizer.l2": 0.1}),
+    "l1": ("L1 0.001", {"optimizer.l1": 1e-3}),
+}
+_SAMPLES = {"cpu": 4_000, "h200": 20_000}  # of the many epochs
+_SEEN = {"cpu": 90_000, "h200": 2_000_000}
+
+
+def _arms(epochs: str, samples: dict[str, int], published: dict[str, str]) -> list[Arm]:
+    return [
+        Arm(
+            f"{epochs}_{kind}",
+            f"{epochs} epoch{'s' * (epochs == 'many')}, {label}",
+            {**_OFF, **changes},
+            published.get(kind, "helps"),
+            at_scale={scale: {"data.task.samples": count} for scale, count in samples.items()},
+        )
+        for kind, (label, changes) in _KINDS.items()
+    ]
+
+
+EXPERIMENT = Experiment(
+    name="regularization",
+    question="Does regularization help beyond the trained lengths, in one epoch and in many?",
+    source="Komatsuzaki 2019, arXiv 1906.06669 (One Epoch Is All You Need), against common advice",
+    published=(
+        "One Epoch: language models of text, loss at trained lengths; where no sample is seen "
+        "twice, regularization only slows training, over many epochs it is needed. Common advice: "
+        "dropout, L1 and L2 keep a model from fitting its trained lengths, however many epochs. "
+        "Neither has numbers for accuracy by length. The claims are the advice's: if those about "
+        "one epoch are contradicted and those about many reproduced, One Epoch is right"
+    ),
+    tuning=(
+        "none of the strengths, which are common ones, the same at both numbers of epochs; the "
+        "samples of the many epochs at the CPU scale were chosen so that the arm without "
+        "regularization passes the gate, by the selection samples at trained lengths"
+    ),
+    arms=(
+        *_arms("one", _SEEN, {"none": "best, says One Epoch", "dropout": "advised"}),
+        *_arms("many", _SAMPLES, {"none": "worst, say both"}),
+    ),
+    claims=tuple(
+        Claim(f"{epochs}_{kind}", f"{epochs}_none", margin=0.02)
+        for epochs in ("one", "many")
+        for kind in ("dropout", "l2", "l1")
+    ),
+    scales={
+        "cpu": {
+            "data.task.name": "bucket_sort",
+            "data.task.lengths": (1, 10),
+            "phase.steps": 700,
+            "phase.layout.smallest_bucket": 16,
+            "eval.answers.lengths": (2, 20, 2),
+        },
+        "h200": {
+            **FOUR_LAYERS,
+            "data.task.name": "bucket_sort",
+            "data.task.lengths": (1, 40),
+            "phase.layout.largest_bucket": 128,
+            "phase.steps": 10_000,
+            "eval.answers.lengths": (10, 100, 10),
+        },
+    },
+)

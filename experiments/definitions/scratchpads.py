@@ -1,0 +1,55 @@
+"""The five-part scratchpad of addition, whole, with as little as it needs, and none."""
+
+from experiments.definition import Arm, Claim, Experiment
+from experiments.definitions.model_sizes import TWELVE_LAYERS
+
+_PAD = {"data.task.format.transforms": ("reversed", "scratchpad")}
+_COMMON = {"data.task.name": "addition", "data.task.format.transforms": ("reversed",)}
+
+EXPERIMENT = Experiment(
+    name="scratchpads",
+    question="Addition: does a scratchpad carry it to longer numbers, even a minimal one?",
+    source="Kazemnejad et al. 2023, arXiv 2305.19466",
+    published=(
+        "12 layers, 768 channels, 40,000 steps, trained up to 8 digits, tested up to 16: of all "
+        "tasks the scratchpad helps addition alone, and which parts help depends on the positions. "
+        "The answer is written forwards there, and reversed here in all arms, so that it can be "
+        "learned without a scratchpad"
+    ),
+    tuning=(
+        "one setting for all arms; the trained lengths of the CPU scale were chosen by the "
+        "selection samples at trained lengths"
+    ),
+    arms=(
+        Arm("full", "all five parts", _PAD, "better than none"),
+        Arm(
+            "minimal",
+            "output and variables",
+            {**_PAD, "data.task.format.scratchpad_parts": ("output", "variables")},
+            "no number at hand",
+        ),
+        Arm("none", "no scratchpad", {}, "worse than with one"),
+    ),
+    claims=(Claim("full", "none", margin=0.1), Claim("minimal", "none", margin=0.1)),
+    scales={
+        "cpu": {
+            **_COMMON,
+            "data.task.lengths": (1, 3),
+            "data.task.samples": 150_000,
+            "phase.layout.smallest_bucket": 16,
+            "phase.layout.largest_bucket": 128,
+            "phase.steps": 1500,
+            "train.eval_every": 500,
+            "train.checkpoint_every": 500,
+            "eval.answers.lengths": (1, 6, 1),
+        },
+        "h200": {
+            **_COMMON,
+            **TWELVE_LAYERS,
+            "data.task.lengths": (1, 8),
+            "phase.layout.largest_bucket": 512,
+            "phase.tokens_per_step": 16_384,
+            "eval.answers.lengths": (2, 16, 2),
+        },
+    },
+)

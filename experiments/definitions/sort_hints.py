@@ -1,0 +1,62 @@
+"""Sorting with an auxiliary task mixed in, at as many samples of sorting (Awasthi, Gupta 2023)."""
+
+from experiments.definition import Arm, Claim, Experiment
+from experiments.definitions.model_sizes import FOUR_LAYERS
+
+# Half of the samples are of the hint, so that twice the steps show as many of sorting.
+_STEPS = {"cpu": 1000, "h200": 30_000}
+
+
+def _hinted(task: str, published: str) -> Arm:
+    return Arm(
+        task,
+        f"hint: {task}",
+        {"data.task.hints": ({"task": task, "share": 0.5},)},
+        published,
+        at_scale={scale: {"phase.steps": 2 * steps} for scale, steps in _STEPS.items()},
+    )
+
+
+_COMMON = {"data.task.name": "sort"}
+
+EXPERIMENT = Experiment(
+    name="sort_hints",
+    question="Sorting: does an auxiliary task mixed in carry it to longer inputs?",
+    source="Awasthi and Gupta 2023, arXiv 2310.00726",
+    published="trained on lengths up to 20; accuracy at 100",
+    tuning=(
+        "none but the trained lengths of the CPU scale, by the selection samples of the plain arm "
+        "at trained lengths. Arms are matched on samples of sorting: hinted ones take twice the "
+        "steps, and their schedule of the learning rate is as much longer"
+    ),
+    arms=(
+        Arm("plain", "sorting alone", {}, "below 1 %"),
+        _hinted("successor", "above 92 %"),
+        _hinted("count_of", "differs much from hint to hint"),
+        _hinted("fill", "differs much from hint to hint"),
+    ),
+    claims=(
+        Claim("successor", "plain", margin=0.1),
+        Claim("fill", "plain", margin=0.1),
+    ),
+    scales={
+        "cpu": {
+            **_COMMON,
+            "data.task.lengths": (1, 5),
+            "data.task.samples": 150_000,
+            "phase.layout.smallest_bucket": 16,
+            "phase.layout.largest_bucket": 16,
+            "phase.steps": _STEPS["cpu"],
+            "eval.answers.lengths": (1, 10, 1),
+        },
+        "h200": {
+            **_COMMON,
+            **FOUR_LAYERS,
+            "data.task.lengths": (1, 20),
+            "phase.layout.largest_bucket": 64,
+            "phase.steps": _STEPS["h200"],
+            "eval.answers.lengths": (10, 100, 10),
+        },
+    },
+    left_out={"cpu": ("count_of", "fill")},
+)

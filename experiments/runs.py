@@ -1,0 +1,118 @@
+"""What one cell gave: accuracies by length at its end, and scores and losses on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.answers.hits_file import load_hits
+from experiments.cells import ANSWERS
+from experiments.definition import BEYOND, Cell
+from experiments.verdict import sample_variance
+from train.metrics import read_rows
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score in training, on the selection samples."""
+
+    step: int
+    samples: int  # trained on so far, those of hints included
+    loss: float  # of training, mean over the steps since the score before
+    exact: float  # exact match, mean over the selection lengths
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell, trained and scored."""
+
+    arm: str
+    seed: int
+    changes: dict[str, Any]  # from configs/task.py
+    trained: tuple[int, int]  # shortest and longest length
+    lengths: tuple[int, ...]  # tested ones, K of them
+    right: tuple[int, ...]  # wholly right answers of each
+    samples: tuple[int, ...]  # of each
+    targets: int  # valid target tokens trained on
+    flops: float  # of the model in training, analytic
+    seconds: float  # wall time of the run, without its scores at the end
+    curve: tuple[Scored, ...] = ()  # ascending steps
+    selection: tuple[int, int] | None = None  # shortest and longest length of the curve's scores
+
+    def _places(self, where: str) -> list[int]:
+        low, high = self.trained
+        return [k for k, n in enumerate(self.lengths) if (low <= n <= high) != (where == BEYOND)]
+
+    def accuracy(self, where: str) -> float:
+        """Exact match, mean over tested lengths; where: BEYOND or IN_RANGE."""
+        return float(np.mean([self.right[k] / self.samples[k] for k in self._places(where)]))
+
+    def variance(self, where: str) -> float:
+        """Of `accuracy`, from the samples alone."""
+        places = self._places(where)
+        return sample_variance([self.right[k] for k in places], [self.samples[k] for k in places])
+
+
+def read_run(cell: Cell, workdir: Path) -> Run:
+    """Of a finished cell."""
+    hits = load_hits(workdir)
+    low, high = json.loads((workdir / ANSWERS).read_bytes())["task"]["lengths"]
+    rows = read_rows(workdir / "metrics.jsonl")
+    train = [row for row in rows if row["kind"] == "train"]
+    account = [row for row in rows if row["kind"] == "goodput"][-1]
+    evals = [row for row in rows if row["kind"] == "eval"]
+    return Run(
+        arm=cell.arm,
+        seed=cell.seed,
+        changes=plain(cell.changes),
+        trained=(low, high),
+        lengths=tuple(each.length for each in hits),
+        right=tuple(int(each.exact_N.sum()) for each in hits),
+        samples=tuple(each.exact_N.size for each in hits),
+        targets=sum(int(row["targets"]) for row in train),
+        flops=float(sum(row["flops_per_second"] * row["seconds"] for row in train)),
+        seconds=float(account["wall_seconds"]),
+        curve=tuple(curve(train, evals)),
+        selection=tuple(evals[-1]["lengths"]) if evals else None,
+    )
+
+
+def curve(train: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]]) -> list[Scored]:
+    """The scores of a run, out of its rows of training and of evaluation.
+
+    `tokens` of a row counts from the first step on. Layout "whole" has a sample a row of a bucket.
+    """
+    found: list[Scored] = []
+    losses: list[float] = []
+    samples = tokens = 0
+    steps = iter(train)
+    for score in evals:
+        for row in steps:
+            samples += (int(row["tokens"]) - tokens) // int(row["bucket"])
+            tokens = int(row["tokens"])
+            losses.append(row["loss"])
+            if row["step"] == score["step"]:
+                break
+        loss = float(np.mean(losses))
+        found.append(Scored(int(score["step"]), samples, loss, float(score["exact_match"])))
+        losses = []
+    return found
+
+
+def plain(changes: Any) -> Any:
+    """As JSON gives it back, so that what is stored can be compared with a definition."""
+    return json.loads(json.dumps(changes))
+
+
+def run_from(stored: dict[str, Any]) -> Run:
+    """The inverse of `dataclasses.asdict` and JSON."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+    }
+    fields["curve"] = tuple(Scored(**each) for each in fields.get("curve", ()))
+    return Run(**fields)
