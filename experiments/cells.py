@@ -59,10 +59,10 @@ def is_finished(cell: Cell, workdir: Path) -> bool:
     )
     scored = json.loads((workdir / ANSWERS).read_bytes())["checkpoint_step"]
     steps = sum(phase["steps"] for phase in saved["phases"])
-    return same and scored == _step_to_score(workdir, saved["eval"]["checkpoint"], steps)
+    return same and scored == step_to_score(workdir, saved["eval"]["checkpoint"], steps)
 
 
-def _step_to_score(workdir: Path, checkpoint: str, steps: int) -> int | None:
+def step_to_score(workdir: Path, checkpoint: str, steps: int) -> int | None:
     """The step whose score ends a run: its last or its best one. None: it was not trained to its
     end, which is `steps` or early stopping."""
     rows = read_rows(workdir / "metrics.jsonl")

@@ -4,11 +4,11 @@ from experiments.definition import Experiment
 from experiments.definitions import (
     addition_formats,
     addition_hints,
-    copy_positions,
     early_stopping,
     half_longer,
     majority_parity,
     model_size,
+    position_schemes,
     randomized_positions,
     regularization,
     scratchpads,
@@ -21,9 +21,9 @@ from experiments.definitions import (
 EXPERIMENTS: dict[str, Experiment] = {
     each.name: each
     for each in (
-        copy_positions.EXPERIMENT,
+        *position_schemes.EXPERIMENTS,
         majority_parity.EXPERIMENT,
-        unique_repeat.EXPERIMENT,
+        *unique_repeat.EXPERIMENTS,
         addition_formats.EXPERIMENT,
         sort_hints.EXPERIMENT,
         addition_hints.EXPERIMENT,

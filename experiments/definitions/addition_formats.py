@@ -1,6 +1,7 @@
-"""Addition with its answer written forwards or least significant digit first (Lee et al. 2023)."""
+"""Addition written plainly, reversed and with scratchpads: samples that each needs (Lee 2023)."""
 
-from experiments.definition import IN_RANGE, Arm, Claim, Experiment
+from experiments.definition import SAMPLES, Arm, Claim, Experiment
+from experiments.definitions.model_sizes import SIX_LAYERS
 
 _COMMON = {
     "data.task.name": "addition",
@@ -10,49 +11,51 @@ _COMMON = {
     "eval.answers.samples": 512,
 }
 
+
+def _arm(name: str, label: str, transforms: tuple[str, ...], published: str) -> Arm:
+    return Arm(name, label, {"data.task.format.transforms": transforms}, published)
+
+
 EXPERIMENT = Experiment(
     name="addition_formats",
-    question="Addition up to three digits: are fewer samples enough with the answer reversed?",
+    question="Addition up to three digits: are fewer samples enough with the work written out?",
     source="Lee et al. 2023, arXiv 2307.03381",
     published=(
         "6 layers, 384 channels, 5,000 steps: exact match of three digits as the number of samples "
-        "grows"
+        "grows, which are seen again and again. Here samples are fresh, and counted until the "
+        "selection samples are first 99 % right, so that a run gives the whole curve"
     ),
-    tuning="none: the same settings and samples for both arms",
+    tuning="none: the same settings for all arms",
     arms=(
-        Arm("plain", "plain", {}, "about 85 % with 10,000 samples"),
-        Arm(
-            "reversed",
-            "reversed",
-            {"data.task.format.transforms": ("reversed",)},
-            "100 % with about 2,500 samples",
-        ),
+        _arm("plain", "plain", (), "about 85 % with 10,000 samples"),
+        _arm("reversed", "reversed", ("reversed",), "100 % with about 2,500 samples"),
+        _arm("simple", "simple scratchpad", ("simple_scratchpad",), "about as reversed"),
+        _arm("detailed", "detailed scratchpad", ("detailed_scratchpad",), "about 1,000 samples"),
     ),
-    claims=(Claim("reversed", "plain", margin=0.02, where=IN_RANGE),),
+    claims=(
+        Claim("reversed", "plain", margin=1.0, where=SAMPLES),
+        Claim("simple", "plain", margin=1.0, where=SAMPLES),
+        Claim("detailed", "reversed", margin=0.5, where=SAMPLES),
+    ),
     scales={
         "cpu": {
             **_COMMON,
-            "data.task.samples": 50_000,
-            "optimizer.learning_rate": 2e-3,
-            "phase.steps": 4000,
-            "train.eval_every": 1000,
-            "train.checkpoint_every": 1000,
+            "data.task.samples": 260_000,
+            "phase.layout.smallest_bucket": 16,
+            "phase.layout.largest_bucket": 64,
+            "phase.steps": 2000,
+            "train.eval_every": 100,
+            "train.checkpoint_every": 500,
         },
         "h200": {
             **_COMMON,
-            "data.task.samples": 10_000,
-            "model.layers": 6,
-            "model.embed_dim": 384,
-            "model.num_heads": 6,
-            "model.num_kv_heads": 6,
-            "model.head_dim": 64,
-            "model.mlp_dim": 1024,
-            "model.dropout": 0.2,
-            "optimizer.learning_rate": 1e-3,
-            "phase.steps": 5000,
-            "phase.tokens_per_step": 4096,
-            "train.eval_every": 500,
-            "train.checkpoint_every": 500,
+            **SIX_LAYERS,
+            "data.task.samples": 1_500_000,
+            "phase.layout.smallest_bucket": 16,
+            "phase.layout.largest_bucket": 256,
+            "phase.tokens_per_step": 8192,
+            "train.eval_every": 50,
         },
     },
+    left_out={"cpu": ("detailed",)},
 )

@@ -21,7 +21,7 @@ def _arms(epochs: str, samples: dict[str, int], published: dict[str, str]) -> li
             f"{epochs}_{kind}",
             f"{epochs} epoch{'s' * (epochs == 'many')}, {label}",
             {**_OFF, **changes},
-            published.get(kind, "helps"),
+            published.get(kind, "-"),
             at_scale={scale: {"data.task.samples": count} for scale, count in samples.items()},
         )
         for kind, (label, changes) in _KINDS.items()
@@ -31,13 +31,17 @@ def _arms(epochs: str, samples: dict[str, int], published: dict[str, str]) -> li
 EXPERIMENT = Experiment(
     name="regularization",
     question="Does regularization help beyond the trained lengths, in one epoch and in many?",
-    source="Komatsuzaki 2019, arXiv 1906.06669 (One Epoch Is All You Need), against common advice",
+    source=(
+        "One Epoch (Komatsuzaki 2019, arXiv 1906.06669) against the usual remedy for overfitting, "
+        "as Varis and Bojar 2021 (arXiv 2109.07276) name it for lengths"
+    ),
     published=(
-        "One Epoch: language models of text, loss at trained lengths; where no sample is seen "
-        "twice, regularization only slows training, over many epochs it is needed. Common advice: "
-        "dropout, L1 and L2 keep a model from fitting its trained lengths, however many epochs. "
-        "Neither has numbers for accuracy by length. The claims are the advice's: if those about "
-        "one epoch are contradicted and those about many reproduced, One Epoch is right"
+        "One Epoch: language models of text, loss at trained lengths: within one epoch nothing is "
+        "overfitted and regularization only slows training, 1.9 to 3.3 times faster without. "
+        "Varis and Bojar: models overfit to the lengths of their data; against overfitting dropout "
+        "and L2 are usual. Neither has numbers of these by length. The claims are the remedy's: if "
+        "those about one epoch are contradicted and those about many are reproduced, One Epoch is "
+        "right about lengths too"
     ),
     tuning=(
         "none of the strengths, which are common ones, the same at both numbers of epochs; the "
@@ -45,8 +49,8 @@ EXPERIMENT = Experiment(
         "regularization passes the gate, by the selection samples at trained lengths"
     ),
     arms=(
-        *_arms("one", _SEEN, {"none": "best, says One Epoch", "dropout": "advised"}),
-        *_arms("many", _SAMPLES, {"none": "worst, say both"}),
+        *_arms("one", _SEEN, {"none": "as good, says One Epoch"}),
+        *_arms("many", _SAMPLES, {"none": "worse, say both"}),
     ),
     claims=tuple(
         Claim(f"{epochs}_{kind}", f"{epochs}_none", margin=0.02)
