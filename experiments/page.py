@@ -111,7 +111,7 @@ def _along(experiment: Experiment, results: Results) -> list[str]:
         runs = [run for run in results.of(arm.name) if run.curve and run.selection is not None]
         if not runs or any(run.selection[0] <= run.trained[1] for run in runs if run.selection):
             return []
-        ends = [(max(run.curve, key=lambda each: each.exact), run.curve[-1]) for run in runs]
+        ends = [(min(run.curve, key=lambda each: each.wrong), run.curve[-1]) for run in runs]
         rows.append(
             [
                 arm.label,
@@ -134,8 +134,8 @@ def _along(experiment: Experiment, results: Results) -> list[str]:
     low, high = results.runs[0].selection or (0, 0)
     said = (
         f"Selection samples of lengths {low} to {high}, beyond the trained ones, along training; "
-        "means over seeds. The best of many scores is high by chance too: what choosing it brings "
-        "is the claim, on other samples."
+        "means over seeds; the best step has the fewest wrong tokens. The best of many scores is "
+        "so by chance too: what choosing it brings is the claim, on other lengths."
     )
     return [said, "", _table(head, rows)]
 

@@ -25,6 +25,7 @@ class Scored:
     samples: int  # trained on so far, those of hints included
     loss: float  # of training, mean over the steps since the score before
     exact: float  # exact match, mean over the selection lengths
+    wrong: float  # share of wrong tokens, the same: what chooses the best checkpoint
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,15 @@ def curve(train: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]]
             losses.append(row["loss"])
             if row["step"] == score["step"]:
                 break
-        loss = float(np.mean(losses))
-        found.append(Scored(int(score["step"]), samples, loss, float(score["exact_match"])))
+        found.append(
+            Scored(
+                step=int(score["step"]),
+                samples=samples,
+                loss=float(np.mean(losses)),
+                exact=float(score["exact_match"]),
+                wrong=float(score["score"]),
+            )
+        )
         losses = []
     return found
 

@@ -36,7 +36,7 @@ def run(inside=100, beyond=100, *, arm="a", seed=0, curve=()):
 
 def scores(*found):
     """(samples, exact match) of successive scores."""
-    return tuple(Scored(k, n, 0.1, exact) for k, (n, exact) in enumerate(found, start=1))
+    return tuple(Scored(k, n, 0.1, exact, 1 - exact) for k, (n, exact) in enumerate(found, start=1))
 
 
 @given(counts, counts)
@@ -151,9 +151,12 @@ def test_the_curve_of_a_run_comes_from_its_rows():
         {"step": k, "tokens": 64 * k, "bucket": 8 if k % 2 else 16, "loss": float(k)}
         for k in range(1, 6)
     ]
-    evals = [{"step": 2, "exact_match": 0.25}, {"step": 5, "exact_match": 0.5}]
+    evals = [
+        {"step": 2, "exact_match": 0.25, "score": 0.3},
+        {"step": 5, "exact_match": 0.5, "score": 0.1},
+    ]
     # 64 tokens a step are 8 rows of 8 or 4 of 16.
-    assert curve(train, evals) == [Scored(2, 12, 1.5, 0.25), Scored(5, 32, 4.0, 0.5)]
+    assert curve(train, evals) == [Scored(2, 12, 1.5, 0.25, 0.3), Scored(5, 32, 4.0, 0.5, 0.1)]
 
 
 def test_runs_survive_being_stored():

@@ -43,7 +43,7 @@ def test_planted_shares_come_back(sizes):
     rng = np.random.default_rng(1)
     of_rows, of_columns, of_cells = (
         size * rng.normal(size=shape)
-        for size, shape in zip(sizes, [(300, 1), (1, 300), (300, 300)], strict=True)
+        for size, shape in zip(sizes, [(600, 1), (1, 150), (600, 150)], strict=True)
     )
     found = shares(of_rows + of_columns + of_cells)
     wanted = np.square(sizes) / np.sum(np.square(sizes))
@@ -109,6 +109,7 @@ def test_power_is_the_share_of_repetitions_that_the_verdict_calls_reproduced():
     wanted = np.mean([verdict.verdict == REPRODUCED for (verdict,) in said])
     assert power(apart_N, margin, floor, 4, 7, draws=200) == pytest.approx(wanted)
     assert power(apart_N, margin, floor, 1, 7) == 0
+    assert power(np.full(6, 0.05), margin, 1e-6, 5, 7) == 0  # surely above none, and too little
 
 
 def test_seeds_needed_grow_with_the_spread():
