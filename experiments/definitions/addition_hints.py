@@ -37,6 +37,7 @@ EXPERIMENT = Experiment(
             "data.task.format.hint_symbols": 12,
             "data.task.lengths": (1, 3),
             "data.task.samples": 150_000,
+            "model.positions.scheme": "rope",
             "phase.layout.smallest_bucket": 32,
             "phase.layout.largest_bucket": 32,
             "phase.steps": 1500,

@@ -42,13 +42,15 @@ EXPERIMENT = Experiment(
     ),
     scales={
         "cpu": {
-            "data.task.lengths": (1, 8),
-            "data.task.samples": 100_000,
+            "data.task.lengths": (1, 6),
+            "data.task.samples": 150_000,
             "model.positions.scheme": "rope",
-            "phase.steps": 1000,
+            "phase.steps": 1500,
+            "train.eval_every": 500,
+            "train.checkpoint_every": 500,
             "phase.layout.smallest_bucket": 32,
             "phase.layout.largest_bucket": 32,
-            "eval.answers.lengths": (2, 14, 2),
+            "eval.answers.lengths": (2, 12, 2),
         },
         "h200": {
             **FOUR_LAYERS,

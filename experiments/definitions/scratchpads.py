@@ -34,14 +34,15 @@ EXPERIMENT = Experiment(
     scales={
         "cpu": {
             **_COMMON,
-            "data.task.lengths": (1, 3),
+            "data.task.lengths": (1, 2),
             "data.task.samples": 150_000,
+            "model.positions.scheme": "rope",
             "phase.layout.smallest_bucket": 16,
             "phase.layout.largest_bucket": 128,
-            "phase.steps": 1500,
-            "train.eval_every": 500,
-            "train.checkpoint_every": 500,
-            "eval.answers.lengths": (1, 6, 1),
+            "phase.steps": 1200,
+            "train.eval_every": 400,
+            "train.checkpoint_every": 400,
+            "eval.answers.lengths": (1, 4, 1),
         },
         "h200": {
             **_COMMON,

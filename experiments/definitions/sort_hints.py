@@ -4,7 +4,7 @@ from experiments.definition import Arm, Claim, Experiment
 from experiments.definitions.model_sizes import FOUR_LAYERS
 
 # Half of the samples are of the hint, so that twice the steps show as many of sorting.
-_STEPS = {"cpu": 1000, "h200": 30_000}
+_STEPS = {"cpu": 1200, "h200": 30_000}
 
 
 def _hinted(task: str, published: str) -> Arm:
@@ -42,12 +42,15 @@ EXPERIMENT = Experiment(
     scales={
         "cpu": {
             **_COMMON,
-            "data.task.lengths": (1, 5),
-            "data.task.samples": 150_000,
+            "data.task.lengths": (1, 4),
+            "data.task.samples": 160_000,
+            "optimizer.learning_rate": 4e-3,
             "phase.layout.smallest_bucket": 16,
             "phase.layout.largest_bucket": 16,
             "phase.steps": _STEPS["cpu"],
-            "eval.answers.lengths": (1, 10, 1),
+            "train.eval_every": 400,
+            "train.checkpoint_every": 400,
+            "eval.answers.lengths": (1, 8, 1),
         },
         "h200": {
             **_COMMON,

@@ -35,12 +35,12 @@ EXPERIMENT = Experiment(
         "cpu": {
             "data.task.name": "addition",
             "data.task.format.transforms": ("tail",),
-            "data.task.lengths": (1, 3),
+            "data.task.lengths": (1, 2),
             "data.task.samples": 100_000,
             "phase.layout.smallest_bucket": 64,
             "phase.layout.largest_bucket": 128,
-            "phase.steps": 1000,
-            "eval.answers.lengths": (1, 6, 1),
+            "phase.steps": 1200,
+            "eval.answers.lengths": (1, 4, 1),
         },
         "h200": {
             **FOUR_LAYERS,

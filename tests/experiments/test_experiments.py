@@ -19,7 +19,7 @@ from experiments.page import DOCS, PAGE, STORED, page
 from experiments.picture import over_seeds
 from experiments.results import Results, read, save
 from experiments.run import main, run
-from experiments.runs import Run
+from experiments.runs import Run, Scored
 from experiments.verdict import INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 from train.metrics import read_rows
 from train.peak import Peak
@@ -302,6 +302,22 @@ def test_crossed_seeds_are_all_pairs_and_move_nothing_else(tmp_path):
     assert "2 initializations, each with the same 3 orders" in text
     assert "| many | 6 of 6 |" in text
     assert "| few | 0 of 6 |" in text
+
+
+def test_scores_along_training_are_shown_where_they_are_of_longer_inputs(tmp_path):
+    results = planted(TINY, {"many": (1.0, 1.0), "few": (1.0, 0.5)})
+    curve = (Scored(10, 90, 0.5, 0.6, 0.2), Scored(20, 180, 0.3, 0.7, 0.1))
+    fell = (*curve, Scored(30, 270, 0.2, 0.4, 0.3))
+    for selection, shown in (((3, 4), True), ((2, 4), False)):
+        runs = tuple(
+            dataclasses.replace(run, curve=fell if run.arm == "few" else curve, selection=selection)
+            for run in results.runs
+        )
+        save(dataclasses.replace(results, runs=runs), tmp_path / "tiny-cpu.json")
+        text = page({"tiny": TINY}, tmp_path)
+        assert ("Selection samples of lengths 3 to 4" in text) == shown
+        assert ("| few | 20 | 0.700 | 0.3 | 30 | 0.400 | 0.2 | 3 of 3 |" in text) == shown
+        assert ("| many | 20 | 0.700 | 0.3 | 20 | 0.700 | 0.3 | 0 of 3 |" in text) == shown
 
 
 def test_unknown_names_are_refused_with_the_options():
