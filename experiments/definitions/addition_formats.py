@@ -50,7 +50,7 @@ EXPERIMENT = Experiment(
         "h200": {
             **_COMMON,
             **SIX_LAYERS,
-            "data.task.samples": 1_500_000,
+            "data.task.samples": 2_600_000,
             "phase.layout.smallest_bucket": 16,
             "phase.layout.largest_bucket": 256,
             "phase.tokens_per_step": 8192,

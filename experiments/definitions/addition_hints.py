@@ -19,9 +19,9 @@ EXPERIMENT = Experiment(
     ),
     tuning=(
         "one setting for all arms; positions and trained lengths of the CPU scale are from "
-        "pilot runs of another seed, scored on selection samples of trained lengths alone: reversed "
-        "numbers of up to three digits without positions were .47 right after 1,500 steps, of up "
-        "to two with RoPE all right after 1,000"
+        "pilot runs of another seed, scored on selection samples of trained lengths alone: "
+        "reversed numbers of up to three digits without positions were .47 right after 1,500 "
+        "steps, of up to two with RoPE all right after 1,000"
     ),
     arms=(
         _arm("plain", "plain", (), "fails beyond trained lengths"),
