@@ -6,13 +6,14 @@ two or three supporting facts, yes or no, counting. Names are given, so that any
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 AIMS = 4  # answers that a question may aim at: the number of things, or the truth
-ATTEMPTS = 1000  # worlds that are drawn for a question before giving up
+ATTEMPTS = 10_000  # worlds that are drawn for a question before giving up
 
 
 @dataclass(frozen=True)
@@ -89,27 +90,27 @@ def history(rng: np.random.Generator, names: Names, facts: int) -> Iterator[Fact
         yield fact
 
 
-def one_fact(rng: np.random.Generator, world: World, names: Names, aim: int) -> Question | None:
+def one_fact(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
     """Where is a person?"""
-    person = _pick(rng, names.people)
-    if person not in world.at:
-        return None
-    place, number = world.at[person]
-    return Question(person, None, None, place, (number,))
+    for person in rng.permutation(names.people).tolist():
+        if person in world.at:
+            place, number = world.at[person]
+            yield Question(person, None, None, place, (number,))
 
 
-def two_facts(rng: np.random.Generator, world: World, names: Names, aim: int) -> Question | None:
+def two_facts(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
     """Where is a thing that someone carries? Where they went since, after taking it."""
     for thing in rng.permutation(names.things).tolist():
         if thing in world.held:
             person, taken = world.held[thing]
             place, went = world.at.get(person, ("", -1))
             if went > taken:
-                return Question(None, thing, None, place, (taken, went))
-    return None
+                yield Question(None, thing, None, place, (taken, went))
 
 
-def three_facts(rng: np.random.Generator, world: World, names: Names, aim: int) -> Question | None:
+def three_facts(
+    rng: np.random.Generator, world: World, names: Names, aim: int
+) -> Iterator[Question]:
     """Where was a thing before it was at the place where it is? It was carried to both."""
     for thing in rng.permutation(names.things).tolist():
         if thing in world.held:
@@ -120,30 +121,27 @@ def three_facts(rng: np.random.Generator, world: World, names: Names, aim: int) 
             # Once at each: "before" has one meaning.
             if len(ways) >= 2 and sum(place == ways[-1][1] for _, place in ways) == 1:
                 (before, answer), (last, place) = ways[-2:]
-                return Question(None, thing, place, answer, (taken, before, last))
-    return None
+                yield Question(None, thing, place, answer, (taken, before, last))
 
 
-def yes_no(rng: np.random.Generator, world: World, names: Names, aim: int) -> Question | None:
+def yes_no(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
     """Is a person at a place? As often yes as no."""
-    where = one_fact(rng, world, names, aim)
-    if where is None:
-        return None
     truth = aim % 2 == 0
-    others = [p for p in names.places if p != where.answer]
-    place = str(where.answer) if truth else _pick(rng, others)
-    return Question(where.person, None, place, truth, where.support)
+    for where in one_fact(rng, world, names, aim):
+        others = [p for p in names.places if p != where.answer]
+        place = str(where.answer) if truth else _pick(rng, others)
+        yield Question(where.person, None, place, truth, where.support)
 
 
-def counting(rng: np.random.Generator, world: World, names: Names, aim: int) -> Question | None:
+def counting(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
     """How many things does a person carry? Each number of 0 to 3 as often as the others."""
     for person in rng.permutation(names.people).tolist():
         count = sum(holder == person for holder, _ in world.held.values())
         if count == aim and person in world.handled:
-            return Question(person, None, None, count, tuple(world.handled[person]))
-    return None
+            yield Question(person, None, None, count, tuple(world.handled[person]))
 
 
+# Each gives the questions that a history allows, in random order.
 FAMILIES = {
     "one_fact": one_fact,
     "two_facts": two_facts,
@@ -158,19 +156,47 @@ def story(
 ) -> tuple[tuple[Fact, ...], Question]:
     """A history of `facts` facts with a question of the family.
 
+    A place that is the answer, or of which one is asked whether it is, is the one that was named
+    last, the one before that, ..., each as often, and the most frequent one as often as a guess is
+    right: people mostly are where the last facts say, and the last place would be right more often
+    than not.
+
     Raises ValueError: none of many histories has one, so that it takes more facts or names.
     """
     # Drawn once: answers that few histories allow would else be rare.
-    aim = int(rng.integers(AIMS))
+    aim, recent, often = int(rng.integers(AIMS)), rng.uniform(), rng.uniform()
     for _ in range(ATTEMPTS):
         told = tuple(history(rng, names, facts))
         world = World()
         for number, fact in enumerate(told):
             world.tell(number, fact)
-        question = FAMILIES[family](rng, world, names, aim)
-        if question is not None:
-            return told, question
+        for question in FAMILIES[family](rng, world, names, aim):
+            if _in_place(world, names, question, recent, often):
+                return told, question
     raise ValueError(f"no history of {facts} facts has a question of the family {family!r}")
+
+
+def _in_place(world: World, names: Names, question: Question, recent: float, often: float) -> bool:
+    """Whether the place in question is at the share `recent` of all places by when they were last
+    named, and whether it is the one named most often as `often`, a number below 1, says.
+
+    A question that names a place beside its answer leaves that one out.
+    """
+    if isinstance(question.answer, bool):
+        place, named = question.place, None
+    elif isinstance(question.answer, str):
+        place, named = question.answer, question.place
+    else:
+        return True
+    steps = sorted(step for way in world.ways.values() for step in way)
+    last = {where: number for number, where in steps if where != named}
+    count = len(names.places) - (named is not None)
+    if len(last) < count or sorted(last, key=lambda p: -last[p])[int(recent * count)] != place:
+        return False
+    times = Counter(where for _, where in steps)
+    most = [where for where in last if times[where] == max(times[other] for other in last)]
+    # One of several that are named most often passes either way: that tells nothing.
+    return place in most if often * count < 1 else most != [place]
 
 
 def _pick(rng: np.random.Generator, among: Sequence[str]) -> str:

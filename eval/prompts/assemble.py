@@ -13,6 +13,8 @@ from errors import UserError
 from eval.prompts.prompt import Control, Material, Part, Prompt, Prompting, PromptTask
 from eval.prompts.words import words_of
 
+# Raised when a task's prompts become others, so that a card pairs no old score with a new one.
+GENERATION = 2
 EASY_SENTENCE = "The sky is blue. "
 _ENCODED = 65_536  # texts whose tokens are kept
 

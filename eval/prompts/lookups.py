@@ -136,13 +136,19 @@ def threading(words: Words) -> Material:
 
 
 def tracing(words: Words) -> Material:
-    """Variables that copy each other, four hops from a value; RULER's vt, asked backwards."""
+    """Variables that copy each other, four hops from a value; RULER's vt, asked backwards.
+
+    Its value is the first, second, third or fourth to be named, each as often: the chain alone
+    would begin early, and the first number that occurs be right more often than not.
+    """
     names, candidates = words.keys(5), words.values(CANDIDATES)
     needles = [f"Let{names[0]} be{candidates[0]}. "]
     needles += [f"Let{later} be{earlier}. " for earlier, later in itertools.pairwise(names)]
     keys = words.keys(CANDIDATES - 1)
     others = [f"Let{k} be{value}. " for k, value in zip(keys, candidates[1:], strict=True)]
-    at = sorted(words.rng.choice(8, size=5, replace=False))
+    before = int(words.rng.integers(CANDIDATES))  # other values that are named before the chain's
+    behind = np.sort(before + 1 + words.rng.choice(7 - before, size=4, replace=False))
+    at = {before, *behind.tolist()}
     back = "".join(f"{later} is{earlier}," for earlier, later in itertools.pairwise(names))
     # The chain keeps its order, as in a program; the other assignments stand between.
     chain, between = iter(needles), iter(others)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from errors import UserError
 from eval.curves import Curve, Group, Scored, population
-from eval.prompts.assemble import PromptMaker
+from eval.prompts.assemble import GENERATION, PromptMaker
 from eval.prompts.candidates import Outcomes, score_prompts, write_answers
 from eval.prompts.prompt import Control, Prompt, Prompting, PromptTask
 from eval.scorer import Method
@@ -186,7 +186,11 @@ class PromptScorer:
             "counts_NK": counts_NK,
             "clusters_N": np.arange(len(counts_NK)),
             "population": population(
-                task.name, config.seed, config.prompts, self._bench.tokenizer.describe()
+                task.name,
+                GENERATION,
+                config.seed,
+                config.prompts,
+                self._bench.tokenizer.describe(),
             ),
             "dispersion": task.dispersion,
             "scope": task.scope,

@@ -33,7 +33,8 @@ def two_facts(words: Words) -> Material:
 
 def three_facts(words: Words) -> Material:
     """Where a thing was before it came to where it is."""
-    places, facts, question = _story(words, "three_facts")
+    # One place more: no model takes the one that the question names for the answer.
+    places, facts, question = _story(words, "three_facts", CANDIDATES + 1)
     asked = f"Before{question.place},{question.thing} was in"
     return _material(words, facts, question, asked, _other(places, question))
 
@@ -58,15 +59,18 @@ def counting(words: Words) -> Material:
     )
 
 
-def _story(words: Words, family: str) -> tuple[list[str], tuple[Fact, ...], Question]:
-    places = words.keys(CANDIDATES)
+def _story(
+    words: Words, family: str, count: int = CANDIDATES
+) -> tuple[list[str], tuple[Fact, ...], Question]:
+    places = words.keys(count)
     names = Names(words.keys(PEOPLE), places, words.keys(THINGS))
     return places, *story(words.rng, names, family, FACTS)
 
 
 def _other(places: Sequence[str], question: Question) -> tuple[str, ...]:
-    """The answer and the other places."""
-    return str(question.answer), *(place for place in places if place != question.answer)
+    """The answer and the places that the question does not name."""
+    answer = str(question.answer)
+    return answer, *(place for place in places if place not in (answer, question.place))
 
 
 def _material(

@@ -80,6 +80,30 @@ def test_answers_are_spread_and_the_same_seed_tells_the_same():
     assert first == second
 
 
+@pytest.mark.parametrize("family", ["one_fact", "two_facts", "three_facts", "yes_no"])
+def test_neither_the_last_place_nor_the_most_frequent_is_the_answer_more_often_than_not(family):
+    recent, most = Counter(), Counter()
+    for seed in range(400):
+        told, question = story(np.random.default_rng(seed), NAMES, family, 12)
+        truth = question.answer if family == "yes_no" else True
+        place = question.place if family == "yes_no" else question.answer
+        named = [fact.place for fact in told if fact.place is not None]
+        if family == "three_facts":  # nobody takes the place that the question names
+            named = [where for where in named if where != question.place]
+        by_last = list(dict.fromkeys(reversed(named)))
+        recent[truth, by_last.index(place)] += 1
+        counts = Counter(named)
+        best = [where for where in counts if counts[where] == max(counts.values())]
+        most[truth] += (place in best) / len(best)
+    truths = {truth for truth, _ in recent}
+    assert truths == ({True, False} if family == "yes_no" else {True})
+    for truth in truths:
+        counts = np.array([recent[truth, rank] for rank in range(3 + (family != "three_facts"))])
+        shares = counts / counts.sum()
+        assert shares == pytest.approx(1 / shares.size, abs=0.09)
+        assert most[truth] / counts.sum() == pytest.approx(1 / shares.size, abs=0.09)
+
+
 def test_too_short_a_history_is_refused():
     with pytest.raises(ValueError, match="2 facts has a question of the family 'three_facts'"):
         story(np.random.default_rng(0), NAMES, "three_facts", 2)

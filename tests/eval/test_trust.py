@@ -270,6 +270,43 @@ def test_models_with_known_answers_score_what_they_should(name):
     TRUST[name]()
 
 
+# What the context shows of a candidate without being read; the lowest is taken for the answer.
+SHORTCUTS = {
+    "first": lambda context, text: context.find(text) if text in context else len(context),
+    "last": lambda context, text: -context.rfind(text),
+    "most frequent": lambda context, text: -context.count(text),
+    "rarest": lambda context, text: context.count(text),
+}
+ALONE = 1.0  # the fact stands among text that has no value but the answer: finding it is the task
+NEAR = 0.09  # over chance; of 300 prompts a guess among four exceeds it once in 5,000 times
+# Share that a shortcut may get right where that is not chance.
+SOLVED_BY = {
+    **dict.fromkeys(("passkey", "single_key", "key_in_prose", "code_in_prose"), ALONE),
+    # Whoever counts is right, and what stands there oftener stands there earlier and later.
+    **dict.fromkeys(("common_word", "frequent_word", "survey"), ALONE),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_shortcut_solves_a_task(name):
+    maker, rng = PromptMaker(BYTES, 2048, lambda: PROSE), np.random.default_rng(0)
+    prompts = maker.prompts(TASKS[name], 2048, 300, 7)
+    right = {shortcut: [] for shortcut in SHORTCUTS}
+    for prompt in prompts:
+        context = BYTES.decode(prompt.tokens[: prompt.question_at])
+        for part in prompt.parts:
+            texts = [BYTES.decode(candidate) for candidate in part.candidates]
+            for shortcut, of in SHORTCUTS.items():
+                seen = np.array([of(context, text) for text in texts])
+                # Among several that look alike it guesses.
+                right[shortcut].append(rng.permutation(np.flatnonzero(seen == seen.min()))[0] == 0)
+    bound = SOLVED_BY.get(name, prompts[0].chance + NEAR)
+    found = {shortcut: float(np.mean(hits)) for shortcut, hits in right.items()}
+    assert all(share <= bound for share in found.values()), found
+    if name in SOLVED_BY:  # else the exception is no longer one
+        assert max(found.values()) > 0.9
+
+
 class Nearsighted(Reader):
     """Finds what stands within its memory, unless position ids lie far apart."""
 
