@@ -4,6 +4,10 @@ A task comes in levels of complexity, and at each in examples like those that we
 others. The gap at a level is max(accuracy in distribution - accuracy out of it, 0). It rises while
 a model gets by on what it remembers and falls where it fails at both: the level of the largest gap
 is the critical complexity, up to which the model relies on what it saw.
+
+It is named if there is a gap at all: the lower bound of one of K levels lies above zero, at a K-th
+of the error that one interval has (Bonferroni, the first step of Holm). By intervals as they are,
+some level would seem to have a gap the more often the more levels are looked at.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.statistics import ClusterBootstrap, Estimate, Resamples
+from eval.statistics import Estimate, Resamples, within_bounds
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Scylla:
     out_of_distribution: tuple[Estimate, ...]
     gap: tuple[Estimate, ...]  # max(in - out, 0)
     # Level of the largest gap, the lowest of equals, with the interval of levels. None: no level
-    # has a gap whose lower bound lies above zero, so that there is nothing critical to name.
+    # has a gap by its lower bound for all levels together, so that nothing critical can be named.
     critical: int | None
     critical_low: int | None
     critical_high: int | None
@@ -71,7 +75,7 @@ def scylla(
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     critical = low = high = None
     # By the difference itself: cut at zero, no bound would lie below.
-    if any(estimate.low > 0 for estimate in apart.estimates()):
+    if (np.quantile(apart.draws_SK, tails[0] / len(levels), axis=0) > 0).any():
         peak_S = np.argmax(gap.draws_SK, axis=1)
         critical = levels[int(np.argmax(gap.value_K))]
         low, high = (levels[int(k)] for k in np.quantile(peak_S, tails, method="inverted_cdf"))
@@ -88,7 +92,12 @@ def scylla(
 
 
 def _resampled(scores_NK: np.ndarray, samples: int, confidence: float, seed: int) -> Resamples:
-    bootstrap = ClusterBootstrap(
-        np.arange(len(scores_NK)), samples=samples, confidence=confidence, seed=seed
+    return within_bounds(
+        scores_NK,
+        np.ones_like(scores_NK, dtype=np.float64),
+        np.arange(len(scores_NK)),
+        (0.0, 1.0),
+        samples=samples,
+        confidence=confidence,
+        seed=seed,
     )
-    return bootstrap.ratios(scores_NK, np.ones_like(scores_NK, dtype=np.float64))

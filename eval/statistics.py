@@ -84,6 +84,37 @@ def over_seeds(runs: Sequence[Resamples], seed: int) -> Resamples:
     return Resamples(value_RK.mean(axis=0), draws_SK + moved_SK, runs[0].confidence)
 
 
+def within_bounds(
+    sums_NK: np.ndarray,
+    counts_NK: np.ndarray,
+    clusters_N: np.ndarray,
+    bounds: tuple[float, float],
+    *,
+    samples: int,
+    confidence: float,
+    seed: int,
+) -> Resamples:
+    """`ClusterBootstrap.ratios` of scores that can't lie outside of bounds.
+
+    The resamples have two units more, one at each bound: where all units agree, resampling them
+    says that nothing is uncertain, after 20 prompts as after 20,000 (Agresti and Coull 1998 add as
+    many to a share; Agresti and Min 2005 to a difference of pairs). The values have none.
+    """
+    count_1K = counts_NK.mean(axis=0, keepdims=True)
+    low, high = bounds
+    bootstrap = ClusterBootstrap(
+        np.concatenate([clusters_N, clusters_N.max() + np.array([1, 2])]),
+        samples=samples,
+        confidence=confidence,
+        seed=seed,
+    )
+    draws_SK = bootstrap.ratios(
+        np.concatenate([sums_NK, high * count_1K, low * count_1K]),
+        np.concatenate([counts_NK, count_1K, count_1K]),
+    ).draws_SK
+    return Resamples(sums_NK.sum(axis=0) / counts_NK.sum(axis=0), draws_SK, confidence)
+
+
 class ClusterBootstrap:
     """Resampling weights drawn once, so that every quantity sees the same resamples."""
 

@@ -16,7 +16,7 @@ from eval.prompts.candidates import Outcomes, score_prompts, write_answers
 from eval.prompts.prompt import Control, Prompt, Prompting, PromptTask
 from eval.scorer import Method
 from eval.scorers.bench import Bench
-from eval.statistics import ClusterBootstrap
+from eval.statistics import within_bounds
 
 Variant = Control | Prompting  # what a curve of a task is of
 # Where answers are written. Behind the right steps of a scratchpad, steps would be skipped.
@@ -226,13 +226,18 @@ class PromptScorer:
         config = self._bench.config
         said = []
         for length, outcomes in found.items():
-            change_P = outcomes.right_PA.mean(axis=1) - plain[length].right_PA.mean(axis=1)
-            gain = ClusterBootstrap(
-                np.arange(len(change_P)),
+            change_P1 = (outcomes.right_PA - plain[length].right_PA.astype(float)).mean(
+                axis=1, keepdims=True
+            )
+            (gain,) = within_bounds(
+                change_P1,
+                np.ones_like(change_P1),
+                np.arange(len(change_P1)),
+                (-1.0, 1.0),
                 samples=config.bootstrap_samples,
                 confidence=config.confidence,
                 seed=config.seed,
-            ).ratio(change_P, np.ones(len(change_P)))
+            ).estimates()
             verdict = "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "inconclusive"
             said.append(
                 f"{self.name} ({method.name}) at {length} tokens, {prompting}: "

@@ -357,7 +357,12 @@ def test_a_prompting_that_helps_is_said_to():
     maker = PromptMaker(BYTES, 512, lambda: PROSE)
     scored = PromptScorer(TASKS["single_key"], held, maker)(methods(Shown()))
     assert len(scored.said) == 4
-    assert scored.said[0].endswith("few_shot: +100% [+100%, +100%] right answers, helps")
-    assert scored.said[-1].endswith("inconclusive")
+    # Twelve of twelve, and none of twelve, are not certain.
+    found = re.search(
+        r"few_shot: \+100% \[\+(\d+)%, \+100%\] right answers, helps$", scored.said[0]
+    )
+    assert 30 < int(found[1]) < 85
+    same = re.search(r": \+0% \[-(\d+)%, \+(\d+)%\] right answers, inconclusive$", scored.said[-1])
+    assert all(10 <= int(bound) <= 40 for bound in same.groups())
     controls = {curve.control for curve in scored.curves}
     assert {"few_shot", "scratchpad", "far_positions"} <= controls
