@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -11,9 +10,10 @@ from atomic_write import write_json
 from data.exposure import total_exposure
 from data.splits import Split
 from errors import UserError
+from eval.card.contestants import load_beside
 from eval.card.page import write_card
 from eval.config import EvalConfig, tested_contexts
-from eval.curve_file import Evaluation, load_evaluation
+from eval.curve_file import Evaluation
 from eval.curves import Scored
 from eval.dry_run import DryModel
 from eval.methods import chosen_methods, every_setting, without_rope
@@ -49,6 +49,13 @@ class TextSession(Session):
         store = self.store
         self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
         self.eval, self.left_out = self._without_what_needs_rope(experiment.eval)
+        self.beside = load_beside(
+            self.eval.compare,
+            self.workdir,
+            training_fingerprint(experiment.resolved),
+            experiment.resolved["seed"],
+            store.manifest.corpus_fingerprint,
+        )
         # Before hours of training, not after: too few long documents is an error here.
         self.probe = SelectionProbe(self.store, self.phases.l_train, self.eval)
         choose_targets(self.store, Split.REPORT, self.contexts[-1], self.eval)
@@ -63,7 +70,6 @@ class TextSession(Session):
         )
         self.scorers = make_scorers(bench)
         self.scheduled = ScheduledScorers(bench, experiment.train.stopping.score)
-        self.beside = [load_evaluation(Path(workdir)) for workdir in self.eval.compare]
         # That there are positions for each context, and a backend for each method.
         for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
             experiment.train.model.resolve(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from errors import UserError
-from eval.curve_file import Evaluation
+from eval.curve_file import Evaluation, load_evaluation
 from eval.curves import Curve
 
 Key = tuple[str, str, str, str]  # scorer, metric, method, control
@@ -47,17 +48,56 @@ class Contestant:
         }
 
 
+def load_beside(
+    directories: Sequence[str], workdir: Path, training: str, seed: int, fingerprint: str
+) -> list[Evaluation]:
+    """The evaluations that eval.compare names, before that of `workdir` is made.
+
+    training, seed, fingerprint: of the run in `workdir`, as its `Evaluation` will have them.
+
+    Raises UserError: a directory is `workdir` or was not scored, a checkpoint would stand there
+    twice, or a corpus is another one.
+    """
+    for directory in directories:
+        if Path(directory).resolve() == workdir.resolve():
+            raise UserError(
+                f"eval.compare names {directory}, the work directory itself, which is on its card "
+                "in any case; leave it out"
+            )
+    others = [load_evaluation(Path(directory)) for directory in directories]
+    _check_beside(workdir.resolve().name, training, seed, fingerprint, others)
+    return others
+
+
 def contestants(evaluations: Sequence[Evaluation]) -> list[Contestant]:
     """Seeds of one training go together, in the order in which they come.
 
     Raises UserError: scores of different corpora, of different targets or prompts, of one
     checkpoint twice.
     """
-    first = evaluations[0]
+    first, *others = evaluations
+    corpus = first.identity.corpus_fingerprint
+    _check_beside(first.name, first.training, first.seed, corpus, others)
     asked = {curve.key: curve for curve in first.scored.curves}
-    seen: dict[tuple[str, int], str] = {(first.training, first.seed): first.name}
-    for other in evaluations[1:]:
+    for other in others:
         _check_comparable(first, other, asked)
+    trainings = dict.fromkeys(e.training for e in evaluations)
+    return [Contestant(tuple(e for e in evaluations if e.training == t)) for t in trainings]
+
+
+def _check_beside(
+    name: str, training: str, seed: int, fingerprint: str, others: Sequence[Evaluation]
+) -> None:
+    """What needs no scores of the first one."""
+    seen: dict[tuple[str, int], str] = {(training, seed): name}
+    for other in others:
+        theirs = other.identity.corpus_fingerprint
+        if theirs != fingerprint:
+            raise UserError(
+                f"eval.compare: {other.name!r} and {name!r} are of different corpora "
+                f"(fingerprints {theirs} and {fingerprint}), so their scores are not comparable; "
+                "leave it out"
+            )
         who = (other.training, other.seed)
         if who in seen:
             raise UserError(
@@ -65,17 +105,9 @@ def contestants(evaluations: Sequence[Evaluation]) -> list[Contestant]:
                 "same seed; name each run once"
             )
         seen[who] = other.name
-    trainings = dict.fromkeys(e.training for e in evaluations)
-    return [Contestant(tuple(e for e in evaluations if e.training == t)) for t in trainings]
 
 
 def _check_comparable(first: Evaluation, other: Evaluation, asked: dict[Key, Curve]) -> None:
-    mine, theirs = first.identity.corpus_fingerprint, other.identity.corpus_fingerprint
-    if mine != theirs:
-        raise UserError(
-            f"eval.compare: {other.name!r} and {first.name!r} are of different corpora "
-            f"(fingerprints {theirs} and {mine}), so their scores are not comparable; leave it out"
-        )
     common = [curve for curve in other.scored.curves if curve.key in asked]
     if not common:
         raise UserError(

@@ -10,7 +10,7 @@ import pytest
 from errors import UserError
 from eval.card.card import make_card, save_card
 from eval.card.comparison import Difference, compare
-from eval.card.contestants import contestants
+from eval.card.contestants import contestants, load_beside
 from eval.card.lengths import Crossing, CrossingPoint
 from eval.card.words import (
     crossing_text,
@@ -266,6 +266,31 @@ def test_ways_of_running_the_same_weights_are_compared_in_pairs():
             assert estimate.value == pytest.approx(expected[k], abs=0.02)
             assert estimate.high - estimate.low < 0.06
         assert ntk.said == (Difference.NONE,) * 2 + (Difference.BETTER,) * 3
+
+
+def test_who_stands_beside_is_checked_before_anything_is_scored(tmp_path, monkeypatch):
+    for name, training, seed in (("mine", "a", 0), ("seed", "a", 1), ("other", "b", 0)):
+        made = evaluation(name, training=training, seed=seed)
+        save_evaluation(made, tmp_path / name / CURVES)
+    monkeypatch.chdir(tmp_path)
+    corpus = made.identity.corpus_fingerprint
+
+    def beside(*names, seed=0, corpus=corpus):
+        return load_beside(names, tmp_path / "mine", "a", seed, corpus)
+
+    assert [each.name for each in beside("seed", "other")] == ["seed", "other"]
+    # Whether it was scored before or not, and by whatever path.
+    for same in ("mine", "./other/../mine", str(tmp_path / "mine")):
+        with pytest.raises(UserError, match="the work directory itself"):
+            beside("other", same)
+    with pytest.raises(UserError, match="'seed' and 'mine' are the same training with the same"):
+        beside("seed", seed=1)
+    with pytest.raises(UserError, match="'other' and 'other' are the same training"):
+        beside("other", "other")
+    with pytest.raises(UserError, match="of different corpora"):
+        beside("other", corpus="another")
+    with pytest.raises(UserError, match=r"nowhere.* is not there; run --mode=eval"):
+        beside("nowhere")
 
 
 def test_a_comparison_the_other_way_round_has_the_other_sign():

@@ -81,10 +81,12 @@ def test_a_document_with_no_tokens_is_named(prepare, mode):
         ),
         ("model.num_kv_heads=3", "model.num_heads=2 must be a multiple of model.num_kv_heads=3"),
         ("train.stage_directory=x", "needs sampling.shuffle_blocks of every phase"),
+        ("eval.compare=('{run}',)", r"eval\.compare names \S+/run, the work directory itself"),
         ("mesh.tensor=3", "mesh.tensor=3 does not divide the 8 devices"),
     ],
 )
 def test_what_can_not_be_run_fails_before_training(refused, start, tmp_path, change, message):
+    change = change.format(run=tmp_path / "run")
     assert re.search(message, refused(*start, f"--config.{change}"))
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     assert not (tmp_path / "run" / "config.json").exists()  # the directory is still free
