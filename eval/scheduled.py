@@ -15,7 +15,7 @@ from errors import UserError
 from eval.card.resampling import resample
 from eval.curves import PLAIN_CONTROL, Curve
 from eval.methods import plain_method
-from eval.prompts.tasks import TASKS, task_names
+from eval.prompts.tasks import task_names
 from eval.scorer import ScorerFactory
 from eval.scorers.bench import Bench
 from eval.scorers.registry import SCORERS, make_scorers
@@ -24,25 +24,25 @@ NLL = "nll"  # what stopping.score calls the same-target NLL at twice the traini
 
 
 class ScheduledScorers:
-    """What eval.during names, of the plain model. A figure is named scorer@length.
+    """What eval.during names, of the plain model. A figure is named scorer@length, with the task's
+    own name where RULER's was given.
 
     Raises UserError: an unknown name, a scorer that these settings don't serve, or a stopping.score
     that is no figure of these.
     """
 
     def __init__(self, bench: Bench, stopping_score: str):
-        names = bench.config.during
-        for name in names:
-            if name not in (*SCORERS, *TASKS):
-                raise UserError(
-                    f"eval.during holds {name!r}, which is unknown; choose among "
-                    f"{', '.join((*SCORERS, *TASKS))}"
-                )
+        given = bench.config.during
+        scorers = tuple(name for name in given if name in SCORERS)
+        tasks = task_names(
+            [name for name in given if name not in SCORERS], "eval.during", tuple(SCORERS)
+        )
+        names = (*scorers, *tasks)
         lengths = (bench.l_train, 2 * bench.l_train)
         self._config = dataclasses.replace(
             bench.config,
-            scorers=tuple(name for name in names if name in SCORERS),
-            tasks=task_names([name for name in names if name in TASKS]),
+            scorers=scorers,
+            tasks=tasks,
             prompting=(),
             generate=False,
             seed=bench.config.seed + 1,  # other prompts than the report's

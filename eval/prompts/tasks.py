@@ -52,8 +52,12 @@ RULER = {
 }
 
 
-def task_names(given: Sequence[str]) -> tuple[str, ...]:
-    """Tasks that eval.tasks names: by their names, RULER's, or "ruler" for all 13.
+def task_names(
+    given: Sequence[str], field: str = "eval.tasks", others: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Tasks that a field names: by their names, RULER's, or "ruler" for all 13.
+
+    others: what the field may hold besides, for the error.
 
     Raises UserError: a name is unknown.
     """
@@ -67,7 +71,7 @@ def task_names(given: Sequence[str]) -> tuple[str, ...]:
             names.append(name)
         else:
             raise UserError(
-                f"eval.tasks holds {name!r}, which is unknown; choose among {', '.join(TASKS)}, "
-                "RULER's names, or ruler for its 13 tasks"
+                f"{field} holds {name!r}, which is unknown; choose among "
+                f"{', '.join((*others, *TASKS))}, RULER's names, or ruler for its 13 tasks"
             )
     return tuple(dict.fromkeys(names))

@@ -97,6 +97,17 @@ def test_the_score_to_stop_by_is_lower_for_a_better_model():
     assert by_loss.judged(3.0, good) == 3.0
 
 
+def test_tasks_go_by_rulers_names_as_in_the_report(tmp_path):
+    scores = scheduled("niah_single_1", stopping="single_key@1024", l_train=512)
+    found = scores.figures(lambda setting: Reader("single_key"))
+    assert found["single_key@1024"]["value"] == 1.0
+    (tmp_path / "prose.txt").write_text("Some prose. ")
+    with pytest.raises(UserError, match=r"stopping\.score='cwe@1'.* several_keys@4096.* tracing@"):
+        scheduled("ruler", stopping="cwe@1", l_train=4096, haystack=str(tmp_path / "prose.txt"))
+    with pytest.raises(UserError, match=r"eval.during holds 'vtt'.*forgetting.*tracing.*ruler"):
+        scheduled("vtt")
+
+
 def test_unknown_names_are_told():
     with pytest.raises(UserError, match=r"eval.during holds 'passky'.*passkey"):
         scheduled("passky")
