@@ -7,3 +7,8 @@ class UserError(Exception):
     The message is one line that says what is wrong, where, and what to do about it. `main.py`
     prints it alone, without a traceback, and exits with a non-zero status.
     """
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a file can't be read, without the name of it that an OSError repeats."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

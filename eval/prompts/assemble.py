@@ -10,7 +10,7 @@ import numpy as np
 
 from data.tokenizers import IdsTokenizer, Tokenizer
 from errors import UserError
-from eval.prompts.prompt import Control, Material, Part, Prompt, Prompting, PromptTask
+from eval.prompts.prompt import Control, DoesNotFit, Material, Part, Prompt, Prompting, PromptTask
 from eval.prompts.words import words_of
 
 # Raised when a task's prompts become others, so that a card pairs no old score with a new one.
@@ -66,7 +66,8 @@ class PromptMaker:
           filler before them (float), or the tokens between them and the question (int).
 
         Raises:
-          UserError: one doesn't fit `length` tokens, or the tokenizer or corpus can't give it.
+          DoesNotFit: one doesn't fit `length` tokens.
+          UserError: the tokenizer or corpus can't give it.
         """
         name = int.from_bytes(task.name.encode(), "little")
         made = []
@@ -81,12 +82,12 @@ class PromptMaker:
             made.append(self._prompt(task, length, control, prompting, material, examples, at))
         return made
 
-    def misfit(self, task: PromptTask, length: int, count: int, seed: int) -> str | None:
-        """Why not all prompts of the task fit `length` tokens; None: they do."""
+    def misfit(self, task: PromptTask, length: int, count: int, seed: int) -> UserError | None:
+        """Why there are no such prompts of `length` tokens; None: there are."""
         try:
             self.prompts(task, length, count, seed)
         except UserError as error:
-            return str(error)
+            return error
         return None
 
     def _prompt(
@@ -110,14 +111,16 @@ class PromptMaker:
         else:
             context = self._placed(material, room, place)
         if context is None:
-            raise UserError(f"a prompt of {task.name} doesn't fit {length} tokens")
+            raise DoesNotFit(f"a prompt of {task.name} doesn't fit {length} tokens")
         if control == Control.NO_CONTEXT:
             context, shown = context[:0], []
         tokens = np.concatenate([*shown, context, question])
         if control == Control.TRUNCATED:
             kept = self._l_train - (fixed - question.size)
             if kept <= question.size:
-                raise UserError(f"the question of {task.name} alone exceeds {self._l_train} tokens")
+                raise DoesNotFit(
+                    f"the question of {task.name} alone exceeds {self._l_train} tokens"
+                )
             tokens = tokens[-kept:]
         depth = float(np.mean(material.depths)) if material.depths else 0.0
         return Prompt(tokens, tokens.size - question.size, parts, {"depth": depth})

@@ -12,6 +12,10 @@ import numpy as np
 from errors import UserError
 
 
+class DoesNotFit(UserError):
+    """A prompt takes more tokens than it may have: a longer one would do."""
+
+
 class Control(enum.StrEnum):
     """How a prompt is made easier, to see why a model fails at the plain one."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errors import UserError
+from errors import UserError, reason
 from eval.prompts.lookups import CANDIDATES, depths
 from eval.prompts.prompt import Asked, Material, PromptTask, Words
 
@@ -63,11 +63,20 @@ def read_hotpot(content: Any) -> QuestionFile:
     return QuestionFile(tuple(entries), tuple(documents))
 
 
-def _questions(path: Path, field: str, read: Callable[[Any], QuestionFile]) -> QuestionFile:
+def _questions(
+    path: Path, field: str, form: str, read: Callable[[Any], QuestionFile]
+) -> QuestionFile:
+    named = f"{field}={str(path)!r}"
     try:
-        return read(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"cannot read {field}={str(path)!r}: {error!r}") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = reason(error)
+        raise UserError(f"cannot read {named}: {why}; name a file of {form}") from error
+    try:
+        return read(content)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{named} is not {form}: {what}") from error
 
 
 def from_file(task: PromptTask, file: QuestionFile, path: Path) -> PromptTask:
@@ -160,11 +169,12 @@ def tasks_of_files(tasks: dict[str, PromptTask], qa_1: str, qa_2: str) -> dict[s
     Raises UserError: no such file, or of another form.
     """
     found = dict(tasks)
-    readers: Sequence[tuple[str, str, str, Callable[[Any], QuestionFile]]] = (
-        ("reading", "eval.qa_1", qa_1, read_squad),
-        ("joined_reading", "eval.qa_2", qa_2, read_hotpot),
+    readers: Sequence[tuple[str, str, str, str, Callable[[Any], QuestionFile]]] = (
+        ("reading", "eval.qa_1", qa_1, "SQuAD's JSON", read_squad),
+        ("joined_reading", "eval.qa_2", qa_2, "HotpotQA's JSON", read_hotpot),
     )
-    for name, field, path, read in readers:
+    for name, field, path, form, read in readers:
         if path:
-            found[name] = from_file(tasks[name], _questions(Path(path), field, read), Path(path))
+            file = _questions(Path(path), field, form, read)
+            found[name] = from_file(tasks[name], file, Path(path))
     return found

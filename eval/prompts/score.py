@@ -13,7 +13,7 @@ from errors import UserError
 from eval.curves import Curve, Group, Scored, population
 from eval.prompts.assemble import GENERATION, PromptMaker
 from eval.prompts.candidates import Outcomes, score_prompts, write_answers
-from eval.prompts.prompt import Control, Prompt, Prompting, PromptTask
+from eval.prompts.prompt import Control, DoesNotFit, Prompt, Prompting, PromptTask
 from eval.scorer import Method
 from eval.scorers.bench import Bench
 from eval.statistics import within_bounds
@@ -36,7 +36,11 @@ class PromptScorer:
         why = {n: maker.misfit(task, n, config.prompts, config.seed) for n in bench.lengths}
         self.lengths = tuple(n for n, reason in why.items() if reason is None)
         if not self.lengths:
-            raise UserError(f"eval.tasks: {why[max(why)]}; leave it out or raise eval.ratios")
+            at_most = why[max(why)]
+            advice = (
+                "; leave it out or raise eval.ratios" if isinstance(at_most, DoesNotFit) else ""
+            )
+            raise UserError(f"eval.tasks, {task.name}: {at_most}{advice}")
         self.left_out = [f"{task.name} at {n} tokens: {why[n]}" for n in why if why[n] is not None]
         prompting = tuple(Prompting(name) for name in config.prompting)
         controls = task.controls if bench.controls else (Control.PLAIN,)

@@ -11,7 +11,7 @@ import numpy as np
 
 from data.splits import Split
 from data.tokenizers import Tokenizer
-from errors import UserError
+from errors import UserError, reason
 from eval.prompts.prompt import Draw, Words
 from eval.targets import DocumentSource
 
@@ -106,7 +106,10 @@ def sentences_of_files(path: Path) -> list[str]:
     try:
         found = sentences("\n".join(file.read_text(encoding="utf-8") for file in files))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read eval.haystack={str(path)!r}: {error}") from error
+        raise UserError(
+            f"cannot read eval.haystack={str(path)!r}: {reason(error)}; name a text file in UTF-8, "
+            "or a folder of .txt"
+        ) from error
     if not found:
         raise UserError(
             f"eval.haystack={str(path)!r} holds no text; name a text file, or a folder of .txt"

@@ -15,10 +15,13 @@ from eval.prompts.candidates import score_prompts
 from eval.prompts.diagnosis import NEGLIGIBLE, Evidence, diagnose
 from eval.prompts.prompt import Control, Prompting, Words
 from eval.prompts.questions import tasks_of_files
+from eval.prompts.score import PromptScorer
 from eval.prompts.tasks import RULER, TASKS, task_names
 from eval.prompts.words import sentences, sentences_of_files, words_of
 from eval.scorer import TargetScores
+from eval.scorers.bench import Bench
 from eval.statistics import Estimate
+from tests.eval.planted import eval_config
 from tests.eval.readers import BYTES, SURE, UNSURE, Reader
 
 WORLD = ("one_fact", "two_facts", "three_facts", "yes_no", "counting")
@@ -342,10 +345,46 @@ def test_questions_come_from_files(tmp_path):
             assert all(support in context for support in supports)
             assert len({text(d) for d in part.distractors} - {text(part.answer)}) == 3
     assert tasks_of_files(TASKS, "", "") == TASKS
-    with pytest.raises(UserError, match=r"cannot read eval\.qa_1="):
+    none = (
+        r"cannot read eval\.qa_1='\S+none\.json': No such file or directory; name a file of SQuAD"
+    )
+    with pytest.raises(UserError, match=none):
         tasks_of_files(TASKS, str(tmp_path / "none.json"), "")
-    with pytest.raises(UserError, match=r"cannot read eval\.qa_2="):
+    with pytest.raises(UserError, match=r"^eval\.qa_2='\S+' is not HotpotQA's JSON: "):
         tasks_of_files(TASKS, "", str(paths[0]))
+    with pytest.raises(UserError, match=r"^eval\.qa_1='\S+' is not SQuAD's JSON: "):
+        tasks_of_files(TASKS, str(paths[1]), "")
+    (tmp_path / "none.json").write_text('{"rows": []}')
+    with pytest.raises(UserError, match=r"is not SQuAD's JSON: no 'data'$"):
+        tasks_of_files(TASKS, str(tmp_path / "none.json"), "")
+    (tmp_path / "none.json").write_text("{")
+    with pytest.raises(UserError, match=r"cannot read eval\.qa_1=.*: Expecting .*; name a file of"):
+        tasks_of_files(TASKS, str(tmp_path / "none.json"), "")
+
+
+@pytest.mark.parametrize(
+    ("haystack", "length", "ends"),
+    [
+        (
+            "",
+            64,
+            "a prompt of key_in_prose doesn't fit 64 tokens; leave it out or raise eval.ratios",
+        ),
+        (
+            "nowhere.txt",
+            1024,
+            "cannot read eval.haystack='nowhere.txt': No such file or directory; "
+            "name a text file in UTF-8, or a folder of .txt",
+        ),
+    ],
+)
+def test_a_task_that_fits_nowhere_is_told_what_would_help(haystack, length, ends):
+    config = eval_config(prompts=2, haystack=haystack)
+    bench = Bench(None, BYTES, config, length, (length,), "corpus-1", "")
+    maker = PromptMaker(BYTES, length, lambda: bench.prose if haystack else ["Prose. "])
+    with pytest.raises(UserError) as error:
+        PromptScorer(TASKS["key_in_prose"], bench, maker)
+    assert str(error.value) == f"eval.tasks, key_in_prose: {ends}"
 
 
 def test_haystacks_are_cut_from_text(tmp_path):
