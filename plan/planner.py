@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from train.config import TrainConfig
 from train.execution import BucketExecution, plan_fingerprint, read_plan, write_plan
 
 FLAT = ("v5e", "v6e")  # chips in a plane: of a third dimension libtpu would end the process
+# Hosts of these have 2 x 2 chips, of which slices are made.
+SLICES = (
+    "name a slice as v5e:RxC or v6e:RxC with even R and C, such as v5e:16x16, or as v5p:XxYxZ with "
+    "even X and Y, such as v5p:4x4x4"
+)
 
 # libtpu asks a machine that has no TPU for its TPUs otherwise.
 _ENVIRONMENT = {
@@ -100,7 +106,7 @@ def topology_devices(topology: str) -> list[Any]:
       UserError: no topology, an unknown one, or no compiler for it.
     """
     if not topology:
-        raise UserError("mesh.topology is empty; name the slice, such as v5e:16x16 or v5p:4x4x4")
+        raise UserError(f"mesh.topology is empty; {SLICES}")
     version, _, extent = topology.partition(":")
     if version in FLAT and extent.count("x") != 1:
         raise UserError(
@@ -112,10 +118,14 @@ def topology_devices(topology: str) -> list[Any]:
     try:
         described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+        said = " ".join(str(error).split())[:300]
+        if find_spec("libtpu") is None and "TPU_LIBRARY_PATH" not in os.environ:
+            raise UserError(
+                f"mesh.topology={topology!r} can't be compiled for without libtpu "
+                f"(pip install -r requirements-tpu.txt): {said}"
+            ) from error
         raise UserError(
-            f"mesh.topology={topology!r} can't be compiled for: {reason}; it needs libtpu "
-            "(pip install -r requirements-tpu.txt) and a name such as v5e:16x16 or v5p:4x4x4"
+            f"mesh.topology={topology!r} is no slice that can be compiled for ({said}); {SLICES}"
         ) from error
     return list(described.devices)
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from errors import UserError
+from plan import planner
 from plan.planner import topology_devices
 from tests.model.tpu_compiler import ENVIRONMENT, LIBRARY, ROOT
 from train.execution import BucketExecution, planned_executions, write_plan
@@ -50,12 +51,28 @@ def test_every_bucket_of_a_small_model_is_compiled(tmp_path, topology):
     assert longest["attention"] == "splash"
 
 
-def test_a_topology_that_is_none_is_named(tmp_path):
-    done = run(tmp_path, *SMALL, "--config.mesh.topology=v5e:3x", check=False)
+@pytest.mark.skipif(not LIBRARY.exists(), reason="`make test` installs libtpu, on x86-64")
+@pytest.mark.parametrize("topology", ["v5e:3x", "v9z:2x2"])
+def test_a_topology_that_is_none_is_told_which_are(tmp_path, topology):
+    done = run(tmp_path, *SMALL, f"--config.mesh.topology={topology}", check=False)
     assert done.returncode == 2
-    assert "mesh.topology='v5e:3x' can't be compiled for" in done.stderr
-    done = run(tmp_path, *SMALL, check=False)
-    assert "mesh.topology is empty; name the slice" in done.stderr
+    said = done.stderr.splitlines()[-1]
+    assert f"mesh.topology='{topology}' is no slice that can be compiled for (INVALID_" in said
+    assert said.endswith("such as v5e:16x16, or as v5p:XxYxZ with even X and Y, such as v5p:4x4x4")
+    assert "libtpu" not in said  # which is there
+
+
+def test_no_topology_and_no_compiler_are_told(monkeypatch):
+    def no_compiler(**_):
+        raise RuntimeError("JAX TPU support not installed")
+
+    monkeypatch.setattr(planner.topologies, "get_topology_desc", no_compiler)
+    monkeypatch.setattr(planner, "find_spec", lambda name: None)
+    monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
+    with pytest.raises(UserError, match=r"without libtpu \(pip install -r requirements-tpu.txt\)"):
+        topology_devices("v5e:2x2")
+    with pytest.raises(UserError, match=r"mesh\.topology is empty; name a slice as v5e:RxC"):
+        topology_devices("")
 
 
 @pytest.mark.parametrize("topology", ["v5e:4x4x4", "v6e:2x2x1"])
