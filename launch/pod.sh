@@ -122,6 +122,7 @@ case $command in
       queue
       exit 0
     fi
+    lost=0 # whether a slice was taken that is not queued anew
     while true; do
       if exists "done"; then
         echo "done: gs://$bucket/$name/run"
@@ -133,8 +134,11 @@ case $command in
       echo "$(date -u +%FT%TZ) $name: $now"
       case $now in
         SUSPENDED | FAILED) # a preempted slice never comes back: it is asked for anew
-          remove
-          queue
+          lost=1
+          if remove && queue; then lost=0; fi
+          ;;
+        'state unknown') # perhaps removed and not queued, where that had no answer
+          if [[ $lost == 1 ]] && queue; then lost=0; fi
           ;;
       esac
       sleep 60

@@ -123,6 +123,34 @@ def test_watch_ends_when_the_run_is_done(tmp_path):
     assert asked == ["describe", "describe", "delete", "create", "describe"]
 
 
+# Another: of the commands that ask anew the one that is named in $FAILS has no answer at first.
+UNANSWERED = """#!/usr/bin/env bash
+echo "$*" >>"$LOG"
+first() { [[ $(grep -c "$1" "$LOG") == 1 ]]; }
+case "$*" in
+  *"storage ls"*done) [[ -e $LOG.queued ]] ;;
+  *"storage ls"*) exit 1 ;;
+  *describe*) [[ ! -e $LOG.gone ]] || exit 1; echo SUSPENDED ;;
+  *delete*) touch "$LOG.gone"; [[ $FAILS != delete ]] || exit 1 ;;
+  *create*) if [[ $FAILS == create ]] && first create; then exit 1; fi; touch "$LOG.queued" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("fails", ["delete", "create"])
+def test_watch_asks_on_where_asking_anew_has_no_answer(tmp_path, fails):
+    for name, text in (("gcloud", UNANSWERED), ("sleep", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    log = tmp_path / "log"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    found = pod("watch", *POD, *ARGUMENTS, PATH=path, LOG=str(log), FAILS=fails)
+    assert found.returncode == 0, found.stderr
+    asked = [line.split()[3] for line in log.read_text().splitlines() if "queued" in line]
+    between = ["create", "describe"] if fails == "create" else ["describe"]
+    assert asked == ["describe", "delete", *between, "create"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

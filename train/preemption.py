@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 HOST = "GCE_METADATA_HOST"  # Google's own libraries read the server's address here, too
@@ -46,11 +47,11 @@ class PreemptionNotice:
         while not self._closed.wait(_SECONDS_BETWEEN):
             try:
                 notice = self._notice()
-            except OSError as error:
+            except (OSError, HTTPException, ValueError) as error:  # an answer that is none, too
                 if answered:
                     print(
                         f"warning: {self._server} doesn't say whether this machine is about to be "
-                        f"preempted ({error}); asking on",
+                        f"preempted ({error!r}); asking on",
                         file=sys.stderr,
                     )
                 answered = False

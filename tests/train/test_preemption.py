@@ -16,6 +16,9 @@ def serving(values):
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            if "broken" in values:
+                self.wfile.write(values["broken"])
+                return
             value = values.get(self.path.removeprefix("/computeMetadata/v1/instance/"))
             asked_right = self.headers["Metadata-Flavor"] == "Google" and value is not None
             self.send_response(200 if asked_right else 403)
@@ -63,6 +66,19 @@ def test_a_silent_server_is_told_once_and_asked_on(capfd):
         values |= {"preempted": "TRUE", "maintenance-event": "NONE"}
         assert notified.wait(10)
     assert capfd.readouterr().err.count("warning") == 1
+
+
+@pytest.mark.parametrize(
+    "broken", [b"no status line\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n\xff\xff", b""]
+)
+def test_an_answer_that_is_none_does_not_end_the_asking(broken, capfd):
+    values = {"broken": broken, "preempted": "TRUE", "maintenance-event": "NONE"}
+    notified = threading.Event()
+    with serving(values) as server, PreemptionNotice(server, notified.set):
+        assert not notified.wait(0.2)
+        del values["broken"]
+        assert notified.wait(10)
+    assert capfd.readouterr().err.count("asking on") == 1
 
 
 def test_only_googles_machines_have_the_server(monkeypatch, tmp_path):
