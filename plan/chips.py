@@ -1,7 +1,7 @@
 """What a TPU chip can do at most.
 
-HBM and its bandwidth, and the bandwidth of the links between chips, as Google's pages on each
-version of Cloud TPU give them; the peak of matmuls is that of `train.peak`.
+HBM and its bandwidth, the bandwidth of the links between chips and the size of a slice, as Google's
+pages on each version of Cloud TPU give them; the peak of matmuls is that of `train.peak`.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ class Chip:
     hbm_bytes: int
     hbm_bytes_per_second: float
     link_bytes_per_second: float  # of all links to other chips of the slice
+    slice_chips: int  # of the largest slice
 
     @property
     def flops_per_second(self) -> float:
@@ -28,9 +29,9 @@ class Chip:
 CHIPS = {
     chip.kind: chip
     for chip in (
-        Chip("TPU v5 lite", 16 * GIB, 819e9, 1600e9 / 8),
-        Chip("TPU v5", 95 * GIB, 2765e9, 4800e9 / 8),
-        Chip("TPU v6 lite", 32 * GIB, 1640e9, 3584e9 / 8),
+        Chip("TPU v5 lite", 16 * GIB, 819e9, 1600e9 / 8, 256),
+        Chip("TPU v5", 95 * GIB, 2765e9, 4800e9 / 8, 6144),
+        Chip("TPU v6 lite", 32 * GIB, 1640e9, 3584e9 / 8, 256),
     )
 }
 

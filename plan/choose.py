@@ -5,6 +5,7 @@ compiler says of memory corrects the estimate for those that follow.
 """
 
 import dataclasses
+import itertools
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from train.execution import BucketExecution
 from train.mesh import MeshConfig, candidate_views
 
 COMPILES = 3  # a bucket, at most
+CAUTION = 1.05  # an estimate that is right on average is too low half the time
 MARGIN = 0.08  # of the HBM that is left to the runtime
 # "Used 21.3G of 15.75G hbm"; "the total memory required for HLO temporaries (38.75G) exceeds
 # available HBM (15.75G)", which is without the arguments: more is needed than it says.
@@ -65,7 +67,7 @@ def choose(
     """The cheapest execution of a bucket that fits in a chip, after at most COMPILES compiles.
 
     Raises:
-      UserError: none fits; names the bucket, by how much, and what would help.
+      UserError: none fits; names the bucket, by how much, and, by estimate, what would help.
     """
     limit = chip.hbm_bytes * (1 - MARGIN)
     costs = {e: cost(model, length, batch, e) for e in candidates(length, batch, mesh, devices)}
@@ -89,11 +91,13 @@ def choose(
         tried[rest[0]] = result
         if result.hbm_bytes is not None:
             correction = result.hbm_bytes / result.cost.hbm_bytes
-            if not result.fits:  # an estimate that is right on average is too low half the time
-                correction *= 1.05
+            if not result.fits:
+                correction *= CAUTION
     fit = [r for r in tried.values() if r.fits]
     if not fit:
-        raise UserError(_does_not_fit(length, list(tried.values()), limit, chip))
+        raise UserError(
+            _does_not_fit(model, length, batch, mesh, devices, chip, list(tried.values()))
+        )
     return min(fit, key=lambda r: ranked.index(r.execution))
 
 
@@ -127,17 +131,68 @@ def compiled(
     return Compiled(execution, estimate, needed, needed <= limit, traffic(text), kernel, seconds)
 
 
-def _does_not_fit(length: int, tried: Sequence[Compiled], limit: float, chip: Chip) -> str:
+def _does_not_fit(
+    model: ModelConfig,
+    length: int,
+    batch: int,
+    mesh: MeshConfig,
+    devices: int,
+    chip: Chip,
+    tried: Sequence[Compiled],
+) -> str:
+    """By how much, and what would make it fit."""
+    limit = chip.hbm_bytes * (1 - MARGIN)
     known = [r for r in tried if r.hbm_bytes is not None]
     if not known:
-        return f"bucket {length} does not fit in the {limit / GIB:.1f} GiB of a {chip.kind}"
+        return (
+            f"bucket {length} does not fit in the {limit / GIB:.1f} GiB of a {chip.kind}; plan for "
+            "more chips, raise mesh.tensor, or lower tokens_per_step"
+        )
     nearest = min(known, key=lambda r: r.hbm_bytes or 0)
     assert nearest.hbm_bytes is not None
     over = nearest.hbm_bytes - limit
+    # By the one that was estimated lowest: where nothing fits, its like is what comes nearest.
+    lowest = min(known, key=lambda r: r.cost.hbm_bytes)
+    assert lowest.hbm_bytes is not None
+    correction = CAUTION * lowest.hbm_bytes / lowest.cost.hbm_bytes
     return (
         f"bucket {length} needs {nearest.hbm_bytes / GIB:.2f} GiB a chip at least, "
         f"{over / GIB:.2f} GiB more than the {limit / GIB:.2f} GiB to be had on {chip.kind} "
         f"({nearest.execution.view}, {nearest.execution.microbatches} microbatches, remat "
-        f"{nearest.execution.remat}); plan for more chips, raise mesh.tensor, or lower "
-        "tokens_per_step"
+        f"{nearest.execution.remat}); "
+        + _would_fit(model, length, batch, mesh, devices, chip, limit / correction)
+    )
+
+
+def _would_fit(
+    model: ModelConfig,
+    length: int,
+    batch: int,
+    mesh: MeshConfig,
+    devices: int,
+    chip: Chip,
+    limit: float,
+) -> str:
+    """The fewest chips, in doublings of `devices`, and the most tokens a step, in halvings, with
+    which an execution is estimated to fit.
+
+    limit: bytes of a chip that an estimate may have.
+    """
+
+    def fits(rows: int, chips: int) -> bool:
+        found = candidates(length, rows, mesh, chips)
+        return any(cost(model, length, rows, e).hbm_bytes <= limit for e in found)
+
+    most = chip.slice_chips * mesh.slices
+    doublings = itertools.takewhile(lambda n: n <= most, (devices << k for k in itertools.count(1)))
+    chips = next((n for n in doublings if fits(batch, n)), None)
+    halvings = (batch >> k for k in range(1, batch.bit_length()) if batch % (1 << k) == 0)
+    rows = next((n for n in halvings if fits(n, devices)), None)
+    ways = [f"on {chips} chips"] if chips else []
+    ways += [f"with tokens_per_step={rows * length}"] if rows else []
+    if ways:
+        return f"by estimate it fits {' or '.join(ways)}"
+    return (
+        f"by estimate neither more chips make it fit, up to the {most} of mesh.slices={mesh.slices}"
+        ", nor fewer tokens_per_step; raise mesh.tensor, or take a smaller model or shorter buckets"
     )

@@ -1,15 +1,16 @@
 """What is chosen when the compiler says how much memory executions take."""
 
+import re
 from types import SimpleNamespace
 
 import jax
 import pytest
 
-from configs import dd_160m
+from configs import dd_7b, dd_160m
 from errors import UserError
 from experiment import load
 from plan.chips import CHIPS, GIB
-from plan.choose import COMPILES, MARGIN, candidates, choose
+from plan.choose import CAUTION, COMPILES, MARGIN, candidates, choose
 from plan.cost import cost
 from plan.shape import planned_phases, vocabulary
 from train.mesh import MeshConfig
@@ -21,6 +22,11 @@ V5E, MESH = CHIPS["TPU v5 lite"], MeshConfig(slices=1, tensor=1)
 def model():
     settings = load(dd_160m.get_config(), None).train.model
     return settings.resolve(50_432, "tpu", 2048)
+
+
+@pytest.fixture(scope="module")
+def large():
+    return load(dd_7b.get_config(), None).train.model.resolve(50_432, "tpu", 2048)
 
 
 def program(hbm_bytes):
@@ -71,8 +77,40 @@ def test_the_cheapest_that_fits_is_taken_and_a_wrong_estimate_corrected(model):
 @pytest.mark.parametrize("message", [USED, TEMPORARIES])
 def test_what_never_fits_is_named_with_what_it_lacks(model, message):
     needs = r"bucket 2048 needs 40\.00 GiB a chip at least, 25\.28 GiB more"
-    with pytest.raises(UserError, match=needs):
+    with pytest.raises(UserError, match=needs) as error:
         chosen(model, lambda e: 40 * GIB, message=message)
+    # By the estimate that this corrects, what no chips divide is too much already.
+    nothing = "neither more chips make it fit, up to the 256 of mesh.slices=1, nor fewer tokens_per"
+    assert nothing in str(error.value)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.4])
+def test_so_many_chips_as_are_named_are_enough_and_half_are_not(large, factor):
+    truth = lambda e: cost(large, 2048, 64, e).hbm_bytes * factor
+    named = advised(lambda: chosen(large, truth, devices=4), r"on (\d+) chips")
+    assert named == (16 if factor == 1.0 else 32)
+    found, _ = chosen(large, truth, devices=named)
+    assert found.fits
+    with pytest.raises(UserError, match=f"by estimate it fits on {named} chips"):
+        chosen(large, truth, devices=named // 2)
+
+
+def test_as_many_tokens_a_step_as_are_named_fit_and_twice_as_many_do_not(large):
+    truth = lambda batch: lambda e: cost(large, 2048, batch, e).hbm_bytes * 0.83
+    named = advised(lambda: chosen(large, truth(64), devices=8, batch=64), r"tokens_per_step=(\d+)")
+    batch = named // 2048
+    assert 1 <= batch < 64
+    found, _ = chosen(large, truth(batch), devices=8, batch=batch)
+    assert found.fits
+    least = min(truth(2 * batch)(e) for e in candidates(2048, 2 * batch, MESH, 8))
+    assert least * CAUTION > V5E.hbm_bytes * (1 - MARGIN)
+
+
+def advised(choice, pattern):
+    """The number in the advice that the error of `choice` ends with."""
+    with pytest.raises(UserError, match="; by estimate it fits ") as error:
+        choice()
+    return int(re.search(pattern, str(error.value).split("by estimate")[1])[1])
 
 
 def test_other_errors_of_the_compiler_are_not_taken_for_a_lack_of_memory(model):
