@@ -1,0 +1,184 @@
+"""The decoder's parameters, and its passes over whole rows and over what comes next in them.
+
+Block parameters are stacked, [layers, ...], whatever the pattern of position schemes; what a scheme
+learns lies beside them, stacked over the layers that have it.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from model.backends.mesh import activations
+from model.cache import KVCache, held_on_devices
+from model.config import ModelConfig
+from model.layer_stack import run_layers
+from model.layers import Block, BlockContext, CachePlaces, RMSNorm, dropout, normal_param
+from model.masks import Mask
+from model.positions.scheme import Scheme
+from model.sharding import lookup
+
+# Numbers of a step's keys; small ones are those of dropout, 2**32 - 1 that of drawn positions.
+INPUT_SCHEME_KEY, PENALTY_KEY = 2**32 - 2, 2**32 - 3
+
+
+class PositionParams(nnx.Module):
+    """What a scheme learns: at the input, or in one layer."""
+
+    def __init__(self, config: ModelConfig, scheme: Scheme, rngs: nnx.Rngs):
+        for name, parameter in scheme.parameters(config.dims).items():
+            values = parameter.init(rngs.params(), parameter.shape)
+            setattr(self, name, nnx.Param(values, axes=parameter.axes))
+
+
+class Decoder(nnx.Module):
+    """Pre-norm decoder: embedding, blocks, final RMSNorm, projection to the vocabulary."""
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        D, V = config.embed_dim, config.vocab_size
+        self.config = config
+        self.embedding = normal_param(rngs, (V, D), D**-0.5, ("vocab", "embed"))
+        stacked = nnx.vmap(lambda layer_rngs: Block(config, layer_rngs))
+        self.blocks = nnx.split_rngs(splits=config.layers)(stacked)(rngs)
+        self.final_norm = RMSNorm(D, "embed")
+        if not config.tie_embeddings:
+            self.unembedding = normal_param(rngs, (D, V), D**-0.5, ("embed", "vocab"))
+        learned = [scheme for scheme in config.schemes if scheme.parameters(config.dims)]
+        if learned:
+            self.positions = nnx.Dict({s.name: _position_params(config, s, rngs) for s in learned})
+
+    def __call__(
+        self,
+        inputs_BL: jax.Array,
+        *,
+        positions_BL: jax.Array,
+        segment_ids_BL: jax.Array | None,
+        tables: dict[str, Any],
+        mask: Mask,
+        key: jax.Array | None,
+    ) -> jax.Array:
+        """What is projected to the vocabulary, [B, L, D].
+
+        inputs, positions, segment_ids: int32 [B, L]. positions may be [1, L], the same in all
+        rows, and segment_ids None, each row one document without padding; both make a cheaper
+        program. Positions are what the schemes see; masks go by index and segment. tables: see
+        `transformer.position_tables`. key: of a training step, for dropout and what schemes draw;
+        None: neither is random.
+        """
+        learned = self._learned()
+        embedding_key = None if key is None else jax.random.fold_in(key, 0)
+        x_BLD = self._embed(
+            learned, tables, inputs_BL, inputs_BL, positions_BL, segment_ids_BL, key
+        )
+        x_BLD = activations(dropout(x_BLD, self.config.dropout, embedding_key))
+        context = self._context(learned, tables, positions_BL, inputs_BL.shape[1])
+        context = context._replace(segment_ids_BL=segment_ids_BL, dropout_key=key)
+        x_BLD, _ = run_layers(self.config, self.blocks, learned, x_BLD, context, mask, ())
+        return self.final_norm(x_BLD)
+
+    def extend(
+        self,
+        inputs_BQ: jax.Array,
+        cache: KVCache,
+        first_B: jax.Array,
+        *,
+        tables: dict[str, Any],
+        mask: Mask,
+    ) -> tuple[jax.Array, KVCache]:
+        """What is projected to the vocabulary, [B, Q, D], of the next tokens of rows, and the cache
+        with them in it.
+
+        first_B: int32 [B], or [1] for all rows: the places of the first of them; those before them
+        are filled, and first_B + Q is at most the capacity, which a compiled function can't check.
+        tables: of the longest row, see `transformer.position_tables`.
+        """
+        learned = self._learned()
+        index_BQ = first_B[:, None] + jnp.arange(inputs_BQ.shape[1])[None]
+        row_B1 = jnp.arange(cache.positions_BS.shape[0])[:, None]
+        positions_BQ = cache.positions_BS[row_B1, index_BQ]
+        read_BQ = inputs_BQ
+        if cache.inputs_BS is not None:
+            assert self.config.input_scheme is not None
+            lookback = self.config.input_scheme.lookback
+            all_B1 = jnp.arange(cache.rows)[:, None]
+            inputs_BS = cache.inputs_BS.at[all_B1, index_BQ + lookback].set(inputs_BQ)
+            before_BW = first_B[:, None] + jnp.arange(lookback)[None]
+            read_BQ = jnp.concatenate([inputs_BS[all_B1, before_BW], inputs_BQ], axis=1)
+            cache = dataclasses.replace(cache, inputs_BS=inputs_BS)
+        x_BQD = self._embed(learned, tables, inputs_BQ, read_BQ, positions_BQ, None, None)
+        context = self._context(learned, tables, positions_BQ, cache.capacity)
+        context = context._replace(places=CachePlaces(first_B, cache.positions_BS))
+        x_BQD, layers = run_layers(
+            self.config, self.blocks, learned, activations(x_BQD), context, mask, cache.layers
+        )
+        cache = dataclasses.replace(cache, layers=layers)
+        return self.final_norm(x_BQD), held_on_devices(cache)
+
+    def _learned(self) -> dict[str, Any]:
+        """By scheme, what it has learned."""
+        return nnx.to_pure_dict(nnx.state(self.positions)) if hasattr(self, "positions") else {}
+
+    def _embed(
+        self,
+        learned: dict[str, Any],
+        tables: dict[str, Any],
+        inputs_BL: jax.Array,
+        read_BL: jax.Array,
+        positions_BL: jax.Array,
+        segment_ids_BL: jax.Array | None,
+        key: jax.Array | None,
+    ) -> jax.Array:
+        """Embeddings of the inputs, [B, L, D]. read: the inputs, and before them those that a
+        scheme looks back to."""
+        axes = self.embedding.get_metadata("axes")
+        x_BLD = lookup(self.embedding[...], inputs_BL, axes, self.config.compute_dtype)
+        scheme = self.config.input_scheme
+        if scheme is None:
+            return x_BLD
+        added_BLD = scheme.embed(
+            learned.get(scheme.name, {}),
+            tables.get(scheme.name),
+            read_BL,
+            positions_BL,
+            segment_ids_BL,
+            None if key is None else jax.random.fold_in(key, INPUT_SCHEME_KEY),
+        )
+        return (x_BLD + added_BLD[:, -inputs_BL.shape[1] :]).astype(x_BLD.dtype)
+
+    def _context(
+        self, learned: dict[str, Any], tables: dict[str, Any], positions_BL: jax.Array, length: int
+    ) -> BlockContext:
+        """What blocks get to know about positions; length: of the longest row."""
+        span = self.config.span(length)
+        shared = {
+            s.name: s.prepare(
+                {} if s.per_layer else learned.get(s.name, {}),
+                tables.get(s.name),
+                positions_BL,
+                span,
+            )
+            for s in dict.fromkeys(self.config.layer_schemes)
+        }
+        scale_BL = None if "log_n" not in tables else _query_scale(positions_BL, tables["log_n"])
+        return BlockContext(positions_BL, scale_BL, shared, None, None, None)
+
+    def unembedding_weight(self) -> tuple[jax.Array, int]:
+        """What projects to the vocabulary, and which of its axes that is."""
+        return (
+            (self.embedding[...], 0) if self.config.tie_embeddings else (self.unembedding[...], 1)
+        )
+
+
+def _position_params(config: ModelConfig, scheme: Scheme, rngs: nnx.Rngs) -> PositionParams:
+    """What a scheme learns; a layer's own is stacked over the layers that have the scheme."""
+    if not config.learns_per_layer(scheme):
+        return PositionParams(config, scheme, rngs)
+    stacked = nnx.vmap(lambda layer_rngs: PositionParams(config, scheme, layer_rngs))
+    return nnx.split_rngs(splits=config.scheme_layers(scheme))(stacked)(rngs)
+
+
+def _query_scale(positions_BL: jax.Array, inverse_log: jax.Array) -> jax.Array:
+    """max(1, ln n / ln log_n) of each token, the n-th of its document; float32 [B, L]."""
+    return jnp.maximum(1.0, jnp.log(positions_BL.astype(jnp.float32) + 1.0) * inverse_log)

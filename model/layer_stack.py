@@ -1,0 +1,112 @@
+"""The layers of a decoder, one after the other: a scan over periods of the pattern of position
+schemes or unrolled, and what is kept of them for the backward pass.
+
+Both are choices of execution: parameters, checkpoints and results are the same.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from model.backends.cached import CachedKeys
+from model.backends.mesh import devices_of_a_program
+from model.config import ModelConfig
+from model.layers import Block, BlockContext, LayerCache, LayerPositions
+from model.masks import Mask
+from model.positions.scheme import LayerScheme
+from model.sharding import save_all_but_gathered
+
+_BLOCK_INPUT = "block_input"
+_REMAT = {
+    "none": save_all_but_gathered,
+    "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=[_BLOCK_INPUT],
+        offload_src="device",
+        offload_dst="pinned_host",
+    ),
+}
+
+
+def run_layers(
+    config: ModelConfig,
+    blocks: Block,
+    learned: dict[str, Any],
+    x_BLD: jax.Array,
+    context: BlockContext,
+    mask: Mask,
+    held: tuple[CachedKeys, ...],
+) -> tuple[jax.Array, tuple[CachedKeys, ...]]:
+    """The output of the last layer, [B, L, D], and the cache with the tokens in it.
+
+    blocks: of all layers, parameters stacked, [layers, ...]. learned: by scheme, what it has
+    learned. held: the cache of each layer of a period; (): there is none.
+    """
+    pattern = config.layer_schemes
+    graphdef, stacked = nnx.split(blocks)
+    own = {s.name: learned[s.name] for s in pattern if s.per_layer and s.name in learned}
+
+    def block(
+        scheme: LayerScheme,
+        x_BLD: jax.Array,
+        weights: Any,
+        own: dict[str, Any],
+        layer: Any,
+        cache: LayerCache | None,
+    ) -> tuple[jax.Array, CachedKeys | None]:
+        positions = LayerPositions(scheme, own)
+        x_BLD = checkpoint_name(x_BLD, _BLOCK_INPUT)
+        return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask, cache)
+
+    if config.remat != "none" or devices_of_a_program() > 1:
+        block = jax.checkpoint(
+            block,
+            static_argnums=0,
+            policy=_REMAT[config.remat],
+            # A scan keeps the two passes apart by itself.
+            prevent_cse=config.layer_execution != "scan",
+        )
+
+    def run(state: tuple, stacked: Any, own: dict[str, Any], first: Any) -> tuple:
+        """The layers whose parameters are given, stacked; `first` is the number of the first,
+        at which a period of the pattern begins."""
+        x_BLD, held = state
+        held = list(held)
+        rows = {name: iter(_unstack(params)) for name, params in own.items()}
+        for number, weights in enumerate(_unstack(stacked)):
+            period, place = divmod(number, len(pattern))
+            scheme = pattern[place]
+            params = next(rows[scheme.name]) if scheme.name in rows else {}
+            period += first // len(pattern)
+            cache = LayerCache(held[place], period) if held else None
+            x_BLD, kept = block(scheme, x_BLD, weights, params, first + number, cache)
+            if held:
+                held[place] = kept
+        return x_BLD, tuple(held)
+
+    if config.layer_execution == "unroll":
+        return run((x_BLD, held), stacked, own, 0)
+    periods = config.layers // len(pattern)
+    by_period = jax.tree.map(lambda x: x.reshape(periods, -1, *x.shape[1:]), (stacked, own))
+    firsts = len(pattern) * jnp.arange(periods)
+    state: tuple[jax.Array, tuple[CachedKeys, ...]] = jax.lax.scan(
+        lambda state, xs: (run(state, *xs), None), (x_BLD, held), (*by_period, firsts)
+    )[0]
+    return state
+
+
+def _unstack(stacked: Any) -> list[Any]:
+    """One tree a layer. The gradient of a split is a concatenation; that of indexing would be a
+    sum of zero-padded stacks, a pass over all parameters for each layer."""
+    leaves, structure = jax.tree.flatten(stacked)
+    layers = leaves[0].shape[0]
+    split = [jax.lax.split(leaf, (1,) * layers) for leaf in leaves]
+    return [
+        jax.tree.unflatten(structure, [jnp.squeeze(part[layer], 0) for part in split])
+        for layer in range(layers)
+    ]
