@@ -12,27 +12,17 @@ blocks, Q queries a block times the query heads of a group, T keys a block.
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from model.backends.block_pairs import Kind, Rows, Static, finished_scores, visit
 from model.backends.dense import MASKED
-from model.mask_blocks import SegmentBlocks, key_blocks
+from model.mask_blocks import SegmentBlocks
 from model.masks import Mask
 from model.scores import Bias, FarField
-
-
-class _Static(NamedTuple):
-    """What one executable is specialized on."""
-
-    mask: Mask
-    softcap: float | None
-    boundary: int | None  # of the far field
-    block: int  # tokens
-    kv_heads: int
 
 
 class _Operands(NamedTuple):
@@ -45,23 +35,6 @@ class _Operands(NamedTuple):
     far_q_INQC: Any  # an array, or None without a far field
     far_k_JNCT: Any
     bias: Bias | None
-
-
-class _Rows(NamedTuple):
-    """What describes the tokens of a row."""
-
-    numbers_I: jax.Array  # of the blocks of queries, in the row
-    segment_ids_BL: jax.Array | None
-    segment_blocks: SegmentBlocks | None
-    positions_BL: jax.Array | None
-
-
-class _Kind(NamedTuple):
-    """How the scores of a pair of blocks are made."""
-
-    near: bool  # some of its pairs are nearer than the far field
-    far: bool  # some of its pairs are in the far field
-    masked: bool  # some of its pairs may be hidden
 
 
 def blockwise_attention(
@@ -115,7 +88,7 @@ def blockwise_attention(
         None if far is None else keys(far.k_BLKC),
         bias,
     )
-    rows = _Rows(numbers_I, None, None, None)
+    rows = Rows(numbers_I, None, None, None)
     if bias is not None:
         rows = rows._replace(positions_BL=jnp.pad(positions_BL, ((0, 0), (0, padding))))
     if segment_ids_BL is not None:
@@ -123,7 +96,7 @@ def blockwise_attention(
         blocks_of_segments = SegmentBlocks.of(segment_ids_BL, block)
         rows = rows._replace(segment_ids_BL=segment_ids_BL, segment_blocks=blocks_of_segments)
     boundary = None if far is None else far.boundary
-    out = _attention(_Static(mask, softcap, boundary, block, K), operands, rows)
+    out = _attention(Static(mask, softcap, boundary, block, K), operands, rows)
     out = out.reshape(blocks, B, K, H // K, block, -1).transpose(1, 0, 4, 2, 3, 5)
     return out.reshape(B, Q + padding, H, -1)[:, :Q]
 
@@ -140,116 +113,26 @@ def choose_block(matrices: int, mask: Mask) -> int:
     return min(max(2048 // matrices, 128), max(reach // 4, 128), 512)
 
 
-def _slice(x_BL: jax.Array, block: int, i: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_slice_in_dim(x_BL, i * block, block, axis=1)
-
-
 def _product(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
 
 
-def _finish(
-    static: _Static,
-    kind: _Kind,
-    rows: _Rows,
-    i: jax.Array,
-    j: jax.Array,
-    near_NQT: Any,
-    far_NQT: Any,
-    bias: Bias | None,
-) -> jax.Array:
-    """Scores of query block i and key block j from the products of their vectors; [N, Q, T].
-
-    near, far: float32 [N, Q, T], or None where `kind` has none.
-    """
-    block = static.block
-    index = jnp.arange(block)
-    q_index, k_index = i * block + index[:, None], j * block + index[None, :]
-
-    N, Q, T = (near_NQT if kind.near else far_NQT).shape
-
-    def grouped(x: jax.Array) -> jax.Array:
-        return x.reshape(-1, static.kv_heads, Q // block, block, T)
-
-    if not kind.far:
-        scores = grouped(near_NQT)
-    elif not kind.near:
-        scores = grouped(far_NQT)
-    else:
-        assert static.boundary is not None
-        beyond = (q_index - k_index >= static.boundary)[None, None, None]
-        scores = jnp.where(beyond, grouped(far_NQT), grouped(near_NQT))
-    if static.softcap is not None:
-        scores = static.softcap * jnp.tanh(scores / static.softcap)
-    if bias is not None:
-        assert rows.positions_BL is not None
-        q_positions, k_positions = (_slice(rows.positions_BL, block, n) for n in (i, j))
-        scores = scores + grouped(bias(q_positions, k_positions))
-    if kind.masked:
-        if rows.segment_ids_BL is None:
-            visible = static.mask.allowed(q_index, k_index)[None, None, None]
-        else:
-            q_segments, k_segments = (_slice(rows.segment_ids_BL, block, n) for n in (i, j))
-            visible = static.mask.allowed(
-                q_index[None], k_index[None], q_segments[:, :, None], k_segments[:, None, :]
-            )[:, None, None]
-        scores = jnp.where(visible, scores, MASKED)
-    return scores.reshape(N, Q, T)
-
-
-def _visit(static: _Static, rows: _Rows, i: jax.Array, body: Callable[..., Any], carry: Any) -> Any:
-    """Folds `carry = body(kind, j, carry)` over the key blocks j that query block i visits."""
-    first_q = i * static.block
-    blocks = key_blocks(static.mask, static.block, first_q, first_q + static.block - 1)
-    if rows.segment_blocks is not None:
-        blocks = rows.segment_blocks.narrow(blocks, i)
-    full_first, full_stop = blocks.full_first, blocks.full_stop
-    edges = [(jnp.zeros_like(i), blocks.leading), (blocks.near, full_first)]
-    if static.boundary is not None:
-        # Key blocks before `far_stop` are in the far field of every query, those before
-        # `mixed_stop` of some query.
-        far_stop = (i * static.block - static.boundary + 1) // static.block
-        mixed_stop = ((i + 1) * static.block - 1 - static.boundary) // static.block + 1
-        far_stop = jnp.clip(far_stop, full_first, full_stop)
-        mixed_stop = jnp.clip(mixed_stop, far_stop, full_stop)
-        far = partial(body, _Kind(near=False, far=True, masked=False))
-        carry = jax.lax.fori_loop(full_first, far_stop, far, carry)
-        edges.append((far_stop, mixed_stop))
-        full_first = mixed_stop
-    edges.append((full_stop, blocks.stop))
-    near = partial(body, _Kind(near=True, far=False, masked=False))
-    carry = jax.lax.fori_loop(full_first, full_stop, near, carry)
-    kind = _Kind(near=True, far=static.boundary is not None, masked=True)
-    count = sum(stop - start for start, stop in edges)
-    return jax.lax.fori_loop(0, count, lambda n, c: body(kind, _nth(edges, n), c), carry)
-
-
-def _nth(ranges: list[tuple[jax.Array, jax.Array]], n: jax.Array) -> jax.Array:
-    """The n-th number of the ranges one after the other."""
-    number = n
-    for start, stop in ranges:
-        inside = (n >= 0) & (n < stop - start)
-        number = jnp.where(inside, start + n, number)
-        n = n - (stop - start)
-    return number
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attention(static: _Static, operands: _Operands, rows: _Rows) -> jax.Array:
+def _attention(static: Static, operands: _Operands, rows: Rows) -> jax.Array:
     return _forward(static, operands, rows)[0]
 
 
-def _forward(static: _Static, operands: _Operands, rows: _Rows) -> tuple[jax.Array, tuple]:
+def _forward(static: Static, operands: _Operands, rows: Rows) -> tuple[jax.Array, tuple]:
     _, k_JNCT, v_JNCT, _, far_k_JNCT, bias = operands
 
     def query_block(_: None, xs: tuple) -> tuple[None, tuple]:
         i, q_NQC, far_q_NQC = xs
 
-        def key_block(kind: _Kind, j: jax.Array, carry: tuple) -> tuple:
+        def key_block(kind: Kind, j: jax.Array, carry: tuple) -> tuple:
             highest_NQ, total_NQ, sum_NQC = carry
             near_NQT = _product("nqc,nct->nqt", q_NQC, k_JNCT[j]) if kind.near else None
             far_NQT = _product("nqc,nct->nqt", far_q_NQC, far_k_JNCT[j]) if kind.far else None
-            scores_NQT = _finish(static, kind, rows, i, j, near_NQT, far_NQT, bias)
+            scores_NQT = finished_scores(static, kind, rows, i, j, near_NQT, far_NQT, bias)
             new_NQ = jnp.maximum(highest_NQ, scores_NQT.max(-1))
             weights_NQT = jnp.exp(scores_NQT - new_NQ[..., None])
             rescale_NQ = jnp.exp(highest_NQ - new_NQ)
@@ -262,7 +145,7 @@ def _forward(static: _Static, operands: _Operands, rows: _Rows) -> tuple[jax.Arr
 
         rows_NQ, C = q_NQC.shape[:2], v_JNCT.shape[2]
         start = (jnp.full(rows_NQ, MASKED), jnp.zeros(rows_NQ), jnp.zeros((*rows_NQ, C)))
-        highest_NQ, total_NQ, sum_NQC = _visit(static, rows, i, key_block, start)
+        highest_NQ, total_NQ, sum_NQC = visit(static, rows, i, key_block, start)
         total_NQ = jnp.where(total_NQ > 0, total_NQ, 1)  # padding that visits nothing
         out_NQC = (sum_NQC / total_NQ[..., None]).astype(q_NQC.dtype)
         return None, (out_NQC, highest_NQ + jnp.log(total_NQ))
@@ -273,7 +156,7 @@ def _forward(static: _Static, operands: _Operands, rows: _Rows) -> tuple[jax.Arr
     return out_INQC, (operands, rows, out_INQC, logsumexp_INQ)
 
 
-def _backward(static: _Static, saved: tuple, d_out_INQC: jax.Array) -> tuple:
+def _backward(static: Static, saved: tuple, d_out_INQC: jax.Array) -> tuple:
     operands, rows, out_INQC, logsumexp_INQ = saved
     delta_INQ = jnp.sum(d_out_INQC.astype(jnp.float32) * out_INQC.astype(jnp.float32), axis=-1)
     _, k_JNCT, v_JNCT, _, far_k_JNCT, bias = operands
@@ -284,12 +167,12 @@ def _backward(static: _Static, saved: tuple, d_out_INQC: jax.Array) -> tuple:
         # Transposed once for all key blocks: the form of these products that runs fastest.
         q_NCQ, far_q_NCQ, d_out_NCQ = (_transpose(x) for x in (q_NQC, far_q_NQC, d_out_NQC))
 
-        def key_block(kind: _Kind, j: jax.Array, carry: tuple) -> tuple:
+        def key_block(kind: Kind, j: jax.Array, carry: tuple) -> tuple:
             d_q, d_far_q, d_k, d_far_k, d_v, d_bias = carry
             near_NQT = _product("nqc,nct->nqt", q_NQC, k_JNCT[j]) if kind.near else None
             far_NQT = _product("nqc,nct->nqt", far_q_NQC, far_k_JNCT[j]) if kind.far else None
             scores_NQT, pull = jax.vjp(
-                partial(_finish, static, kind, rows, i, j), near_NQT, far_NQT, bias
+                partial(finished_scores, static, kind, rows, i, j), near_NQT, far_NQT, bias
             )
             weights_NQT = jnp.exp(scores_NQT - logsumexp_NQ[..., None])
             d_weights_NQT = _product("nqc,nct->nqt", d_out_NQC, v_JNCT[j])
@@ -308,7 +191,7 @@ def _backward(static: _Static, saved: tuple, d_out_INQC: jax.Array) -> tuple:
             d_bias = jax.tree.map(jnp.add, d_bias, d_bias_added)
             return d_q, d_far_q, d_k, d_far_k, d_v, d_bias
 
-        d_q, d_far_q, *carry = _visit(
+        d_q, d_far_q, *carry = visit(
             static, rows, i, key_block, (_zeros(q_NQC), _zeros(far_q_NQC), *carry)
         )
         return tuple(carry), (d_q.astype(dtype), _cast(d_far_q, dtype))
