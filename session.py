@@ -11,12 +11,12 @@ import jax
 from atomic_write import write_json
 from data.pipeline import where_read
 from data.token_store import TokenStore
-from errors import UserError
 from eval.config import EvalConfig
 from eval.model_scorer import ScoringExecutables
 from eval.results import RunIdentity
 from experiment import Experiment
 from model.flops import parameter_count
+from scoring import scoring_executables, step_to_score
 from train.checkpoint import Checkpoints
 from train.compilation_cache import enable_compilation_cache
 from train.execution import PLAN, plan_fingerprint, planned_executions
@@ -93,17 +93,8 @@ class Session(abc.ABC):
 
     def _scoring_executables(self, longest: int) -> ScoringExecutables:
         """longest: tokens of the longest row that may be scored part by part."""
-        return ScoringExecutables(
-            self.experiment.train.model,
-            self.setup.vocab_size,
-            self.setup.platform,
-            self.setup.abstract_params,
-            self.eval.tokens_per_call,
-            self.setup.data_sharding,
-            self.eval.seed,
-            chunk=self.eval.chunk,
-            longest=longest,
-            pad=self.store.manifest.end_of_text,
+        return scoring_executables(
+            self.experiment, self.eval, self.setup, self.store, longest=longest
         )
 
     def _describe(self) -> None:
@@ -193,8 +184,4 @@ class Session(abc.ABC):
 
     def _step_to_score(self, checkpoints: Checkpoints) -> int:
         """The checkpoint that eval.checkpoint names. Raises UserError where there is none."""
-        best = self.experiment.eval_checkpoint == "best"
-        step = checkpoints.best_step() if best else checkpoints.latest_step()
-        if step is None:
-            raise UserError(f"--workdir={self.workdir} holds no checkpoint to score; train first")
-        return step
+        return step_to_score(self.experiment, checkpoints, self.workdir)

@@ -8,8 +8,9 @@ import jax
 from data.token_store import TokenStore
 from data.tokenizers import IdsTokenizer, Tokenizer
 from errors import UserError
-from eval.model_scorer import BoundModel, ScoringExecutables
+from eval.model_scorer import BoundModel
 from experiment import Experiment
+from scoring import scoring_executables, step_to_score
 from train.checkpoint import Checkpoints
 from train.compilation_cache import enable_compilation_cache
 from train.phases import Phases
@@ -30,24 +31,10 @@ class Trained:
         print(enable_compilation_cache(train.compilation_cache, workdir))
         setup = Setup(train, phases, jax.devices())
         with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:
-            best = experiment.eval_checkpoint == "best"
-            step = checkpoints.best_step() if best else checkpoints.latest_step()
-            if step is None:
-                raise UserError(f"--workdir={workdir} holds no checkpoint; train first")
+            step = step_to_score(experiment, checkpoints, workdir)
             checked_host(setup, checkpoints, step)
             params = checkpoints.restore_params(step, setup.abstract_params)
-        executables = ScoringExecutables(
-            train.model,
-            setup.vocab_size,
-            setup.platform,
-            setup.abstract_params,
-            experiment.eval.tokens_per_call,
-            setup.data_sharding,
-            experiment.eval.seed,
-            chunk=experiment.eval.chunk,
-            longest=0,
-            pad=store.manifest.end_of_text,
-        )
+        executables = scoring_executables(experiment, experiment.eval, setup, store, longest=0)
         self.step = step
         self.l_train = phases.l_train
         self.store = store

@@ -54,7 +54,7 @@ def test_there_is_nothing_to_score_without_a_run(refused, start, tmp_path):
 def test_there_is_nothing_to_score_without_a_checkpoint(refused, claimed, data):
     path = claimed()
     common = (f"--config={CONFIG}", f"--workdir={path.parent}", *data)
-    assert "holds no checkpoint to score" in refused(*common, "--mode=eval")
+    assert "holds no checkpoint; train first" in refused(*common, "--mode=eval")
 
 
 @pytest.mark.parametrize(("which", "step"), [("best", 4), ("last", 12)])
