@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from eval.estimate_text import Cell, cell
 from eval.results import GAIN, SAME_TARGET_NLL, ResultRow, Results
 from eval.style import token_count
-from eval.wording import Cell, cell, useful_lengths
+from eval.wording import useful_lengths
 
 
 @dataclass(frozen=True)

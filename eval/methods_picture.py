@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from eval.estimate_text import gain_text, ratio_text
+from eval.method_words import method_title
 from eval.results import GAIN, ResultRow, Results
 from eval.style import (
     TEXT_POINTS,
@@ -19,7 +21,7 @@ from eval.style import (
     token_count,
 )
 from eval.verdicts import Verdict
-from eval.wording import best_first, gain_text, method_title, ratio_text
+from eval.wording import best_first
 
 PANELS = 3  # contexts, at most: the first two beyond L_train, and the longest
 MARKERS = {Verdict.USEFUL: "^", Verdict.WORSE: "v", Verdict.NO_DIFFERENCE: "o"}

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eval.method_words import method_title
 from eval.results import GAIN, POSITION_NLL, SAME_TARGET_NLL, ResultRow, Results
 from eval.style import (
     Theme,
@@ -27,7 +28,7 @@ from eval.style import (
     token_scale,
 )
 from eval.training_log import TrainingLog
-from eval.wording import highlighted, method_names, method_title
+from eval.wording import highlighted, method_names
 
 CONTEXT = "tokens of context"
 LINES = 6  # methods that a chart tells apart; the picture of all methods has every one

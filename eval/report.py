@@ -26,6 +26,8 @@ from eval.data_wording import (
     exposure_sentence,
     percent,
 )
+from eval.estimate_text import cell, ratio_text
+from eval.method_words import in_sentence, method_title
 from eval.methods_picture import draw_methods
 from eval.page import Figure, Picture, drawn, page_environment
 from eval.pictures import (
@@ -42,17 +44,7 @@ from eval.scheduled_picture import draw_scheduled
 from eval.style import DARK, LIGHT, bucket_colors, token_count
 from eval.training_account import account_sentences
 from eval.training_log import TrainingLog, evaluation_rows
-from eval.wording import (
-    cell,
-    headline,
-    headline_table,
-    in_sentence,
-    length_table,
-    method_names,
-    method_notes,
-    method_title,
-    ratio_text,
-)
+from eval.wording import headline, headline_table, length_table, method_names, method_notes
 
 HEADLINE_RATIOS = (2.0, 4.0)  # beside truncation, which is the plain model at 1
 

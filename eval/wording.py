@@ -4,89 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eval.results import BOUNDARY_GAP, GAIN, SAME_TARGET_NLL, ResultRow, Results
+from eval.estimate_text import Cell, cell, decimals, number, ratio_text
+from eval.method_words import PARTS, PLAIN_NOTE, in_sentence, method_title, parts_of
+from eval.results import GAIN, SAME_TARGET_NLL, ResultRow, Results
 from eval.style import token_count
 from eval.verdicts import UsefulLength, Verdict, useful_length
-
-# Part of a method's name -> (title, in a sentence after "with", what it does).
-PARTS = {
-    "linear": (
-        "Linear (PI)",
-        "linear RoPE scaling",
-        "position interpolation: RoPE positions divided by the factor",
-    ),
-    "ntk": (
-        "NTK-aware",
-        "NTK-aware RoPE scaling",
-        "RoPE base raised so that the lowest frequency is interpolated by the factor",
-    ),
-    "dynamic": (
-        "Dynamic NTK",
-        "dynamic NTK scaling",
-        "RoPE base raised with the length of the sequence",
-    ),
-    "by_parts": (
-        "NTK by parts",
-        "NTK-by-parts RoPE scaling",
-        "slow RoPE channels interpolated, fast ones kept, those between mixed",
-    ),
-    "yarn": ("YaRN", "YaRN", "like NTK by parts, and sharper attention"),
-    "llama3": (
-        "Llama 3",
-        "Llama 3's RoPE scaling",
-        "like NTK by parts, with more channels interpolated",
-    ),
-    "truncated": (
-        "Truncated basis",
-        "a truncated RoPE basis",
-        "RoPE channels that never came round in training slowed to one frequency or stopped",
-    ),
-    "power": (
-        "Power basis",
-        "a power RoPE basis",
-        "RoPE channels slowed more, the slower they are",
-    ),
-    "window": (
-        "Sliding window",
-        "a sliding window",
-        "attention sees the last L_train tokens, in each layer",
-    ),
-    "lambda": (
-        "Lambda mask",
-        "the Lambda mask",
-        "attention sees the first tokens (sinks) and a window, L_train tokens in all",
-    ),
-    "chunks": (
-        "Chunks",
-        "chunked attention",
-        "attention sees its own stretch of L_train tokens",
-    ),
-    "ceiling": (
-        "distance ceiling",
-        "a ceiling on distances",
-        "distances beyond L_train count as the longest in it",
-    ),
-    "string": (
-        "STRING",
-        "shifted positions (STRING)",
-        "far distances shifted to nearer ones, so that the longest is about half the context",
-    ),
-    "log_n": (
-        "log n",
-        "queries scaled by log n",
-        "queries beyond L_train grow with the log of their position",
-    ),
-}
-PLAIN_NOTE = "the model as trained, run at the longer length"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One estimate as text. verdict: of a gain beyond L_train, else empty."""
-
-    value: str
-    interval: str
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -111,22 +33,9 @@ class HeadlineRow:
     cells: list[Cell | None]  # NLL and verdict per headline ratio; None where not tested
 
 
-def method_title(name: str) -> str:
-    """A method's name for people: "YaRN + log n"; unknown ones keep their own."""
-    if name == "plain":
-        return "Plain"
-    titles = [PARTS[part][0] if part in PARTS else part for part in _parts(name)]
-    text = " + ".join(titles)
-    return text[:1].upper() + text[1:] if _parts(name)[0] in PARTS else text
-
-
-def _parts(name: str) -> list[str]:
-    return [part.strip() for part in name.split("+")]
-
-
 def method_notes(results: Results) -> list[tuple[str, str]]:
     """(title, what it does) of every part of the methods, in their order."""
-    used = [part for name in method_names(results) for part in _parts(name)]
+    used = [part for name in method_names(results) for part in parts_of(name)]
     known = [part for part in dict.fromkeys(used) if part in PARTS]
     return [("Plain", PLAIN_NOTE), *((PARTS[part][0], PARTS[part][2]) for part in known)]
 
@@ -148,46 +57,6 @@ def highlighted(results: Results, most: int) -> list[str]:
     """The methods that a line chart tells apart: the plain model and the best, in their order."""
     best = [name for name in best_first(results) if name != "plain"][: most - 1]
     return [name for name in method_names(results) if name == "plain" or name in best]
-
-
-def gain_text(row: ResultRow) -> str:
-    """A gain with its sign."""
-    return number(row.value, decimals(row.low, row.high), signed=True)
-
-
-def decimals(low: float, high: float) -> int:
-    """Three to six: two digits of half the interval, and an end that is not zero looks like none
-    where the interval leaves zero out."""
-    half_width = (high - low) / 2
-    places = next((d for d in (3, 4, 5) if half_width >= 2 * 10.0**-d), 6) if half_width else 3
-    near = min(abs(low), abs(high))
-    if low <= 0 <= high:
-        return places
-    return next((d for d in range(places, 6) if round(near, d)), 6)
-
-
-def number(value: float, places: int, *, signed: bool = False) -> str:
-    """With so many decimals and a true minus sign."""
-    text = f"{value:{'+' if signed else ''}.{places}f}"
-    if float(text) == 0:
-        text = text.lstrip("+-")
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def cell(row: ResultRow, *, verdict: str | None = None) -> Cell:
-    """Value and interval; gains carry their sign."""
-    signed = row.metric in (GAIN, BOUNDARY_GAP)
-    places = decimals(row.low, row.high)
-    value, low, high = (number(x, places, signed=signed) for x in (row.value, row.low, row.high))
-    return Cell(value, f"[{low}, {high}]", verdict or row.verdict or "")
-
-
-def ratio_text(ratio: float) -> str:
-    """1/4x, 1x, 2x."""
-    inverse = 1 / ratio
-    if ratio < 1 and inverse == int(inverse):
-        return f"1/{int(inverse)}x"
-    return f"{ratio:g}x"
 
 
 def useful_lengths(results: Results) -> dict[str, UsefulLength]:
@@ -306,13 +175,6 @@ def how(row: ResultRow) -> str:
     if row.mask != "causal":
         parts.append(row.mask)
     return ", ".join(parts)
-
-
-def in_sentence(name: str) -> str:
-    """How the model is run, as the end of a sentence."""
-    if name == "plain":
-        return "run as it is"
-    return "with " + " and ".join(PARTS[p][1] if p in PARTS else p for p in _parts(name))
 
 
 def _listed(items: list[str]) -> str:

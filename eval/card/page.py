@@ -25,9 +25,9 @@ from eval.card.words import (
 )
 from eval.config import EvalConfig
 from eval.curve_file import CURVES, Evaluation, save_evaluation
+from eval.method_words import method_title
 from eval.page import Figure, Picture, drawn, page_environment
 from eval.style import token_count
-from eval.wording import method_title
 
 
 def write_card(workdir: Path, evaluations: Sequence[Evaluation], config: EvalConfig) -> list[str]:

@@ -14,6 +14,7 @@ from eval.card.judgement import Judgement
 from eval.card.lengths import ABSOLUTE, SAFE_NATS
 from eval.card.words import title
 from eval.curves import Grid
+from eval.method_words import method_title
 from eval.methods import PLAIN
 from eval.prompts.prompt import Control
 from eval.statistics import Estimate
@@ -29,7 +30,6 @@ from eval.style import (
     signed_axis,
     token_count,
 )
-from eval.wording import method_title
 
 HISTOGRAM_HEIGHT = 0.22  # of a panel
 CONTROLS = {

@@ -13,11 +13,12 @@ from eval.card.lengths import ABSOLUTE, Crossing, CrossingPoint
 from eval.card.shape import Drop
 from eval.curves import Group
 from eval.data_wording import percent
+from eval.estimate_text import Cell, decimals, number, ratio_text
+from eval.method_words import in_sentence, method_title
 from eval.methods import PLAIN
 from eval.reach import Reach
 from eval.statistics import Estimate
 from eval.style import token_count
-from eval.wording import Cell, decimals, in_sentence, method_title, number, ratio_text
 
 TITLES = {
     "same_target_nll": "Same targets, more context",

@@ -1,19 +1,17 @@
 import pytest
 
+from eval.estimate_text import cell, ratio_text
+from eval.method_words import PARTS, method_title
 from eval.methods import GROUPS
 from eval.results import GAIN, SAME_TARGET_NLL
 from eval.statistics import Estimate
 from eval.wording import (
-    PARTS,
     best_first,
-    cell,
     headline,
     headline_table,
     highlighted,
     length_table,
     method_names,
-    method_title,
-    ratio_text,
     useful_lengths,
 )
 from tests.eval.synthetic_report import GAINS, L_TRAIN, around, results, row
