@@ -14,12 +14,15 @@ from data.token_store import TokenStore
 from eval.config import EvalConfig
 from eval.model_scorer import ScoringExecutables
 from eval.results import RunIdentity
+from eval.run_page import RunInputs
 from experiment import Experiment
 from model.flops import parameter_count
 from scoring import scoring_executables, step_to_score
 from train.checkpoint import Checkpoints
 from train.compilation_cache import enable_compilation_cache
 from train.execution import PLAN, plan_fingerprint, planned_executions
+from train.machine import machine_facts
+from train.metrics import read_rows
 from train.peak import device_peak
 from train.phases import Phases
 from train.processes import first, first_alone
@@ -128,6 +131,31 @@ class Session(abc.ABC):
 
     def _layouts(self) -> list[dict[str, Any]]:
         return [phase.layout.accounting.as_dict() for phase in self.phases.phases]
+
+    def _run_inputs(self) -> RunInputs:
+        """What the report says of any run."""
+        manifest = self.store.manifest
+        return RunInputs(
+            title=self.workdir.resolve().name,
+            config=self.experiment.resolved,
+            metrics=read_rows(self.workdir / "metrics.jsonl"),
+            layouts=self._layouts(),
+            facts={
+                "Corpus": {
+                    "source": manifest.source,
+                    "documents": manifest.num_documents,
+                    "tokens": manifest.num_tokens,
+                    "tokenizer": manifest.tokenizer,
+                    "fingerprint": manifest.corpus_fingerprint,
+                },
+                "Model": {
+                    "parameters": parameter_count(self.model),
+                    "positions": self.model.position_scheme,
+                    "compute": self.model.compute_dtype,
+                },
+                "Machine": machine_facts(self.peak),
+            },
+        )
 
     def score(self) -> int:
         """Scores the report split and writes the report."""

@@ -30,12 +30,9 @@ from eval.targets import choose_targets
 from eval.training_log import run_seconds
 from eval.wording import headline
 from experiment import Experiment
-from model.flops import parameter_count
 from session import Session
 from train.anomaly import AnomalyRules
 from train.checkpoint import Checkpoints
-from train.machine import machine_facts
-from train.metrics import read_rows
 from train.processes import first
 from train.run import checked_host
 from train.workdir import training_fingerprint
@@ -253,27 +250,4 @@ class TextSession(Session):
         return asked
 
     def _report_inputs(self, results: Results, exposure: dict[str, Any]) -> ReportInputs:
-        manifest = self.store.manifest
-        return ReportInputs(
-            title=self.workdir.resolve().name,
-            config=self.experiment.resolved,
-            metrics=read_rows(self.workdir / "metrics.jsonl"),
-            layouts=self._layouts(),
-            exposure=exposure,
-            facts={
-                "Corpus": {
-                    "source": manifest.source,
-                    "documents": manifest.num_documents,
-                    "tokens": manifest.num_tokens,
-                    "tokenizer": manifest.tokenizer,
-                    "fingerprint": manifest.corpus_fingerprint,
-                },
-                "Model": {
-                    "parameters": parameter_count(self.model),
-                    "positions": self.model.position_scheme,
-                    "compute": self.model.compute_dtype,
-                },
-                "Machine": machine_facts(self.peak),
-            },
-            results=results,
-        )
+        return ReportInputs(**vars(self._run_inputs()), exposure=exposure, results=results)

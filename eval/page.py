@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure as Drawing
+from tqdm import tqdm
 
+from atomic_write import atomic_write
 from eval.style import DARK, LIGHT, Theme, png_bytes, svg_data_uri
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -47,6 +49,22 @@ def drawn(picture: Picture) -> tuple[Figure, bytes]:
     variants = {name: svg_data_uri(drawing) for name, drawing in drawings.items()}
     figure = Figure(picture.name, picture.caption, picture.description, **variants)
     return figure, png_bytes(drawings["light_wide"], LIGHT)
+
+
+def write_page(
+    page: Path, pictures: Sequence[Picture], render: Callable[[Mapping[str, Figure]], str]
+) -> Path:
+    """Writes the page and a PNG per picture beside it, each replaced whole; returns `page`.
+
+    render: the page as text, given its figures by name.
+    """
+    page.parent.mkdir(parents=True, exist_ok=True)
+    figures = {}
+    for picture in tqdm(pictures, desc=f"drawing {page.name}", unit="picture"):
+        figures[picture.name], png = drawn(picture)
+        atomic_write(page.parent / f"{picture.name}.png", [png])
+    atomic_write(page, [render(figures).encode("utf-8")])
+    return page
 
 
 def page_environment() -> Environment:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from atomic_write import atomic_write
 from eval.data_pictures import (
     boundary_gap,
     draw_boundary,
@@ -24,25 +20,22 @@ from eval.data_wording import (
     boundary_sentence,
     domain_table,
     exposure_sentence,
-    percent,
 )
 from eval.estimate_text import cell, ratio_text
 from eval.method_words import in_sentence, method_title
 from eval.methods_picture import draw_methods
-from eval.page import Figure, Picture, drawn, page_environment
+from eval.page import Figure, Picture, page_environment, write_page
 from eval.pictures import (
     LINES,
-    draw_curriculum,
     draw_position_nll,
     draw_same_target,
     draw_selection,
-    draw_training_curves,
 )
 from eval.results import GAIN, POSITION_NLL, SAME_TARGET_NLL, Results
+from eval.run_page import RunInputs, run_filters, run_values, training_pictures
 from eval.scheduled import NLL
 from eval.scheduled_picture import draw_scheduled
-from eval.style import DARK, LIGHT, bucket_colors, token_count
-from eval.training_account import account_sentences
+from eval.style import token_count
 from eval.training_log import TrainingLog, evaluation_rows
 from eval.wording import headline, headline_table, length_table, method_names, method_notes
 
@@ -50,15 +43,10 @@ HEADLINE_RATIOS = (2.0, 4.0)  # beside truncation, which is the plain model at 1
 
 
 @dataclass(frozen=True)
-class ReportInputs:
+class ReportInputs(RunInputs):
     """Everything the page shows."""
 
-    title: str
-    config: Mapping[str, Any]  # resolved, nested
-    metrics: Sequence[Mapping[str, Any]]  # rows of metrics.jsonl
-    layouts: Sequence[Mapping[str, Any]]  # data.accounting.Accounting.as_dict(), one per phase
     exposure: Mapping[str, Any]  # as in exposure.json
-    facts: Mapping[str, Mapping[str, Any]]  # titled blocks: "Corpus", "Model", "Machine", ...
     results: Results
 
 
@@ -67,35 +55,28 @@ def write_report(workdir: Path, inputs: ReportInputs) -> Path:
 
     Each file is replaced whole. Raises UserError where metrics hold no training step.
     """
-    directory = workdir / "report"
-    directory.mkdir(parents=True, exist_ok=True)
     log = TrainingLog(inputs.metrics)
-    figures = {}
-    for picture in tqdm(_pictures(inputs, log), desc="drawing the report", unit="picture"):
-        figures[picture.name], png = drawn(picture)
-        atomic_write(directory / f"{picture.name}.png", [png])
-    page = render(inputs, log, figures)
-    atomic_write(directory / "index.html", [page.encode("utf-8")])
-    return directory / "index.html"
+    return write_page(
+        workdir / "report" / "index.html",
+        _pictures(inputs, log),
+        lambda figures: render(inputs, log, figures),
+    )
 
 
 def render(inputs: ReportInputs, log: TrainingLog, figures: Mapping[str, Figure]) -> str:
     """The page as text; whatever comes from the user is escaped."""
     environment = page_environment()
     environment.filters.update(
-        tokens=token_count,
+        run_filters(),
         ratio=ratio_text,
         cell=cell,
         method=method_title,
-        share=percent,
         across=boundary_sentence,
-        setting=_setting,
-        fact=_fact,
     )
     results = inputs.results
     (truncation,) = results.select(metric=SAME_TARGET_NLL, role="result", method="plain", ratio=1.0)
     return environment.get_template("report.html.j2").render(
-        title=inputs.title,
+        run_values(inputs, log),
         sentences=headline(results),
         ratios=HEADLINE_RATIOS,
         headline_rows=headline_table(results, HEADLINE_RATIOS),
@@ -107,13 +88,6 @@ def render(inputs: ReportInputs, log: TrainingLog, figures: Mapping[str, Figure]
         position=results.select(metric=POSITION_NLL, role="result")[0],
         controls=results.select(metric=GAIN, role="control"),
         figures=figures,
-        speed=log.speed(),
-        log_every=log.log_every,
-        account=account_sentences(inputs.metrics),
-        bucket_colors={theme.name: bucket_colors(log.lengths, theme) for theme in (LIGHT, DARK)},
-        last_step=int(log.step[-1]),
-        last_tokens=int(log.tokens[-1]),
-        layouts=inputs.layouts,
         exposure=inputs.exposure,
         exposed=exposure_sentence(inputs.exposure["total"], truncation.l_train),
         domain_method=best_method(results),
@@ -123,8 +97,6 @@ def render(inputs: ReportInputs, log: TrainingLog, figures: Mapping[str, Figure]
         ),
         boundary=boundary_gap(results),
         left_out=results.left_out,
-        sections=_sections(inputs.config),
-        facts=inputs.facts,
     )
 
 
@@ -170,21 +142,7 @@ def _pictures(inputs: ReportInputs, log: TrainingLog) -> list[Picture]:
             "with the training length marked.",
             partial(draw_position_nll, results),
         ),
-        Picture(
-            "training",
-            "Each line is one bucket: sequences of one length, averaged over stretches of "
-            "training. Buckets hold different text, so their levels are not comparable.",
-            "Line charts of training loss and gradient norm by bucket.",
-            partial(draw_training_curves, log),
-        ),
-        Picture(
-            "curriculum",
-            "Which lengths the model was trained on, when, and how much."
-            + ("" if log.log_every == 1 else f" From every {log.log_every}th step."),
-            "Stacked area chart of the share of each bucket over steps, and a bar chart of "
-            "tokens by bucket.",
-            partial(draw_curriculum, log),
-        ),
+        *training_pictures(log),
     ]
     if log.domains:
         pictures.append(
@@ -265,20 +223,3 @@ def _pictures(inputs: ReportInputs, log: TrainingLog) -> list[Picture]:
 def _stopping_score(config: Mapping[str, Any]) -> str:
     name = config["stopping"]["score"]
     return "the one at 2x" if name == NLL else f"another score, {name}"
-
-
-def _sections(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Nested parts of the config by name; plain fields of the top level come first."""
-    plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
-    nested = {key: value for key, value in config.items() if isinstance(value, Mapping)}
-    return ({"run": plain} if plain else {}) | nested
-
-
-def _setting(value: Any) -> str:
-    """A config value as it would be written."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _fact(value: Any) -> str:
-    """A value for reading: whole numbers with thousands separators."""
-    return f"{value:,}" if isinstance(value, int) else _setting(value)

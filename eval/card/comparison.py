@@ -56,7 +56,7 @@ def compare(group: Sequence[Contestant], config: EvalConfig) -> list[Comparison]
         theirs = other.curves()
         for key, runs in mine.items():
             if runs[0].primary and runs[0].control == PLAIN_CONTROL and key in theirs:
-                found.append(_compared(first.name, other.name, number, runs, theirs[key], config))
+                found.append(compared(first.name, other.name, number, runs, theirs[key], config))
     return found
 
 
@@ -68,11 +68,11 @@ def compare_methods(contestant: Contestant, config: EvalConfig) -> list[Comparis
         plain = curves.get((scorer, metric, PLAIN, control))
         if runs[0].primary and control == PLAIN_CONTROL and method != PLAIN and plain:
             # Of several seeds, each is compared with itself: both have the draws of group 0.
-            found.append(_compared(PLAIN, method, 0, plain, runs, config))
+            found.append(compared(PLAIN, method, 0, plain, runs, config))
     return found
 
 
-def _compared(
+def compared(
     first: str,
     second: str,
     number: int,

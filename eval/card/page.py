@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from atomic_write import atomic_write
 from eval.card.card import CARD, Card, make_card, save_card
 from eval.card.lengths import ABSOLUTE, RELATIVE, SAFE_NATS
 from eval.card.pictures import draw_grids, draw_heat, draw_losses, draw_tasks, losses_of, tasks_of
@@ -26,7 +23,7 @@ from eval.card.words import (
 from eval.config import EvalConfig
 from eval.curve_file import CURVES, Evaluation, save_evaluation
 from eval.method_words import method_title
-from eval.page import Figure, Picture, drawn, page_environment
+from eval.page import Figure, Picture, page_environment, write_page
 from eval.style import token_count
 
 
@@ -41,13 +38,11 @@ def write_card(workdir: Path, evaluations: Sequence[Evaluation], config: EvalCon
     save_evaluation(evaluations[0], workdir / CURVES)
     card = make_card(evaluations, config)
     save_card(card, workdir / CARD)
-    directory = workdir / "report"
-    figures = {}
-    for picture in tqdm(_pictures(card), desc="drawing the card", unit="picture"):
-        figures[picture.name], png = drawn(picture)
-        atomic_write(directory / f"{picture.name}.png", [png])
-    page = directory / "card.html"
-    atomic_write(page, [render_card(card, figures).encode("utf-8")])
+    page = write_page(
+        workdir / "report" / "card.html",
+        _pictures(card),
+        lambda figures: render_card(card, figures),
+    )
     return [*sentences(card), f"card: {page}"]
 
 

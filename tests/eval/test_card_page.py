@@ -100,7 +100,7 @@ def test_text_from_outside_is_escaped():
 
 
 def test_a_card_of_losses_alone_has_no_sections_of_tasks(tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.card.page.drawn", lambda picture: (Figure(*[""] * 7), b""))
+    monkeypatch.setattr("eval.page.drawn", lambda picture: (Figure(*[""] * 7), b""))
     made = evaluation()
     losses = tuple(c for c in made.scored.curves if c.unit == "nats/token")
     write_card(tmp_path, [dataclasses.replace(made, scored=Scored(losses))], CONFIG)
