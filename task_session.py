@@ -1,7 +1,10 @@
 """A run on a task: trained as on any corpus, scored by whether answers are right."""
 
+import copy
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,17 +12,28 @@ from tqdm import tqdm
 
 from atomic_write import write_json
 from data.tasks.samples import Documents, TaskSamples
+from data.tasks.sequences import rows_of
 from errors import UserError
-from eval.answers.hits_file import HITS, save_hits
+from eval.answers.chance import constant_guess
+from eval.answers.hits_file import HITS, load_hits, save_hits
 from eval.answers.next_tokens import NextTokenPrograms, NextTokens, padded_length
+from eval.answers.page import AnswersInputs, Example, write_answers
+from eval.answers.runs import RunKey, TaskRun, Training, check_comparable, trainings
 from eval.answers.score import Hits, by_row_length, decoded, score_answers
-from eval.answers.summary import Answers, summarize
+from eval.answers.trainings import (
+    COMPARISON,
+    compare_trainings,
+    save_comparison,
+    score_training,
+)
+from eval.answers.words import comparison_lines
 from eval.scheduled import NLL
 from experiment import Experiment
 from session import Session
 from train.checkpoint import Checkpoints
 from train.processes import first
 from train.run import checked_host
+from train.workdir import read_config, training_fingerprint
 
 _SELECTION_LENGTHS = 8  # lengths of training that choose, at most, where none are named
 
@@ -39,6 +53,7 @@ class TaskSession(Session):
         self.selection_lengths = self._lengths(
             config.selection_lengths or self._spread(), "eval.answers.selection_lengths"
         )
+        self._prepare_comparison()
         self.executables = self._scoring_executables(longest=0)  # answers are short rows
         setup = self.setup
         self.programs = NextTokenPrograms(
@@ -66,6 +81,18 @@ class TaskSession(Session):
                 f"stopping.score={experiment.train.stopping.score!r}: runs on a task stop by the "
                 f"share of wrong tokens; leave it {NLL!r}"
             )
+
+    def _prepare_comparison(self) -> None:
+        """What eval.compare names; raises UserError where it can't stand beside this run."""
+        workdirs = [Path(workdir) for workdir in self.eval.compare]
+        name, *names = _names([self.workdir, *workdirs])
+        self.key = _run_key(
+            self.experiment.resolved, name, self.report_lengths, self.eval.answers.samples
+        )
+        self.beside = [
+            _scored_run(workdir, each) for workdir, each in zip(workdirs, names, strict=True)
+        ]
+        check_comparable([self.key, *(run.key for run in self.beside)])
 
     def _check_buckets(self) -> None:
         for phase in self.phases.phases:
@@ -105,16 +132,6 @@ class TaskSession(Session):
                 shapes.add((self.programs.batch_size(rows, length), length))
         return shapes
 
-    def _answers(self, hits: list[Hits]) -> Answers:
-        return summarize(
-            hits,
-            (self.samples.low, self.samples.high),
-            threshold=self.eval.answers.threshold,
-            confidence=self.eval.confidence,
-            bootstrap_samples=self.eval.bootstrap_samples,
-            seed=self.eval.seed,
-        )
-
     def _probe(self, params: object, step: int) -> dict[str, Any]:
         """The selection samples' scores for metrics.jsonl.
 
@@ -147,24 +164,71 @@ class TaskSession(Session):
         checked_host(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.abstract_params)
         next_tokens = self.programs.bind(params, self.phases.scaling_after(step))
-        hits = score_answers(self._documents("report"), next_tokens)
-        answers = self._answers(hits)
+        documents = self._documents("report")
+        hits = score_answers(documents, next_tokens)
         checks = self._decode_some(hits, next_tokens)
         if not first():
             return
+        chance_K = [self._chance(length, asked) for length, asked in documents.items()]
+        mine = TaskRun(self.key, tuple(hits))
+        trained = self.samples.low, self.samples.high
+        alone = score_training(Training((mine,)), trained, chance_K, self.eval).answers
+        identity = self._identity(step)
         path = self.workdir / "eval" / "answers.json"
-        identity = dataclasses.asdict(self._identity(step))
-        task = self.experiment.resolved["data"]["sources"][0]["task"]
-        written = {**identity, "task": task, **answers.as_dict(), "decoded": checks}
+        written = {
+            **dataclasses.asdict(identity),
+            "task": self.experiment.resolved["data"]["sources"][0]["task"],
+            **alone.as_dict(),
+            "decoded": checks,
+        }
         write_json(path, written)
         save_hits(hits, self.workdir / HITS)
-        print(answers.table())
+        print(alone.table())
         for check in checks:
             print(
                 f"greedy decoding of {check['samples']} answers of length {check['length']}: "
                 f"{check['agree']} as scored"
             )
         print(f"scores: {path}")
+        group = trainings([mine, *self.beside])
+        scored = [score_training(training, trained, chance_K, self.eval) for training in group]
+        comparisons = compare_trainings(group, self.eval)
+        if self.beside:
+            for line in comparison_lines(scored, comparisons):
+                print(line)
+            save_comparison(scored, comparisons, self.workdir / COMPARISON)
+            print(f"comparison: {self.workdir / COMPARISON}")
+        inputs = AnswersInputs(
+            **vars(self._run_inputs()),
+            task=self.samples.task.name,
+            counts=self.samples.task.length,
+            trained=trained,
+            examples=self._examples(documents),
+            scored=scored,
+            comparisons=comparisons,
+            decoded=checks,
+            identity=identity,
+            confidence=self.eval.confidence,
+            seeds=f"seed {self.key.seeds[0]}, samples of seed {self.key.seeds[1]}",
+        )
+        print(f"report: {write_answers(self.workdir, inputs)}")
+
+    def _chance(self, length: int, asked: Documents) -> float:
+        seen = self.samples.scored("guess", length, np.arange(self.eval.answers.samples))
+        return constant_guess(seen, asked)
+
+    def _examples(self, documents: Mapping[int, Documents]) -> list[Example]:
+        """A sample of the shortest tested length, of the longest one in range, of the longest."""
+        lengths = list(documents)
+        in_range = [n for n in lengths if self.samples.low <= n <= self.samples.high]
+        text = self.samples.symbols.text
+        found = []
+        for length in dict.fromkeys((lengths[0], *in_range[-1:], lengths[-1])):
+            (row,) = rows_of(documents[length].tokens[:1])
+            size = int(documents[length].prompt[0])
+            # Behind the prompt stands the sign for the answer, behind the answer its end.
+            found.append(Example(length, text(row[: size - 1]), text(row[size:-1])))
+        return found
 
     def _decode_some(self, hits: list[Hits], next_tokens: NextTokens) -> list[dict[str, int]]:
         """Decodes some samples of the longest tested length in range, and of the longest."""
@@ -177,3 +241,33 @@ class TaskSession(Session):
             found = {"length": each.length, "samples": count, "agree": int(agree.sum())}
             checks.append(found)
         return checks
+
+
+def _run_key(
+    config: Mapping[str, Any], name: str, lengths: tuple[int, ...], samples: int
+) -> RunKey:
+    """Of the resolved config of a run on a task."""
+    task = config["data"]["sources"][0]["task"]
+    seedless = copy.deepcopy(dict(config))
+    seedless["data"]["sources"][0]["task"]["seed"] = 0
+    seeds = config["seed"], task["seed"]
+    return RunKey(name, training_fingerprint(seedless), seeds, task["name"], lengths, samples)
+
+
+def _scored_run(workdir: Path, name: str) -> TaskRun:
+    """A run that was scored before. Raises UserError: `workdir` holds none on a task."""
+    config = read_config(workdir)
+    if config is None:
+        raise UserError(f"eval.compare: {workdir} holds no run")
+    if not config["data"]["sources"][0]["task"]["name"]:
+        raise UserError(f"eval.compare: {workdir} holds a run on text; leave it out")
+    hits = load_hits(workdir)
+    lengths = tuple(each.length for each in hits)
+    return TaskRun(_run_key(config, name, lengths, hits[0].hits_N.size), tuple(hits))
+
+
+def _names(workdirs: Sequence[Path]) -> list[str]:
+    """Last parts of their paths, one more where one doesn't tell them apart."""
+    parts = [workdir.resolve().parts for workdir in workdirs]
+    size = 1 if len({each[-1] for each in parts}) == len(parts) else 2
+    return ["/".join(each[-size:]) for each in parts]

@@ -326,8 +326,8 @@ def get_config() -> ConfigDict:
             "qa_1": "",  # SQuAD's JSON, for `reading`; empty: invented documents
             "qa_2": "",  # HotpotQA's JSON, for `joined_reading`; empty: invented documents
             "prompts": 40,  # of each task, context and control
-            # Work directories scored before, for the card: side by side, in pairs. Those that
-            # differ from each other in their seed alone count as seeds of one training.
+            # Work directories scored before, for the card, or the report of a task: side by side,
+            # in pairs. Those that differ in their seed alone count as seeds of one training.
             "compare": (),
             # Of data.source="task": which lengths are scored, in what the task counts.
             "answers": {

@@ -54,7 +54,7 @@ def training_pictures(log: TrainingLog) -> list[Picture]:
         Picture(
             "training",
             "Each line is one bucket: sequences of one length, averaged over stretches of "
-            "training. Buckets hold different text, so their levels are not comparable.",
+            "training. Buckets hold different documents, so their levels are not comparable.",
             "Line charts of training loss and gradient norm by bucket.",
             partial(draw_training_curves, log),
         ),

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from eval.results import ResultRow
+from eval.statistics import Estimate
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -186,7 +187,7 @@ def _signed(value: float, _: int) -> str:
 def interval_line(
     axes: Axes,
     places: Sequence[float],
-    rows: Sequence[ResultRow],
+    rows: Sequence[ResultRow] | Sequence[Estimate],
     *,
     color: str,
     marker: str,

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import modes
 from configs import task
 from errors import UserError
-from eval.answers.hits_file import HITS, load_hits
+from eval.answers.hits_file import HITS, load_hits, save_hits
+from eval.answers.score import Hits
 from train.metrics import read_rows
 
 
@@ -73,12 +75,74 @@ def test_only_answers_are_trained_and_nothing_compiles_late(workdir):
     assert last["lengths"] == [1, 3]
 
 
-def test_other_lengths_can_be_scored_later(workdir):
+def test_the_report_shows_what_was_scored(workdir):
+    page = (workdir / "report" / "index.html").read_text()
+    scores = json.loads((workdir / "eval" / "answers.json").read_text())
+    for row in scores["lengths"]:
+        assert f"{row['exact']['value']:.3f}" in page
+    assert "cycle_navigation, length 5" in page
+    assert "symbols of the prompt" in page
+    assert scores["lengths"][0]["chance"] == pytest.approx(1 / 3, abs=0.25)  # of 3 places
+    assert (workdir / "report" / "answers.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        (None, "eval.compare: .*beside holds no run"),
+        ({"source": "text", "task": {"name": ""}}, "eval.compare: .*beside holds a run on text"),
+        ({"source": "task", "task": {"name": "sort"}}, "answers.npz can't be read"),
+    ],
+)
+def test_what_can_not_stand_beside_a_run_is_refused_before_training(
+    saved, message, workdir, tmp_path
+):
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    if saved is not None:
+        (beside / "config.json").write_text(
+            json.dumps({"phases": [], "data": {"sources": [saved]}})
+        )
+    config = make_config()
+    config.data.store = str(workdir / "store")
+    config.eval.compare = (str(beside),)
+    with pytest.raises(UserError, match=message):
+        modes.run("train", config, str(tmp_path / "mine"))
+
+
+def save_beside(directory, workdir, seed, layers, right):
+    """A run like that of `workdir`, as far as others read it; `right` of 40 answers are right."""
+    config = json.loads((workdir / "config.json").read_text())
+    config["seed"] = config["data"]["sources"][0]["task"]["seed"] = seed
+    config["model"]["layers"] = layers
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text(json.dumps(config))
+    hits = np.where(np.arange(40) < right, 2, 0)
+    save_hits([Hits(length, hits, np.full(40, 2)) for length in (2, 6)], directory / HITS)
+
+
+def test_other_lengths_can_be_scored_later_beside_other_runs(workdir, tmp_path, capsys):
+    save_beside(tmp_path / "other" / workdir.name, workdir, seed=1, layers=1, right=30)
+    save_beside(tmp_path / "deep", workdir, seed=0, layers=9, right=0)
     config = make_config(lengths=(2, 6, 4), decoded=0)
+    config.eval.compare = (str(tmp_path / "other" / workdir.name), str(tmp_path / "deep"))
+    capsys.readouterr()
     assert modes.run("eval", config, str(workdir)) == 0
     scores = json.loads((workdir / "eval" / "answers.json").read_text())
     assert [row["length"] for row in scores["lengths"]] == [2, 6]
     assert scores["decoded"] == []
+    # Two of them have the same last name, so that all have one more.
+    name = f"{workdir.parent.name}/{workdir.name}"
+    assert f"{name} and another seed, this training (2 seeds):" in capsys.readouterr().out
+    stored = json.loads((workdir / "eval" / "comparison.json").read_text())
+    assert [each["seeds"] for each in stored["trainings"]] == [2, 1]
+    for mine, both in zip(scores["lengths"], stored["trainings"][0]["lengths"], strict=True):
+        assert both["exact"]["value"] == pytest.approx((mine["exact"]["value"] + 0.75) / 2)
+    (difference,) = stored["comparisons"]
+    assert difference["second"] == f"{tmp_path.name}/deep"
+    mean = stored["trainings"][0]["lengths"][0]["exact"]["value"]
+    assert difference["better"][0]["value"] == pytest.approx(-mean)  # it has none right
+    assert "Side by side" in (workdir / "report" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

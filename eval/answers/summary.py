@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from eval.answers.runs import EXACT, TOKEN, Training
 from eval.answers.score import Hits
+from eval.card.resampling import resample
 from eval.statistics import ClusterBootstrap, Estimate
 
 
@@ -19,8 +21,9 @@ class LengthScore:
     length: int  # in what the task counts
     in_range: bool  # a length that was trained on
     samples: int
-    exact: Estimate  # answers that are right as a whole; Wilson's interval
-    token: Estimate  # right tokens of the answers; bootstrap over samples
+    exact: Estimate  # answers that are right as a whole
+    token: Estimate  # right tokens of the answers
+    chance: float  # answers that the best constant guess has right as a whole
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -76,18 +79,20 @@ class Answers:
 def summarize(
     hits: Sequence[Hits],
     trained: tuple[int, int],
+    chance_K: Sequence[float],
     *,
     threshold: float,
     confidence: float,
     bootstrap_samples: int,
     seed: int,
 ) -> Answers:
-    """Of samples at ascending lengths.
+    """Of samples at ascending lengths: Wilson's interval of whole answers, and the bootstrap over
+    samples of tokens.
 
-    trained: shortest and longest length of training.
+    trained: shortest and longest length of training. chance_K: at each length.
     """
     scores = []
-    for each in hits:
+    for each, chance in zip(hits, chance_K, strict=True):
         count = each.exact_N.size
         right = binomtest(int(each.exact_N.sum()), count)
         interval = right.proportion_ci(confidence, method="wilson")
@@ -101,6 +106,53 @@ def summarize(
                 samples=count,
                 exact=Estimate(float(right.statistic), float(interval.low), float(interval.high)),
                 token=bootstrap.ratio(each.hits_N, each.tokens_N),
+                chance=chance,
             )
         )
     return Answers(tuple(scores), threshold)
+
+
+def over_seeds(
+    training: Training,
+    trained: tuple[int, int],
+    chance_K: Sequence[float],
+    *,
+    threshold: float,
+    confidence: float,
+    bootstrap_samples: int,
+    seed: int,
+) -> Answers:
+    """Means over the seeds of a training, with intervals over seeds and samples: samples are
+    resampled, and the mean over seeds moves as Student's t has it (eval/statistics.py), so that
+    they hold for seeds that were not trained. Cut to [0, 1].
+
+    Sample i is resampled for all seeds together. That is right where all seeds have the same
+    samples, and where each has its own, since then its i-th ones are independent.
+    """
+    exact_K, token_K = (
+        resample(
+            training.curves(metric), samples=bootstrap_samples, confidence=confidence, seed=seed
+        ).estimates()
+        for metric in (EXACT, TOKEN)
+    )
+    key = training.runs[0].key
+    return Answers(
+        tuple(
+            LengthScore(
+                length=length,
+                in_range=trained[0] <= length <= trained[1],
+                samples=key.samples * len(training.runs),
+                exact=_share(exact),
+                token=_share(token),
+                chance=chance,
+            )
+            for length, exact, token, chance in zip(
+                key.lengths, exact_K, token_K, chance_K, strict=True
+            )
+        ),
+        threshold,
+    )
+
+
+def _share(estimate: Estimate) -> Estimate:
+    return Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))

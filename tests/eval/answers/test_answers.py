@@ -165,7 +165,7 @@ def hits(length: int, right: int, count: int = 50) -> Hits:
 
 def summary(*of: Hits, trained: tuple[int, int] = (1, 4)):
     settings = {"threshold": 0.85, "confidence": 0.95, "bootstrap_samples": 500, "seed": 0}
-    return summarize(of, trained, **settings)
+    return summarize(of, trained, [0.0] * len(of), **settings)
 
 
 def test_accuracies_have_wilson_and_bootstrap_intervals():

@@ -1,0 +1,83 @@
+"""Trainings side by side: what each comes to, over its seeds, and how they differ in pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atomic_write import write_json
+from eval.answers.runs import EXACT, Training
+from eval.answers.summary import Answers, over_seeds, summarize
+from eval.card.comparison import Comparison, compared
+from eval.config import EvalConfig
+
+COMPARISON = Path("eval") / "comparison.json"  # in a work directory
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A training as it is drawn and listed."""
+
+    name: str
+    claim: str  # what its scores speak of
+    answers: Answers
+    # Exact match of each seed at each length; of one seed what `answers` has.
+    seeds: tuple[tuple[float, ...], ...]
+
+
+def score_training(
+    training: Training, trained: tuple[int, int], chance_K: Sequence[float], config: EvalConfig
+) -> Scored:
+    """trained, chance_K: as `summarize` has them."""
+    if len(training.runs) == 1:
+        answers = summarize(
+            training.runs[0].hits,
+            trained,
+            chance_K,
+            threshold=config.answers.threshold,
+            confidence=config.confidence,
+            bootstrap_samples=config.bootstrap_samples,
+            seed=config.seed,
+        )
+    else:
+        answers = over_seeds(
+            training,
+            trained,
+            chance_K,
+            threshold=config.answers.threshold,
+            confidence=config.confidence,
+            bootstrap_samples=config.bootstrap_samples,
+            seed=config.seed,
+        )
+    seeds = tuple(tuple(float(each.exact_N.mean()) for each in run.hits) for run in training.runs)
+    return Scored(training.name, training.claim, answers, seeds)
+
+
+def compare_trainings(group: Sequence[Training], config: EvalConfig) -> list[Comparison]:
+    """Each after the first beside it, by whole answers."""
+    mine, *others = group
+    return [
+        compared(mine.name, other.name, number, mine.curves(EXACT), other.curves(EXACT), config)
+        for number, other in enumerate(others, start=1)
+    ]
+
+
+def save_comparison(
+    scored: Sequence[Scored], comparisons: Sequence[Comparison], path: Path
+) -> None:
+    """Strict JSON, whole or not at all."""
+    write_json(
+        path,
+        {
+            "trainings": [
+                {"name": each.name, "seeds": len(each.seeds), **each.answers.as_dict()}
+                for each in scored
+            ],
+            "comparisons": [
+                {**dataclasses.asdict(each), "said": [str(said) for said in each.said]}
+                for each in comparisons
+            ],
+        },
+    )
