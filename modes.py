@@ -1,7 +1,8 @@
 """What `main.py --mode` names, and the token store that every mode begins with."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -37,30 +38,42 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         experiment = load(config, None)
         directory.mkdir(parents=True, exist_ok=True)
         return plan(experiment.train, experiment.data, directory / PLAN)
+    if mode == "train":
+        with training_session(config, directory) as session:
+            return session.train_and_score()
     with locked(directory):
         experiment = load(config, read_config(directory))
         if mode == "prepare":
             for line in summary(open_store(experiment, directory)):
                 print(line)
             return 0
-        if mode in ("eval", "generate"):
-            saved = read_config(directory)
-            if saved is None:
-                raise UserError(f"--workdir={workdir} holds no run; train one first")
-            check_config(directory, experiment.resolved, FREE_IN_SCORING)
-            if mode == "generate":
-                return write_on(experiment, directory)
-            # What was trained stays what it was; only the scoring may be asked for anew.
-            resolved = {**saved, "eval": experiment.resolved["eval"]}
-            scored = dataclasses.replace(experiment, resolved=resolved)
-            # A plan is for the devices of the training; any others may score.
-            return session_of(scored)(
-                scored, open_store(scored, directory), directory, follows_plan=False
-            ).score()
-        check_config(directory, experiment.resolved)
-        store = open_store(experiment, directory)
-        session = session_of(experiment)
-        return session(experiment, store, directory, follows_plan=True).train_and_score()
+        saved = read_config(directory)
+        if saved is None:
+            raise UserError(f"--workdir={workdir} holds no run; train one first")
+        check_config(directory, experiment.resolved, FREE_IN_SCORING)
+        if mode == "generate":
+            return write_on(experiment, directory)
+        # What was trained stays what it was; only the scoring may be asked for anew.
+        resolved = {**saved, "eval": experiment.resolved["eval"]}
+        scored = dataclasses.replace(experiment, resolved=resolved)
+        # A plan is for the devices of the training; any others may score.
+        return session_of(scored)(
+            scored, open_store(scored, directory), directory, follows_plan=False
+        ).score()
+
+
+@contextlib.contextmanager
+def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
+    """A run that is to be trained; its work directory is held meanwhile.
+
+    Raises:
+      UserError: what the user can put right.
+    """
+    with locked(workdir):
+        experiment = load(config, read_config(workdir))
+        check_config(workdir, experiment.resolved)
+        store = open_store(experiment, workdir)
+        yield session_of(experiment)(experiment, store, workdir, follows_plan=True)
 
 
 def session_of(experiment: Experiment) -> type[Session]:

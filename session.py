@@ -26,7 +26,7 @@ from train.metrics import read_rows
 from train.peak import device_peak
 from train.phases import Phases
 from train.processes import first, first_alone
-from train.run import train
+from train.run import Trainee, train
 from train.setup import Setup
 from train.workdir import claim_config
 
@@ -91,7 +91,7 @@ class Session(abc.ABC):
         """Every executable of the scores, during training and after."""
 
     @abc.abstractmethod
-    def _score(self, checkpoints: Checkpoints) -> None:
+    def score_checkpoint(self, checkpoints: Checkpoints) -> None:
         """Scores a checkpoint on the report split; the first process writes what was found."""
 
     def _scoring_executables(self, longest: int) -> ScoringExecutables:
@@ -160,7 +160,7 @@ class Session(abc.ABC):
     def score(self) -> int:
         """Scores the report split and writes the report."""
         with contextlib.closing(Checkpoints(self.workdir / "checkpoints")) as checkpoints:
-            self._score(checkpoints)
+            self.score_checkpoint(checkpoints)
         return 0
 
     def train_and_score(self) -> int:
@@ -168,7 +168,7 @@ class Session(abc.ABC):
         with contextlib.closing(Checkpoints(self.workdir / "checkpoints")) as checkpoints:
             status = self._train(checkpoints)
             if not status:
-                self._score(checkpoints)
+                self.score_checkpoint(checkpoints)
         return status
 
     def _claim(self) -> None:
@@ -177,9 +177,9 @@ class Session(abc.ABC):
             claim_config(self.workdir, self.experiment.resolved)
             write_json(self.workdir / "layouts.json", self._layouts())
 
-    def _train(self, checkpoints: Checkpoints) -> int:
-        """Returns the exit status: 0, or that of a run ended by SIGTERM."""
-        outcome = train(
+    def trainee(self, checkpoints: Checkpoints) -> Trainee:
+        """What training needs to know of this run."""
+        return Trainee(
             self.setup,
             self.workdir,
             checkpoints,
@@ -188,6 +188,10 @@ class Session(abc.ABC):
             prepare_evaluation=self._compile_scoring,
             peak_flops=self.peak.flops_per_second * len(self.setup.devices),
         )
+
+    def _train(self, checkpoints: Checkpoints) -> int:
+        """Returns the exit status: 0, or that of a run ended by SIGTERM."""
+        outcome = train(self.trainee(checkpoints))
         if outcome.reason == "terminated":
             print(
                 f"terminated at step {outcome.step} by SIGTERM, checkpoint saved; "

@@ -116,6 +116,10 @@ class TaskSession(Session):
         self.samples.task.check_lengths(low, high, where)
         return tuple(range(low, high + 1, step))
 
+    def score_with(self, other: "TaskSession") -> None:
+        """Takes over the compiled scores of a run that differs in its seeds alone."""
+        self.executables, self.programs = other.executables, other.programs
+
     def _documents(self, split: str) -> dict[int, Documents]:
         """The samples of a split by length, "selection" or "report"."""
         lengths = self.selection_lengths if split == "selection" else self.report_lengths
@@ -158,7 +162,7 @@ class TaskSession(Session):
         for key in tqdm(keys, desc="compiling scores", unit="shape"):
             self.programs.compile(*key)
 
-    def _score(self, checkpoints: Checkpoints) -> None:
+    def score_checkpoint(self, checkpoints: Checkpoints) -> None:
         """Scores a checkpoint on the report samples; writes eval/answers.json and .npz."""
         step = self._step_to_score(checkpoints)
         checked_host(self.setup, checkpoints, step)

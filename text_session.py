@@ -173,7 +173,7 @@ class TextSession(Session):
                 key = scoring_pass(l_train, Setting(), scaling, segmented=True)
                 self.executables.compile(key)
 
-    def _score(self, checkpoints: Checkpoints) -> None:
+    def score_checkpoint(self, checkpoints: Checkpoints) -> None:
         """Scores a checkpoint on the report split and writes results and report."""
         step = self._step_to_score(checkpoints)
         host = checked_host(self.setup, checkpoints, step)

@@ -18,7 +18,7 @@ from configs import base
 from train.checkpoint import Checkpoints
 from train.metrics import CompileCounter, read_rows
 from train.peak import measured_matmul_peak
-from train.run import train
+from train.run import Trainee, train
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Interleaved repetitions.", lower_bound=3)
 _STEPS = flags.DEFINE_integer("steps", 2, "Steps of each bucket in a round.", lower_bound=1)
@@ -99,13 +99,15 @@ def real_loop(workload: Workload) -> None:
         checkpoints = Checkpoints(workdir / "checkpoints")
         start = time.perf_counter()
         outcome = train(
-            workload.setup,
-            workdir,
-            checkpoints,
-            claim=lambda: None,
-            evaluate=lambda params, step: {"stopping_score": 0.0},
-            prepare_evaluation=lambda: None,
-            peak_flops=1.0,
+            Trainee(
+                workload.setup,
+                workdir,
+                checkpoints,
+                claim=lambda: None,
+                evaluate=lambda params, step: {"stopping_score": 0.0},
+                prepare_evaluation=lambda: None,
+                peak_flops=1.0,
+            )
         )
         checkpoints.close()
         *rows, end = read_rows(workdir / "metrics.jsonl")

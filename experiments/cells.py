@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import modes
 from errors import UserError
 from experiment import load
 from experiments.definition import Cell
+from experiments.groups import grouped, run_group, saying, why_alone
 from train.metrics import read_rows
 from train.workdir import flatten, read_config
 
@@ -22,27 +22,43 @@ ANSWERS = Path("eval") / "answers.json"
 LOG = "log.txt"  # what a run says, in its folder
 
 
-def run_cells(cells: Sequence[Cell], directory: Path) -> int:
+def run_cells(cells: Sequence[Cell], directory: Path, together: int = 1) -> int:
     """Trains and scores each cell in a folder of its own; returns the exit status.
 
     A status other than 0 is that of a run which SIGTERM ended: the rest is not begun.
 
+    Args:
+      together: seeds of an arm that are trained in one program, at most.
+
     Raises:
       UserError: as `modes.run`, with the folder of the cell; or a folder holds another run.
     """
-    with tqdm(cells, desc="cells", unit="cell") as bar:
-        for cell in bar:
-            bar.set_postfix_str(cell.name)
-            workdir = directory / cell.name
-            if is_finished(cell, workdir):
-                continue
-            if status := _run(cell, workdir, directory):
+    missing = [cell for cell in cells if not is_finished(cell, directory / cell.name)]
+    done = len(cells) - len(missing)
+    with tqdm(total=len(cells), initial=done, desc="cells", unit="cell") as bar:
+        for group in _groups(missing, directory, together):
+            bar.set_postfix_str(", ".join(cell.name for cell in group))
+            if status := _run(group, directory):
                 return status
-            if not is_finished(cell, workdir):
-                raise UserError(
-                    f"{workdir} was trained for other steps than {cell.name} has now; delete it"
-                )
+            for cell in group:
+                if not is_finished(cell, directory / cell.name):
+                    raise UserError(
+                        f"{directory / cell.name} was trained for other steps than {cell.name} has "
+                        "now; delete it"
+                    )
+            bar.update(len(group))
     return 0
+
+
+def _groups(cells: Sequence[Cell], directory: Path, together: int) -> list[list[Cell]]:
+    if together == 1:
+        return [[cell] for cell in cells]
+    alone = {cell.arm: why_alone(cell.config()) for cell in cells}
+    for arm, why in alone.items():
+        if why is not None:
+            print(f"note: {arm}: one seed after the other ({why})")
+    groups = grouped([cell for cell in cells if alone[cell.arm] is None], together, directory)
+    return groups + [[cell] for cell in cells if alone[cell.arm] is not None]
 
 
 def is_finished(cell: Cell, workdir: Path) -> bool:
@@ -75,13 +91,16 @@ def step_to_score(workdir: Path, checkpoint: str, steps: int) -> int | None:
     return next(int(r["step"]) for r in evals if r["stopping_score"] == evals[-1]["best_score"])
 
 
-def _run(cell: Cell, workdir: Path, directory: Path) -> int:
-    workdir.mkdir(parents=True, exist_ok=True)
+def _run(group: Sequence[Cell], directory: Path) -> int:
+    workdirs = [directory / cell.name for cell in group]
+    configs = [_config(cell, directory) for cell in group]
     try:
-        with (workdir / LOG).open("a") as log, contextlib.redirect_stdout(log):
-            return modes.run("train", _config(cell, directory), str(workdir))
+        if len(group) > 1:
+            return run_group(configs, workdirs, LOG)
+        with saying(workdirs[0] / LOG):
+            return modes.run("train", configs[0], str(workdirs[0]))
     except UserError as error:
-        raise UserError(f"{cell.name}: {error}") from error
+        raise UserError(f"{', '.join(cell.name for cell in group)}: {error}") from error
 
 
 def _config(cell: Cell, directory: Path) -> ConfigDict:

@@ -198,6 +198,17 @@ def _settings(experiment: Experiment, scale: str) -> str:
     return ", ".join(f"`{name}={value}`" for name, value in fields.items())
 
 
+def _shared(results: Results) -> str:
+    """That runs shared their time, where they did."""
+    most = max(run.together for run in results.runs)
+    if most == 1:
+        return ""
+    return (
+        f" Up to {most} seeds of an arm were trained together: the wall time of a run is its part "
+        "of theirs."
+    )
+
+
 def section(experiment: Experiment, results: Results, picture: str) -> str:
     """One experiment at one scale. picture: address of its picture."""
     first = results.runs[0]
@@ -210,7 +221,7 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
             f"`python -m experiments.run {experiment.name} --scale={results.scale} "
             f"--seeds={results.seeds} --publish`, on {results.machine}. Trained on lengths "
             f"{first.trained[0]} to {first.trained[1]}, tested beyond at {beyond[0]} to "
-            f"{beyond[-1]}. Seeds {seeds}. Budgets are means of a run.",
+            f"{beyond[-1]}. Seeds {seeds}. Budgets are means of a run.{_shared(results)}",
             "",
             _claims(experiment, results),
             _arms(experiment, results),

@@ -1,10 +1,11 @@
 """Runs an experiment and judges it.
 
-    python -m experiments.run majority_parity [--scale=cpu] [--seeds=3] [--publish]
+    python -m experiments.run majority_parity [--scale=cpu] [--seeds=3] [--together=10] [--publish]
 
 Each cell of the grid, an arm under a seed, is a normal run in a folder of its own below
-DIRECTORY/NAME/SCALE. Killed at any moment, the same command goes on: finished cells are kept, a
-cell that was cut short goes on from its last checkpoint. Then results.json, table.md and
+DIRECTORY/NAME/SCALE. Seeds of an arm are trained together, in one program (docs/tasks.md). Killed
+at any moment, the same command goes on: finished cells are kept, a cell that was cut short goes on
+from its last checkpoint. Then results.json, table.md and
 accuracy.png are written there; with --publish also docs/reproductions/ and, out of all that lies
 there, docs/reproductions.md.
 """
@@ -47,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
         "--scale", default="cpu", help="cpu | h200 | pod, where there is such a one"
     )
     parser.add_argument("--seeds", type=int, default=3, help="of each arm; they are 0, 1, ...")
+    parser.add_argument(
+        "--together",
+        type=int,
+        default=10,
+        help="seeds of an arm that are trained in one program, at most; 1: one run after the other",
+    )
     parser.add_argument("--directory", default="runs/experiments", help="where runs are kept")
     parser.add_argument("--publish", action="store_true", help="also write docs/reproductions")
     return parser
@@ -59,9 +66,17 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"{asked.name} is no experiment; choose one of {', '.join(EXPERIMENTS)}")
     if asked.seeds < 1:
         raise UserError(f"--seeds={asked.seeds} must be at least 1")
+    if asked.together < 1:
+        raise UserError(f"--together={asked.together} must be at least 1")
     directory = Path(asked.directory) / asked.name / asked.scale
-    docs = DOCS if asked.publish else None
-    return run(EXPERIMENTS[asked.name], asked.scale, asked.seeds, directory, publish_in=docs)
+    return run(
+        EXPERIMENTS[asked.name],
+        asked.scale,
+        asked.seeds,
+        directory,
+        together=asked.together,
+        publish_in=DOCS if asked.publish else None,
+    )
 
 
 def run(
@@ -70,13 +85,18 @@ def run(
     seeds: int,
     directory: Path,
     *,
+    together: int = 1,
     publish_in: Path | None = None,
 ) -> int:
     """Runs what is missing, writes results and prints the table; returns the exit status.
 
-    publish_in: the folder of docs.
+    Args:
+      together: see `run_cells`.
+      publish_in: the folder of docs.
     """
-    status = run_cells(experiment.cells(scale, seeds), directory)
+    cells = experiment.cells(scale, seeds)
+    print(f"{len(cells)} cells; seeds of an arm trained together: {min(together, seeds)}")
+    status = run_cells(cells, directory, together)
     if status:
         return status
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"

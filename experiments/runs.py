@@ -44,6 +44,7 @@ class Run:
     seconds: float  # wall time of the run, without its scores at the end
     curve: tuple[Scored, ...] = ()  # ascending steps
     selection: tuple[int, int] | None = None  # shortest and longest length of the curve's scores
+    together: int = 1  # runs that were trained together, of whose time `seconds` is one's part
 
     def _places(self, where: str) -> list[int]:
         low, high = self.trained
@@ -80,6 +81,7 @@ def read_run(cell: Cell, workdir: Path) -> Run:
         seconds=float(account["wall_seconds"]),
         curve=tuple(curve(train, evals)),
         selection=tuple(evals[-1]["lengths"]) if evals else None,
+        together=int(account.get("runs", 1)),
     )
 
 

@@ -32,7 +32,7 @@ from train.mesh import (
 from train.optimizer import make_optimizer
 from train.phases import PhaseShape
 from train.positions import training_positions
-from train.step import StepConfig, StepInputs, TrainState, make_train_step
+from train.step import StepConfig, StepInputs, TrainState, TrainStep, make_train_step
 
 BATCH_ARRAYS = ("inputs", "positions", "segment_ids", "targets")
 
@@ -155,11 +155,10 @@ class Blueprint:
             return dataclasses.replace(inputs, tables=tables, positions=positions)
         return inputs
 
-    def compile_step(self, key: tuple[int, int]) -> Callable:
-        """The compiled step of (phase number, length)."""
+    def train_step(self, key: Key) -> TrainStep:
+        """The step of (phase number, length), a pure function."""
         number, length = key
         phase = self.phase_shapes[number]
-        sharding = self.shardings[key]
         execution = self.executions[key]
         segmented = phase.segmented(length)
         model = dataclasses.replace(self.config.model, remat=execution.remat).resolve(
@@ -202,7 +201,7 @@ class Blueprint:
         def penalty(params: transformer.Params, key: jax.Array | None) -> jax.Array | float:
             return 0.0 if key is None else transformer.position_penalty(model, params, key, length)
 
-        step = make_train_step(
+        return make_train_step(
             losses,
             penalty,
             self.optimizer,
@@ -214,6 +213,12 @@ class Blueprint:
                 guarded=self.config.anomaly.skips,
             ),
         )
+
+    def compile_step(self, key: Key) -> Callable:
+        """The compiled step of (phase number, length)."""
+        number, length = key
+        phase = self.phase_shapes[number]
+        sharding = self.shardings[key]
         everywhere = replicated(self.mesh(key))
         state = on_view(self.abstract_state, self.mesh(key))
         batch = {
@@ -225,7 +230,9 @@ class Blueprint:
             self.inputs(phase, phase.first_step, length),
         )
         state_shardings = jax.tree.map(lambda x: x.sharding, state)
-        compiled = jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, everywhere))
+        compiled = jax.jit(
+            self.train_step(key), donate_argnums=0, out_shardings=(state_shardings, everywhere)
+        )
         with split_over(self.mesh(key)):
             return compiled.lower(state, batch, inputs).compile()
 

@@ -25,9 +25,13 @@ CAUSES = (
 class Goodput:
     """An account of wall time. One cause at a time; `state` goes into each checkpoint."""
 
-    def __init__(self, clock: Callable[[], float] = time.time):
-        """clock: seconds, the same for all processes of the run's life."""
+    def __init__(self, clock: Callable[[], float] = time.time, *, runs: int = 1):
+        """Args:
+        clock: seconds, the same for all processes of the run's life.
+        runs: how many share the time: each has so many parts of it.
+        """
         self._clock = clock
+        self._runs = runs
         self._seconds = dict.fromkeys(CAUSES, 0.0)
         self._cause = "start"
         self._began = self._since = clock()
@@ -51,13 +55,14 @@ class Goodput:
     def found_idle(self, seconds: float) -> None:
         """So many of the last seconds were no step but waiting for data."""
         self._settle()
-        seconds = min(seconds, self._seconds["steps"])
+        seconds = min(seconds / self._runs, self._seconds["steps"])
         self._seconds["steps"] -= seconds
         self._seconds["data_wait"] += seconds
 
     def _settle(self) -> None:
         now = self._clock()
-        self._seconds[self._cause] += max(0.0, now - self._since)  # a clock may be set back
+        passed = max(0.0, now - self._since)  # a clock may be set back
+        self._seconds[self._cause] += passed / self._runs
         self._since = now
 
     def state(self) -> dict[str, Any]:
@@ -78,8 +83,8 @@ class Goodput:
         lost = min(gap, max(0.0, (last_seen or saved["time"]) - saved["time"]))
         for cause, seconds in saved["seconds"].items():
             self._seconds[cause] += seconds
-        self._seconds["lost"] += lost
-        self._seconds["down"] += gap - lost
+        self._seconds["lost"] += lost / self._runs
+        self._seconds["down"] += (gap - lost) / self._runs
 
     def roll_back(self, saved: dict[str, Any] | None) -> None:
         """The steps since the checkpoint with this `state` are thrown away."""
@@ -89,11 +94,15 @@ class Goodput:
         self._seconds["steps"] = min(self._seconds["steps"], kept)
 
     def figures(self) -> dict[str, float]:
-        """For a row: `wall_seconds`, `goodput` (the share of it in steps) and seconds by cause."""
+        """For a row: `wall_seconds`, `goodput` (the share of it in steps) and seconds by cause.
+
+        `runs` is how many shared the time, of which these are one run's part.
+        """
         self._settle()
         wall = sum(self._seconds.values())
         by_cause = {f"{cause}_seconds": seconds for cause, seconds in self._seconds.items()}
         return {
             "wall_seconds": wall,
+            "runs": self._runs,
             "goodput": self._seconds["steps"] / max(wall, 1e-9),
         } | by_cause

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from errors import UserError
 from train.anomaly import NONFINITE, Anomaly, AnomalyError
 from train.metrics import CompileCounter
-from train.running import Dispatched, Running
+from train.running import Dispatched, Record, Running
 from train.step import TrainState
 from train.step_logger import StepLogger
 
@@ -50,7 +50,7 @@ def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
                 anomaly = error.anomaly
             # Only here, where no traceback holds the state of the failed attempt any more.
             if anomaly.action == "stop":
-                raise _stopped(running, anomaly)
+                raise stopped(running, anomaly)
             running.profiler.close()
             state, step = running.roll_back(anomaly)
             bar.n = step
@@ -89,7 +89,7 @@ def _train(
     # Closed here, however the run ends: the threads that read ahead must not outlive it.
     batches = running.device_batches(start_step, running.rules.data_steps)
     with contextlib.closing(batches) as source:
-        waited, ready = _timed_next(source)
+        waited, ready = timed_next(source)
         goodput.found_idle(waited)
         while ready is not None:
             phase, batch, arrays = ready
@@ -105,7 +105,7 @@ def _train(
             state, metrics = compiled(state, arrays, inputs)
             step += 1
             pending.append(Dispatched(step, phase, batch, metrics, waited, limits))
-            waited, ready = _timed_next(source)
+            waited, ready = timed_next(source)
             if metrics["loss"].is_ready():  # type: ignore[attr-defined]  # jax.Array names it not
                 goodput.found_idle(waited)
             while len(pending) > 1:
@@ -127,7 +127,7 @@ def _train(
             score = None
             if evaluating:  # though terminated: a resumed run would never make up for it
                 with goodput.spent_on("evaluation"):
-                    score, improved = _evaluate(running, state, step)
+                    score, improved = evaluate(running, state, step)
                 saving = saving or improved
             stopping = running.stopping.should_stop
             if saving or stopping:
@@ -146,55 +146,56 @@ def _train(
     return state, step, reason
 
 
-def _timed_next(source: Iterator[Any]) -> tuple[float, Any]:
+def timed_next(source: Iterator[Any]) -> tuple[float, Any]:
     """Seconds that the host waited for data, and the item; None at the end."""
     start = time.perf_counter()
     item = next(source, None)
     return time.perf_counter() - start, item
 
 
-def _evaluate(running: Running, state: TrainState, step: int) -> tuple[float, bool]:
+def evaluate(record: Record, state: TrainState, step: int) -> tuple[float, bool]:
     """Scores the selection split, writes the row; returns the score and whether it is the best."""
-    change = running.stopping.training_loss_change()
+    change = record.stopping.training_loss_change()
     try:
-        row = running.evaluate(state.params, step)
+        row = record.evaluate(state.params, step)
     except FloatingPointError as error:
-        raise _non_finite(running, f"{error} in the scores at step {step}") from error
+        raise _non_finite(record, f"{error} in the scores at step {step}") from error
     judged = row["stopping_score"]
     if not math.isfinite(judged):
-        raise _non_finite(running, f"score {judged} of the selection split at step {step}")
-    improved = running.stopping.record_score(step, judged)
-    running.writer.write(
+        raise _non_finite(record, f"score {judged} of the selection split at step {step}")
+    improved = record.stopping.record_score(step, judged)
+    record.writer.write(
         {
             "kind": "eval",
             "step": step,
             **row,
-            "best_score": running.stopping.best_score,
+            "best_score": record.stopping.best_score,
             "training_loss_change": change,
-            "bad_evaluations": running.stopping.bad_evaluations,
+            "bad_evaluations": record.stopping.bad_evaluations,
         }
     )
     return judged, improved
 
 
-def _non_finite(running: Running, what: str) -> UserError:
-    return _ended(running, f"non-finite {what}", "")
+def _non_finite(record: Record, what: str) -> UserError:
+    return _ended(record, f"non-finite {what}", "")
 
 
-def _stopped(running: Running, anomaly: Anomaly) -> UserError:
+def stopped(record: Record, anomaly: Anomaly) -> UserError:
+    """What the user is told of an anomaly that ends the run."""
     if anomaly.why_stopped:
-        return _ended(running, f"{anomaly.what}; {anomaly.why_stopped}", "")
+        return _ended(record, f"{anomaly.what}; {anomaly.why_stopped}", "")
     rule = "on_nonfinite" if anomaly.cause == NONFINITE else "on_spike"
     return _ended(
-        running, anomaly.what, f"go on with --config.anomaly.{rule}=rollback (or skip), or "
+        record, anomaly.what, f"go on with --config.anomaly.{rule}=rollback (or skip), or "
     )
 
 
-def _ended(running: Running, what: str, way_on: str) -> UserError:
+def _ended(record: Record, what: str, way_on: str) -> UserError:
     """Ends the run: what was wrong, which checkpoint is left, what to do."""
-    running.writer.flush()
-    running.checkpoints.wait()
-    good = running.checkpoints.latest_step()
+    record.writer.flush()
+    record.checkpoints.wait()
+    good = record.checkpoints.latest_step()
     kept = "no checkpoint was written yet" if good is None else f"checkpoint {good} is kept"
     again = "" if good is None else " and train.init_from this one"
     return UserError(

@@ -1,6 +1,7 @@
 """The matmul peak that a share of peak refers to."""
 
 import dataclasses
+import functools
 import time
 
 import jax
@@ -41,8 +42,9 @@ def device_peak(device: jax.Device, compute_dtype: str) -> Peak:
     )
 
 
+@functools.cache
 def measured_matmul_peak(device: jax.Device, dtype: str, repeats: int = 5) -> float:
-    """Best FLOP/s of a square matmul over `repeats` runs."""
+    """Best FLOP/s of a square matmul over `repeats` runs; measured once a process."""
     size = 2048 if device.platform == "cpu" else 8192
     operand = jax.device_put(np.full((size, size), 0.5, np.float32), device).astype(dtype)
 

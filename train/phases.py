@@ -3,7 +3,7 @@
 import bisect
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -195,7 +195,7 @@ class Phases:
         local_slices: Callable[[int, int], tuple[np.ndarray, Sequence[slice]]],
         reading: ReadingConfig,
         data_steps: DataSteps,
-    ) -> Iterator[tuple[Phase, HostBatch]]:
+    ) -> Generator[tuple[Phase, HostBatch]]:
         """Host batches from `start_step` to the end, read ahead by threads.
 
         Args:

@@ -1,6 +1,7 @@
 """Trains in a work directory: from scratch, from other weights, or from where it stopped."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from train.damage import DamagedCheckpointError
 from train.goodput import Goodput
 from train.init_from import weights_of
 from train.loop import Outcome, run_loop
-from train.metrics import metrics_writer
+from train.metrics import MetricsWriter, metrics_writer
 from train.optimizer import learning_rate_schedule
 from train.preemption import PreemptionNotice, metadata_server
 from train.processes import gather
 from train.profile import Profiler
 from train.rollback import Kept, roll_back
-from train.running import Running
+from train.running import Record, Running
 from train.setup import Setup
 from train.signals import TerminationRequest
 from train.step import TrainState
@@ -94,17 +95,9 @@ def first_state(setup: Setup) -> TrainState:
     return setup.initial_state()
 
 
-def train(
-    setup: Setup,
-    workdir: Path,
-    checkpoints: Checkpoints,
-    *,
-    claim: Callable[[], None],
-    evaluate: Callable[[object, int], dict[str, Any]],
-    prepare_evaluation: Callable[[], None],
-    peak_flops: float,
-) -> Outcome:
-    """Trains or goes on training in `workdir`.
+@dataclasses.dataclass(frozen=True)
+class Trainee:
+    """A run that is to be trained in its work directory.
 
     Args:
       claim: makes the directory this run's; called when nothing can refuse the run any more.
@@ -113,40 +106,91 @@ def train(
       prepare_evaluation: compiles what evaluation needs; called before step 0 where all
         executables are compiled ahead.
       peak_flops: FLOP/s of all devices together, for the share of peak.
+    """
+
+    setup: Setup
+    workdir: Path
+    checkpoints: Checkpoints
+    claim: Callable[[], None]
+    evaluate: Callable[[object, int], dict[str, Any]]
+    prepare_evaluation: Callable[[], None]
+    peak_flops: float
+
+    def kept(self, goodput: Goodput) -> Kept:
+        """What the host keeps, as before the first step."""
+        config = self.setup.config
+        return Kept(EarlyStopping(config.stopping), AnomalyRules(config.anomaly), goodput)
+
+    def begin(
+        self, kept: Kept, newest: int | None = None
+    ) -> tuple[TrainState, int, dict[str, Any] | None]:
+        """The state to go on from, steps done there, and the JSON part of its checkpoint, if any.
+
+        Puts back into `kept` all but the account of the time.
+
+        Args:
+          newest: the last checkpoint to look at.
+
+        Raises:
+          UserError: see `restore_newest`.
+        """
+        restored = restore_newest(self.setup, self.checkpoints, newest)
+        if restored is None:
+            return first_state(self.setup), 0, None
+        state, host = restored
+        kept.stopping.restore(host["stopping"])
+        kept.rules.restore(host.get("anomalies"))
+        step = host["optimizer_step"]
+        print(f"resuming at step {step} of {self.setup.phases.total_steps}", flush=True)
+        return state, step, host
+
+    def host_state(self, kept: Kept, step: int) -> dict[str, Any]:
+        """The JSON part of a checkpoint."""
+        return {"optimizer_step": step, "fingerprint": self.setup.fingerprint(), **kept.state()}
+
+    def record(self, kept: Kept, writer: MetricsWriter) -> Record:
+        """What is kept of the run while it is trained."""
+        setup = self.setup
+        schedule = learning_rate_schedule(setup.config.optimizer, setup.phases.total_steps)
+        rates = np.asarray(jax.jit(jax.vmap(schedule))(np.arange(setup.phases.total_steps)))
+        return Record(
+            config=setup.config.loop,
+            phases=setup.phases,
+            step_flops=setup.step_flops,
+            peak_flops=self.peak_flops,
+            learning_rate=lambda step: float(rates[step]),
+            evaluate=self.evaluate,
+            checkpoints=self.checkpoints,
+            writer=writer,
+            stopping=kept.stopping,
+            rules=kept.rules,
+            host_state=lambda step: self.host_state(kept, step),
+            goodput=kept.goodput,
+            gather_seconds=gather,
+        )
+
+
+def train(trainee: Trainee) -> Outcome:
+    """Trains or goes on training.
 
     Raises:
       UserError: see `run_loop` and `restore_newest`.
     """
+    setup, checkpoints, workdir = trainee.setup, trainee.checkpoints, trainee.workdir
     config = setup.config
-    stopping, rules = EarlyStopping(config.stopping), AnomalyRules(config.anomaly)
-    kept = Kept(stopping, rules, Goodput())
-    goodput = kept.goodput
+    kept = trainee.kept(Goodput())
+    goodput, rules = kept.goodput, kept.rules
     ahead = resolve_compile_mode(config.compile, setup.platform) == "ahead"
-    host = None
     with goodput.spent_on("restore"):
-        restored = restore_newest(setup, checkpoints)
-        if restored is None:
-            state, step = first_state(setup), 0
-        else:
-            state, host = restored
-            step = host["optimizer_step"]
-            stopping.restore(host["stopping"])
-            rules.restore(host.get("anomalies"))
-            print(f"resuming at step {step} of {setup.phases.total_steps}", flush=True)
+        state, step, host = trainee.begin(kept)
         named_checksums(state)  # compiles what saving needs, before the first step
-    claim()
-    if stopping.should_stop or step == setup.phases.total_steps:
-        reason = "early stopping" if stopping.should_stop else "finished"
+    trainee.claim()
+    if kept.stopping.should_stop or step == setup.phases.total_steps:
+        reason = "early stopping" if kept.stopping.should_stop else "finished"
         return Outcome(state, step, reason, seconds=0.0)
-    schedule = learning_rate_schedule(config.optimizer, setup.phases.total_steps)
-    rates = np.asarray(jax.jit(jax.vmap(schedule))(np.arange(setup.phases.total_steps)))
-
-    def host_state(step: int) -> dict[str, Any]:
-        return {"optimizer_step": step, "fingerprint": setup.fingerprint(), **kept.state()}
-
     if config.init_from and checkpoints.latest_step() is None:
         # The other run may go on; what this one started from must not depend on when it is killed.
-        checkpoints.save(0, state, host_state(0), None)
+        checkpoints.save(0, state, trainee.host_state(kept, 0), None)
 
     def restore(newest: int) -> tuple[TrainState, dict[str, Any]] | None:
         return restore_newest(setup, checkpoints, newest)
@@ -169,28 +213,16 @@ def train(
             goodput.resume(host.get("goodput"), writer.last_seen)
         if ahead:
             with goodput.spent_on("compile"):
-                prepare_evaluation()
+                trainee.prepare_evaluation()
         running = Running(
-            config=config.loop,
-            phases=setup.phases,
+            **vars(trainee.record(kept, writer)),
             steps=compiled,
             step_inputs=setup.inputs,
             device_batches=setup.device_batches,
-            step_flops=setup.step_flops,
-            peak_flops=peak_flops,
-            learning_rate=lambda step: float(rates[step]),
-            evaluate=evaluate,
-            checkpoints=checkpoints,
-            writer=writer,
-            stopping=stopping,
-            rules=rules,
             roll_back=lambda anomaly: roll_back(
                 anomaly, kept, checkpoints, writer, restore, starts
             ),
-            host_state=host_state,
             termination=termination,
             profiler=profiler,
-            goodput=goodput,
-            gather_seconds=gather,
         )
         return run_loop(running, state, step)

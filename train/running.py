@@ -1,7 +1,7 @@
 """What the training loop works with, and what it passes on from dispatching to logging."""
 
 import dataclasses
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import jax
@@ -36,17 +36,11 @@ StepTable = CompiledSteps[tuple[int, int], Callable[..., tuple[TrainState, dict[
 
 
 @dataclasses.dataclass(frozen=True)
-class Running:
-    """What the loop works with; built once by `train.run`."""
+class Record:
+    """What is known and kept of a run while it is trained, however its steps are computed."""
 
     config: LoopConfig
     phases: Phases
-    steps: StepTable
-    step_inputs: Callable[[Phase, int, int], StepInputs]  # of (phase, global step, length)
-    # From a step to the end; closing it ends the threads that read ahead.
-    device_batches: Callable[
-        [int, DataSteps], Generator[tuple[Phase, HostBatch, dict[str, jax.Array]]]
-    ]
     step_flops: Callable[[Phase, int], float]  # analytic FLOPs of one step of a bucket
     peak_flops: float  # FLOP/s of all devices together
     learning_rate: Callable[[int], float]  # of an update, from 0
@@ -55,14 +49,26 @@ class Running:
     writer: MetricsWriter
     stopping: EarlyStopping
     rules: AnomalyRules
-    # To a checkpoint before it: state and steps done there; all that is kept above is put back.
-    roll_back: Callable[[Anomaly], tuple[TrainState, int]]
     host_state: Callable[[int], dict[str, Any]]
-    termination: TerminationRequest
-    profiler: Profiler
     goodput: Goodput
     # Seconds of this process -> those of all, [processes]; to be called by all at once.
     gather_seconds: Callable[[float], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Running(Record):
+    """What the loop works with; built once by `train.run`."""
+
+    steps: StepTable
+    step_inputs: Callable[[Phase, int, int], StepInputs]  # of (phase, global step, length)
+    # From a step to the end; closing it ends the threads that read ahead.
+    device_batches: Callable[
+        [int, DataSteps], Generator[tuple[Phase, HostBatch, dict[str, jax.Array]]]
+    ]
+    # To a checkpoint before it: state and steps done there; all that is kept above is put back.
+    roll_back: Callable[[Anomaly], tuple[TrainState, int]]
+    termination: TerminationRequest
+    profiler: Profiler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +78,6 @@ class Dispatched:
     step: int  # optimizer steps done after it
     phase: Phase
     batch: HostBatch
-    metrics: dict[str, jax.Array]
+    metrics: Mapping[str, jax.Array | np.ndarray]
     data_wait_seconds: float
     limits: Limits

@@ -90,17 +90,22 @@ class Setup(Blueprint):
     ) -> Generator[tuple[Phase, HostBatch, dict[str, jax.Array]]]:
         """Batches on the devices, from `start_step` to the end of the run."""
         held = self.held
+        for phase, batch in self.host_batches(start_step, data_steps):
+            key = (phase.number, batch.length)
+            arrays = put_batch(batch.arrays, held[key], self.shardings[key], self._shape(*key))
+            yield phase, batch, arrays
+
+    def host_batches(
+        self, start_step: int, data_steps: DataSteps
+    ) -> Generator[tuple[Phase, HostBatch]]:
+        """The same before they are on the devices: what this process holds of them."""
+        held = self.held
 
         def slices(number: int, length: int) -> tuple[np.ndarray, tuple[slice, ...]]:
             part = held[number, length]
             return part.rows, part.columns
 
-        for phase, batch in self.phases.batches(
-            start_step, slices, self.config.reading, data_steps
-        ):
-            key = (phase.number, batch.length)
-            arrays = put_batch(batch.arrays, held[key], self.shardings[key], self._shape(*key))
-            yield phase, batch, arrays
+        return self.phases.batches(start_step, slices, self.config.reading, data_steps)
 
     def fingerprint(self) -> str:
         return f"{self.phases.fingerprint()}-{self.config.seeds.of_parameters}"

@@ -55,6 +55,10 @@ LossesFunction = Callable[
 ]
 # (params, key) -> what is added to the mean loss, in nats/token
 PenaltyFunction = Callable[[PyTree, jax.Array | None], jax.Array | float]
+# (state, batch, inputs) -> (state, metrics)
+TrainStep = Callable[
+    [TrainState, dict[str, jax.Array], StepInputs], tuple[TrainState, dict[str, jax.Array]]
+]
 
 
 def make_train_step(
@@ -62,7 +66,7 @@ def make_train_step(
     penalty_fn: PenaltyFunction,
     optimizer: optax.GradientTransformation,
     config: StepConfig,
-) -> Callable[[TrainState, dict[str, jax.Array], StepInputs], tuple[TrainState, dict]]:
+) -> TrainStep:
     """The step: loss = sum over all valid targets of the global batch / their number, + penalty.
 
     Metrics are scalars: `loss` (nats/token, without z-loss and penalty), `targets` (valid ones),

@@ -1,5 +1,6 @@
 """What becomes of a step's metrics: they are fetched, judged, written as a row and shown."""
 
+import dataclasses
 import hashlib
 import math
 import sys
@@ -13,7 +14,7 @@ from data.pipeline import HostBatch
 from train.anomaly import FIGURES, Anomaly, AnomalyError, StepFigures
 from train.domain_losses import losses_by_domain
 from train.processes import first
-from train.running import Dispatched, Running
+from train.running import Dispatched, Record
 from train.straggler import straggler_figures
 
 BY_ROW = ("nats_B", "targets_B")  # what the step returns by row
@@ -22,13 +23,13 @@ BY_ROW = ("nats_B", "targets_B")  # what the step returns by row
 class StepLogger:
     """Fetches a step's metrics, checks them, writes the row and moves the bar."""
 
-    def __init__(self, running: Running, bar: tqdm):
-        self._running = running
+    def __init__(self, record: Record, bar: tqdm):
+        self._record = record
         self._bar = bar
         self._clock = time.perf_counter()
         # Since the last account: steps, and their seconds apart from waiting for the device.
         self._steps, self._host_seconds = 0, 0.0
-        running.gather_seconds(0.0)  # compiles what gathers, before the first step
+        record.gather_seconds(0.0)  # compiles what gathers, before the first step
 
     def restart_clock(self) -> None:
         """Leaves what came between two steps (evaluation, saving) out of the step time."""
@@ -40,20 +41,30 @@ class StepLogger:
         Raises:
           AnomalyError: the run stops or rolls back.
         """
-        running, batch = self._running, done.batch
         asked = time.perf_counter()
         metrics = {
-            name: np.asarray(value).item()
+            name: value if name in BY_ROW else np.asarray(value)
             for name, value in done.metrics.items()
-            if name not in BY_ROW
         }
         now = time.perf_counter()
         seconds = now - self._clock
         self._steps += 1
         self._host_seconds += seconds - (now - asked)
         self._clock = now
+        self.note(dataclasses.replace(done, metrics=metrics), seconds)
+
+    def note(self, done: Dispatched, seconds: float) -> None:
+        """Checks and writes a step whose metrics are on the host, but for those by row.
+
+        seconds: that it took.
+
+        Raises:
+          AnomalyError: as `finish`.
+        """
+        record, batch = self._record, done.batch
+        metrics = {name: value.item() for name, value in done.metrics.items() if name not in BY_ROW}
         self._bar.update()
-        anomaly = running.rules.record(
+        anomaly = record.rules.record(
             StepFigures(
                 done.step,
                 done.phase.number,
@@ -68,15 +79,15 @@ class StepLogger:
                 raise AnomalyError(anomaly)
             self._write_skipped(done, anomaly, metrics)
             return
-        running.stopping.record_loss(batch.length, metrics["loss"])
+        record.stopping.record_loss(batch.length, metrics["loss"])
         tokens = len(batch.rows) * batch.length
-        flops_per_second = running.step_flops(done.phase, batch.length) / seconds
+        flops_per_second = record.step_flops(done.phase, batch.length) / seconds
         self._bar.set_postfix_str(
             f"loss {metrics['loss']:.3f}, bucket {batch.length}, "
             f"{tokens / seconds:,.0f} tokens/s{self._trouble()}",
             refresh=False,
         )
-        if done.step % running.config.log_every:
+        if done.step % record.config.log_every:
             return
         row: dict[str, Any] = {
             **self._place(done, "train"),
@@ -84,13 +95,13 @@ class StepLogger:
             "targets": metrics["targets"],
             "loss": metrics["loss"],
             # The schedule counts updates, and so stands still where one was skipped.
-            "learning_rate": running.learning_rate(done.step - 1 - len(running.rules.skipped)),
+            "learning_rate": record.learning_rate(done.step - 1 - len(record.rules.skipped)),
             "grad_norm": metrics["grad_norm"],
             "param_norm": metrics["param_norm"],
             "seconds": seconds,
             "tokens_per_second": tokens / seconds,
             "flops_per_second": flops_per_second,
-            "peak_share": flops_per_second / running.peak_flops,
+            "peak_share": flops_per_second / record.peak_flops,
             "data_wait_seconds": done.data_wait_seconds,
         }
         if len({stratum.domain for stratum in done.phase.layout.strata}) > 1:
@@ -98,19 +109,19 @@ class StepLogger:
             row["losses"], row["domain_targets"] = losses_by_domain(
                 nats_B, targets_B, batch.strata, done.phase.layout.strata
             )
-        if running.config.checksums:
+        if record.config.checksums:
             row["checksum"] = _checksum(batch, metrics["loss"], metrics["checksum"])
-        running.writer.write(row)
+        record.writer.write(row)
 
     def write_account(self, step: int) -> None:
         """A row of kind "goodput": where the time went, and which process is the slowest."""
         row = {"kind": "goodput", "step": step, "time": time.time()}
-        row |= self._running.goodput.figures()
+        row |= self._record.goodput.figures()
         if self._steps:
             own = self._host_seconds / self._steps
-            row |= straggler_figures(self._running.gather_seconds(own))
+            row |= straggler_figures(self._record.gather_seconds(own))
             self._steps, self._host_seconds = 0, 0.0
-        self._running.writer.write(row)
+        self._record.writer.write(row)
 
     def _place(self, done: Dispatched, kind: str) -> dict[str, Any]:
         return {
@@ -134,17 +145,17 @@ class StepLogger:
         }
         finite = {name: x if math.isfinite(x) else None for name, x in figures.items()}
         row = {**self._place(done, "skip"), "cause": anomaly.cause, **finite}
-        self._running.writer.write({**row, "skipped_steps": len(self._running.rules.skipped)})
+        self._record.writer.write({**row, "skipped_steps": len(self._record.rules.skipped)})
 
     def _trouble(self) -> str:
         """For the bar: what was skipped and rolled back, if anything."""
-        rules = self._running.rules
+        rules = self._record.rules
         skipped = f", {len(rules.skipped)} skipped" if rules.skipped else ""
         return skipped + (f", {len(rules.rollbacks)} rollbacks" if rules.rollbacks else "")
 
     def _tokens_until(self, done: Dispatched) -> int:
         """Tokens of all steps up to this one, padding included."""
-        phases = self._running.phases.phases
+        phases = self._record.phases.phases
         before = sum(p.config.steps * p.config.tokens_per_step for p in phases[: done.phase.number])
         return before + (done.step - done.phase.first_step) * done.phase.config.tokens_per_step
 

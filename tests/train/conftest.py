@@ -9,7 +9,7 @@ from tests import tiny
 from tests.train.runs import config
 from train.checkpoint import Checkpoints
 from train.phases import Phases
-from train.run import train
+from train.run import Trainee, train
 from train.setup import Setup
 
 
@@ -34,13 +34,15 @@ def start(corpus, store):
         checkpoints = Checkpoints(workdir / "checkpoints")
         try:
             return train(
-                setup,
-                workdir,
-                checkpoints,
-                claim=lambda: None,
-                evaluate=lambda params, step: {"stopping_score": score(step)},
-                prepare_evaluation=lambda: None,
-                peak_flops=1e9,
+                Trainee(
+                    setup,
+                    workdir,
+                    checkpoints,
+                    claim=lambda: None,
+                    evaluate=lambda params, step: {"stopping_score": score(step)},
+                    prepare_evaluation=lambda: None,
+                    peak_flops=1e9,
+                )
             )
         finally:
             checkpoints.close()
