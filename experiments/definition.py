@@ -125,11 +125,13 @@ class Experiment:
         """All arms under the first seed, then under the next one.
 
         `seed` is of initialization, order of the data and dropout; `data.task.seed` of the samples,
-        those that are scored included. Both move together, unless `crossed` tells them apart.
+        those that are scored included. Both move together, unless `crossed` tells them apart. The
+        order of the buckets is the same under all seeds, so that those of an arm can be trained
+        together.
 
         Raises UserError: no such scale, or seeds that don't fill the table of crossed ones.
         """
-        common = self.changes_at(scale)
+        common = {**self.changes_at(scale), "seeds.buckets": 0}
         if self.crossed is not None and (
             seeds % self.crossed.orders or seeds < 2 * self.crossed.orders
         ):

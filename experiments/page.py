@@ -40,7 +40,7 @@ they give. What is run, the claims and the rule stand in `experiments/` before a
   can be told in steps only has at least the variance of rounding.
 - A seed is of initialization, order of the data and dropout together, and of the samples (`seed`,
   `data.task.seed`): these are told apart in seed_variance alone, where the error of an effect is
-  that of crossed random effects.
+  that of crossed random effects. Only which bucket a step trains on is drawn alike under all seeds.
 - Nothing was chosen by scores at tested lengths; what early_stopping chooses, it chooses by other
   lengths.
 """

@@ -41,7 +41,6 @@ PAIR = Experiment(
             "model.dropout": 0.1,
             "optimizer.learning_rate": 1e-2,
             "phase.steps": _STEPS,
-            "seeds.buckets": 0,
             "phase.layout.largest_bucket": 16,
             "train.eval_every": _HALF,
             "train.checkpoint_every": _HALF,
