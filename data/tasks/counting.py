@@ -48,10 +48,10 @@ def _mode(x_NW: np.ndarray, symbols: int) -> tuple[np.ndarray, np.ndarray]:
     """The most frequent symbol of each row, and the rows where there are several."""
     held = x_NW >= 0
     row = np.broadcast_to(np.arange(len(x_NW))[:, None], x_NW.shape)
-    counts = np.bincount(row[held] * symbols + x_NW[held], minlength=len(x_NW) * symbols)
-    counts = counts.reshape(len(x_NW), symbols)
-    most = counts.max(axis=1)
-    return counts.argmax(axis=1), np.flatnonzero((counts == most[:, None]).sum(axis=1) > 1)
+    flat = np.bincount(row[held] * symbols + x_NW[held], minlength=len(x_NW) * symbols)
+    counts_NS = flat.reshape(len(x_NW), symbols)
+    most_N = counts_NS.max(axis=1)
+    return counts_NS.argmax(axis=1), np.flatnonzero((counts_NS == most_N[:, None]).sum(axis=1) > 1)
 
 
 def _solve_mode(prompt: list[str]) -> list[str]:
