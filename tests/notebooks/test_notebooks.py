@@ -172,6 +172,8 @@ def test_outside_a_checkout_the_repository_is_cloned(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (elsewhere / "lengthwise" / "modes.py").exists()
     assert "installing" not in done.stdout
+    again = run_first_cell(elsewhere, source)  # in a runtime that was restarted
+    assert again.returncode == 0, again.stderr
 
 
 def test_what_is_missing_is_installed_with_the_jax_of_the_device(tmp_path):
