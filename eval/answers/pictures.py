@@ -43,7 +43,7 @@ def draw_answers(
                 estimates,
                 color=color,
                 marker=marker,
-                label=each.name if len(scored) > 1 else "this run",
+                label=each.name if len(scored) > 1 or len(each.seeds) > 1 else "this run",
                 above=4 - number / 10,
             )
     first = scored[0].answers

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from eval.answers.trainings import Scored
 from eval.card.comparison import Comparison, Difference
+from eval.estimate_text import Cell
 from eval.statistics import Estimate
-from eval.wording import Cell
 
 
 def headline(scored: Scored, trained: tuple[int, int]) -> list[str]:
