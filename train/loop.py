@@ -142,6 +142,9 @@ def _train(
                 break
         with goodput.spent_on("saving"):
             running.checkpoints.wait()
+    # What came during the last evaluation: else nobody would hear it, and scoring would begin.
+    if reason == "finished" and running.termination.ends_here():
+        reason = "terminated"
     assert saved_step == step
     return state, step, reason
 

@@ -143,6 +143,8 @@ class _Group:
             with _spent_on(self._accounts, "saving"):
                 for record in records:
                     record.checkpoints.wait()
+            if reason == "finished" and self._termination.ends_here():  # as `train.loop`
+                reason = "terminated"
         seconds = time.perf_counter() - started
         for record, logger in zip(records, self._loggers, strict=True):
             logger.write_account(step)

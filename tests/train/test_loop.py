@@ -256,6 +256,19 @@ def test_termination_saves_at_the_next_step_and_evaluates_only_what_is_due():
     assert ("evaluate", 4) in due.events
 
 
+def test_termination_during_the_last_evaluation_is_heard():
+    """Scoring, which may take longer than the machine is left, must not begin."""
+    fakes = Fakes(eval_every=4)
+
+    def evaluate(params, step):
+        fakes.termination.requested = step == STEPS
+        return {"stopping_score": 1.0}
+
+    fakes.evaluate = evaluate
+    outcome = fakes.run()
+    assert (outcome.reason, outcome.step, fakes.saved[-1]) == ("terminated", STEPS, STEPS)
+
+
 def test_reading_ahead_ends_with_the_loop():
     stopped = Fakes(eval_every=2)
     stopped.termination.requested = True
