@@ -67,7 +67,9 @@ def draw_heat(card: Card, theme: Theme, narrow: bool) -> Figure:
         axes.set_yticks(range(len(judged)), [title(each.curve.scorer) for each in judged])
         beyond = sum(length <= entry.l_train for length in lengths) - 0.5
         axes.axvline(beyond, color=theme.ink, linewidth=1.6)
-        name = entry.contestant.name if len(shown) > 1 else "From chance (0) to perfect (100)"
+        # Also where but one of the runs was asked tasks: it need not be the one the card is of.
+        several = len(card.entries) > 1
+        name = entry.contestant.name if several else "From chance (0) to perfect (100)"
         _finish_heat(axes, theme, name, "tokens; line: training length")
     return figure
 

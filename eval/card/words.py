@@ -171,6 +171,16 @@ def _loss_sentences(entry: Entry) -> list[str]:
         f"Trained on up to {token_count(entry.l_train)} tokens and run as it is, "
         f"{entry.contestant.claim} {does}."
     ]
+    shorter = [
+        n
+        for n, gain in zip(plain[0].lengths, plain[0].judged, strict=True)
+        if n < entry.l_train and gain.low > 0
+    ]
+    if shorter:
+        said.append(
+            f"With {token_count(shorter[0])} tokens of context its loss on the same targets is "
+            "lower than with its training length: it has not learned to use the text further back."
+        )
     best, useful = max(found, key=lambda pair: pair[1].tokens or 0)
     if (useful.tokens or 0) > (plain[1].tokens or 0):
         said.append(

@@ -12,6 +12,7 @@ from eval.card.card import make_card, save_card
 from eval.card.comparison import Difference, compare
 from eval.card.contestants import contestants, load_beside
 from eval.card.lengths import Crossing, CrossingPoint
+from eval.card.pictures import draw_heat
 from eval.card.words import (
     crossing_text,
     drops_text,
@@ -24,6 +25,7 @@ from eval.curve_file import CURVES, load_evaluation, save_evaluation
 from eval.curves import population
 from eval.reach import Reach
 from eval.statistics import Estimate
+from eval.style import LIGHT
 from tests.eval.planted import eval_config
 from tests.eval.synthetic_card import LENGTHS, LOSSES, evaluation, task_curve
 from train.workdir import training_fingerprint
@@ -334,6 +336,32 @@ def test_lengths_in_words():
     assert crossing_text(made["same_target_nll", "lambda"].holds_fit, LENGTHS) == ">1,024"
     assert drops_text(made["passkey", "plain"].drops) == "128 to 512"
     assert drops_text(()) == ""
+
+
+def test_context_within_the_training_length_that_does_harm_is_said():
+    def harmful(curve):
+        if (curve.scorer, curve.method) != ("same_target_nll", "plain"):
+            return curve
+        sums_NK = curve.sums_NK.copy()
+        sums_NK[:, 0] = (curve.sums_NK[:, 1] / 32 - 0.1) * 32  # LENGTHS[0] < L_train = LENGTHS[1]
+        return dataclasses.replace(curve, sums_NK=sums_NK)
+
+    said = " ".join(sentences(make_card([with_curves(evaluation(), harmful)], CONFIG)))
+    assert "With 64 tokens of context its loss on the same targets is lower than with its" in said
+    assert "of context its loss" not in " ".join(sentences(make_card([evaluation()], CONFIG)))
+
+
+def test_a_heat_map_of_one_of_two_runs_names_it():
+    """The run that the card is of was not asked tasks; those of the other are not its own."""
+
+    def untasked(made):
+        curves = tuple(curve for curve in made.scored.curves if curve.chance_K is None)
+        return dataclasses.replace(made, scored=dataclasses.replace(made.scored, curves=curves))
+
+    card = make_card([untasked(evaluation()), evaluation("other", training="b")], CONFIG)
+    figure = draw_heat(card, LIGHT, narrow=False)
+    titles = " ".join(axes.get_title(loc="left") + axes.get_title() for axes in figure.axes)
+    assert "other" in titles
 
 
 def test_the_outcome_in_sentences():
