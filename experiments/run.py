@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--together",
         type=int,
-        default=10,
+        default=10,  # docs/benchmarks.md
         help="seeds of an arm that are trained in one program, at most; 1: one run after the other",
     )
     parser.add_argument("--directory", default="runs/experiments", help="where runs are kept")

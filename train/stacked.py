@@ -1,7 +1,7 @@
 """The step of several runs in one program: their states, batches and seeds on a leading axis.
 
 It is the step of a run by itself, mapped over the axis. On a CPU one run is computed after the
-other inside of the program, which is faster there than all at once (benchmarks/together.py).
+other inside of the program, which is faster there than all at once (docs/benchmarks.md).
 """
 
 import dataclasses
