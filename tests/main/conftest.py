@@ -63,7 +63,7 @@ def unscored(monkeypatch):
         "_probe",
         score_of_step,
     )
-    monkeypatch.setattr(TextSession, "_score", lambda self, checkpoints: None)
+    monkeypatch.setattr(TextSession, "score_checkpoint", lambda self, checkpoints: None)
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_the_reported_checkpoint_is_the_chosen_one(
             "_probe",
             score_of_step,
         )
-        patch.setattr(TextSession, "_score", lambda self, checkpoints: None)
+        patch.setattr(TextSession, "score_checkpoint", lambda self, checkpoints: None)
         assert lengthwise(*start)[0] == 0
     scored = []
 

@@ -59,7 +59,7 @@ def trained(corpus, store, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "device_peak", lambda *_: Peak(1e9, "not measured"))
         patch.setattr(TextSession, "_probe", score_of_step)
-        patch.setattr(TextSession, "_score", lambda self, checkpoints: None)
+        patch.setattr(TextSession, "score_checkpoint", lambda self, checkpoints: None)
         assert modes.run("train", config, str(workdir)) == 0
     return workdir
 
