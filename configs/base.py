@@ -189,7 +189,7 @@ def get_config() -> ConfigDict:
                 "log_n": 0,  # keys beyond which queries grow by ln n / ln log_n; 0: not
             },
             "positions": {  # positions of longer contexts, shown in these short sequences
-                "kind": "none",  # none | pose | e2_llm | clex
+                "kind": "none",  # none | pose | shift | e2_llm | clex
                 "target_length": 0,  # tokens of the longer context
                 "chunks": 2,  # of pose, that skip positions between each other
             },

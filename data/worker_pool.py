@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from cores import available_cores
 from errors import UserError
 
 Task = TypeVar("Task")
@@ -26,15 +27,8 @@ def choose_workers(asked: int, num_units: int, num_bytes: int) -> int:
     """
     if asked < 0:
         raise UserError(f"data.workers={asked} must be positive, or 0 for all cores")
-    worth = asked or min(_cores(), num_bytes // _BYTES_A_WORKER)
+    worth = asked or min(available_cores(), num_bytes // _BYTES_A_WORKER)
     return max(1, min(worth, num_units))
-
-
-def _cores() -> int:
-    # The affinity is what containers limit; macOS does not have it.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

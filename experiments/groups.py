@@ -21,9 +21,7 @@ from train.together import train_together
 from train.workdir import flatten
 
 # Fields that runs in lockstep leave as configs/task.py has them; see `train.together`.
-_OF_ONE = re.compile(
-    r"(stopping|anomaly|profile|mesh)\.|train\.init_from$|eval\.checkpoint$|phases\.\d+\.positions\."
-)
+_OF_ONE = re.compile(r"(stopping|anomaly|profile|mesh)\.|train\.init_from$|eval\.checkpoint$")
 
 
 def why_alone(config: ConfigDict) -> str | None:
@@ -31,7 +29,11 @@ def why_alone(config: ConfigDict) -> str | None:
     if jax.device_count() > 1:
         return f"{jax.device_count()} devices, and runs are trained together on one"
     plain = flatten(load(task.get_config(), None).resolved)
-    asked = flatten(load(config, None).resolved)
+    experiment = load(config, None)
+    for phase in experiment.train.phases:
+        if phase.positions.kind != "none" and not phase.positions.random:
+            return f"positions of {phase.positions.kind!r} are drawn outside of the step"
+    asked = flatten(experiment.resolved)
     for name, value in asked.items():
         first = re.sub(r"phases\.\d+", "phases.0", name)
         if _OF_ONE.match(name) and value != plain[first]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from atomic_write import write_json
+from cores import available_cores
 from errors import UserError
 from experiments.definition import IN_RANGE, Claim, Experiment
 from experiments.measures import measured_by_seed
@@ -74,7 +74,7 @@ def collect(
 ) -> Results:
     """Of finished cells below `directory`. device: what they ran on, in words."""
     runs = [read_run(cell, directory / cell.name) for cell in experiment.cells(scale, seeds)]
-    machine = f"{device}, {os.cpu_count()} processor cores"
+    machine = f"{device}, {available_cores()} processor cores"
     return Results(experiment.name, scale, seeds, machine, experiment.claims_at(scale), tuple(runs))
 
 

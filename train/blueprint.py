@@ -120,15 +120,24 @@ class Blueprint:
 
     def _check_stretched_positions(self) -> None:
         for phase in self.phase_shapes:
-            kind = phase.config.positions.kind
-            phase.config.positions.check(max(phase.lengths))
-            wanted = "clex" if kind == "clex" else "rope"
-            others = [s.name for s in self.model.schemes if s.reads_positions and s.name != wanted]
-            if kind != "none" and (others or self.model.randomized):
+            stretched = phase.config.positions
+            stretched.check(max(phase.lengths))
+            if stretched.kind == "none":
+                continue
+            read = [scheme for scheme in self.model.schemes if scheme.reads_positions]
+            others = [scheme.name for scheme in read if scheme.name not in stretched.schemes]
+            if others or self.model.randomized:
                 raise UserError(
-                    f"phase.positions.kind={kind!r} stretches positions of {wanted!r}, but the "
-                    f"model has {self.model.position_scheme!r}; leave it 'none'"
+                    f"phase.positions.kind={stretched.kind!r} is for positions of "
+                    f"{' or '.join(stretched.schemes)}, but the model has "
+                    f"{self.model.position_scheme!r}; leave it 'none'"
                 )
+            for scheme in read:
+                if stretched.target_length > scheme.longest:
+                    raise UserError(
+                        f"phase.positions.target_length={stretched.target_length} is more than the "
+                        f"{scheme.longest} positions of {scheme.name!r}; lower it, or widen those"
+                    )
 
     def tables(
         self, scaling: RopeScaling, length: int, trained: RopeScaling = UNSCALED
@@ -208,7 +217,7 @@ class Blueprint:
             StepConfig(
                 microbatches=execution.microbatches,
                 z_loss=self.config.optimizer.z_loss,
-                random=model.random or phase.config.positions.kind == "pose",
+                random=model.random or phase.config.positions.random,
                 checksum=self.config.loop.checksums,
                 guarded=self.config.anomaly.skips,
             ),

@@ -1,11 +1,11 @@
 """What a run was made on: the part of a result that others can't see."""
 
-import os
 import platform
 from importlib.metadata import version
 
 import jax
 
+from cores import available_cores
 from train.peak import Peak
 
 
@@ -16,7 +16,7 @@ def machine_facts(peak: Peak) -> dict[str, str]:
         "devices": f"{len(devices)} x {devices[0].device_kind}",
         "processes": str(jax.process_count()),
         "matmul peak of a device": f"{peak.flops_per_second / 1e9:,.0f} GFLOP/s ({peak.source})",
-        "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "host": f"{platform.system()} {platform.machine()}, {available_cores()} cores",
         "python": platform.python_version(),
         **{name: version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "grain")},
     }

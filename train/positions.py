@@ -8,7 +8,12 @@ from model.backends.mesh import row_columns, row_devices
 from model.columns import in_row_order
 from model.config import ModelConfig
 from model.positions.randomized import placed_positions, randomized_positions
-from model.positions.stretched import StretchedPositions, moved_positions, skipped_positions
+from model.positions.stretched import (
+    StretchedPositions,
+    moved_positions,
+    shifted_positions,
+    skipped_positions,
+)
 
 _DRAW = 2**32 - 1  # number of the step's key for positions; small ones are those of dropout
 
@@ -45,6 +50,10 @@ def training_positions(
     if stretched.kind == "pose":
         assert key is not None
         return skipped_positions(jax.random.fold_in(key, _DRAW), positions_BL, stretched)
+    if stretched.kind == "shift":
+        assert key is not None
+        draw = jax.random.fold_in(key, _DRAW)
+        return shifted_positions(draw, positions_BL, stretched.target_length)
     if segment_ids_BL is None:
         positions_BL = row_columns(length)[None]
     return positions_BL if offset is None else moved_positions(positions_BL, offset)

@@ -1,7 +1,6 @@
 """Builds a layout block by block, in threads, in memory that the size of a block bounds."""
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from cores import available_cores
 from data.layouts.concatenate import concatenate
 from data.layouts.config import LayoutConfig
 from data.layouts.decompose import decompose, sequence_counts
@@ -32,7 +32,7 @@ from data.mixture import plan_halving, resolve_mixture
 
 FORMAT_VERSION = 2
 # Each holds the documents of a block, some 200 bytes a document.
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, available_cores())
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -171,9 +171,11 @@ EXPERIMENTS = (
         ("rope", "sinusoidal", "alibi"),
         cpu={
             "data.task.lengths": (1, 16),
-            "data.task.samples": 80_000,
+            "data.task.samples": 200_000,
             "phase.layout.smallest_bucket": 32,
-            "phase.steps": 1000,
+            "phase.steps": 2500,
+            "train.eval_every": 500,
+            "train.checkpoint_every": 500,
             "eval.answers.lengths": (4, 24, 4),
         },
         h200={

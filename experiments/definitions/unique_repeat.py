@@ -5,15 +5,19 @@ from collections.abc import Mapping
 from experiments.definition import Arm, Changes, Claim, Experiment
 from experiments.definitions.model_sizes import FOUR_LAYERS
 
-# A random shift is not among the position schemes. Learned positions drawn from a longer range and
-# sorted have the same aim: each row of the table is trained.
-_SHIFTED = {
-    "model.positions.scheme": "learned",
-    "model.positions.learned.positions": 512,
-    "model.positions.randomized": 512,
-}
+
+def _shifted(positions: int) -> Changes:
+    """Learned positions, of which each row begins at a random one."""
+    return {
+        "model.positions.scheme": "learned",
+        "model.positions.learned.positions": positions,
+        "phase.positions.kind": "shift",
+        "phase.positions.target_length": positions,
+    }
+
+
 _H200 = {
-    **_SHIFTED,
+    **_shifted(512),
     **FOUR_LAYERS,
     "data.task.lengths": (1, 50),
     "phase.layout.largest_bucket": 128,
@@ -42,7 +46,7 @@ def _experiment(
             Arm("repeat", "repeating", {"data.task.name": tasks["repeat"]}, published["repeat"]),
         ),
         claims=(Claim("unique", "repeat", margin=0.1),),
-        scales={"cpu": {**_SHIFTED, **cpu}, "h200": _H200},
+        scales={"cpu": cpu, "h200": _H200},
     )
 
 
@@ -53,6 +57,7 @@ EXPERIMENTS = (
         {"unique": "copy_unique", "repeat": "copy_repeat"},
         {"unique": "~1.0 and .96-1.0", "repeat": ".15-.24 and 0"},
         cpu={
+            **_shifted(128),
             "data.task.lengths": (1, 20),
             "phase.layout.largest_bucket": 64,
             "eval.answers.lengths": (5, 40, 5),
@@ -69,16 +74,15 @@ EXPERIMENTS = (
         {"unique": "sort_unique", "repeat": "sort"},
         {"unique": "1.0 and .999", "repeat": "-"},
         cpu={
-            "model.positions.learned.positions": 64,
-            "model.positions.randomized": 64,
-            "data.task.lengths": (1, 5),
-            "data.task.samples": 250_000,
+            **_shifted(64),
+            "data.task.lengths": (1, 4),
+            "data.task.samples": 400_000,
             "phase.layout.smallest_bucket": 16,
             "phase.layout.largest_bucket": 16,
-            "phase.steps": 2000,
+            "phase.steps": 3500,
             "train.eval_every": 500,
             "train.checkpoint_every": 500,
-            "eval.answers.lengths": (1, 10, 1),
+            "eval.answers.lengths": (1, 8, 1),
         },
     ),
 )

@@ -4,6 +4,9 @@ pose:    skip-wise positions (PoSE; Zhu et al., arXiv:2309.10400). A row is cut 
          into chunks; chunk 0 keeps its positions, each later one begins as many positions later as
          is drawn, u_i ~ U{u_(i-1), ..., T - L} for the target length T and rows of L tokens. The
          text stays contiguous. Goes with any RoPE scaling.
+shift:   all positions of a row are moved by t ~ U{0, ..., T - L}, each row by its own (the random
+         shift of learned positions in Zhou et al., arXiv:2310.16028). For vectors that are added to
+         the embeddings; differences of positions stay as they are.
 e2_llm:  a drawn scale and offset (E2-LLM; Liu et al., arXiv:2401.06951). RoPE sees (m + t) / g with
          g ~ U{1, ..., T / R} for the training length R, and t drawn so that no position goes beyond
          R. The first tokens keep t = 0: an offset of all changes no distance. In scores g is what
@@ -23,7 +26,8 @@ import numpy as np
 from errors import UserError
 from model.positions.scheme import MAX_POSITION
 
-KINDS = ("none", "pose", "e2_llm", "clex")
+KINDS = ("none", "pose", "shift", "e2_llm", "clex")
+_SCHEMES = {"clex": ("clex",), "shift": ("learned", "sinusoidal")}  # all others are RoPE's
 UNMOVED = 4  # tokens at the start of a document that E2-LLM's offset leaves where they are
 
 
@@ -41,11 +45,21 @@ class StretchedPositions:
                 f"phase.positions.kind={self.kind!r} is unknown; choose one of {', '.join(KINDS)}"
             )
 
+    @property
+    def random(self) -> bool:
+        """The step draws them, and so needs a key."""
+        return self.kind in ("pose", "shift")
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Names of the position schemes that they have a meaning for."""
+        return _SCHEMES.get(self.kind, ("rope",))
+
     def check(self, longest: int) -> None:
         """Raises UserError for rows of `longest` tokens that leave nothing to stretch."""
         if self.kind == "none":
             return
-        least = longest + 1 if self.kind == "pose" else 2 * longest
+        least = longest + 1 if self.random else 2 * longest
         if self.target_length < least:
             raise UserError(
                 f"phase.positions.target_length={self.target_length} must be at least {least} for "
@@ -80,6 +94,12 @@ def skipped_positions(
         skipped_BL = skipped_BL + jnp.where(behind_BL, (further_B - skip_B)[:, None], 0)
         skip_B = further_B
     return skipped_BL
+
+
+def shifted_positions(key: jax.Array, positions_BL: jax.Array, target_length: int) -> jax.Array:
+    """Positions moved as a whole, int32 [B, L] in [0, target_length); each row has its own move."""
+    B, L = positions_BL.shape
+    return positions_BL + jax.random.randint(key, (B, 1), 0, target_length - L + 1)
 
 
 def drawn_scale(

@@ -15,6 +15,7 @@ from model.positions.stretched import (
     drawn_positions,
     drawn_scale,
     moved_positions,
+    shifted_positions,
     skipped_positions,
 )
 
@@ -52,6 +53,15 @@ def test_every_document_of_a_packed_row_is_cut_alike():
     stretched = StretchedPositions("pose", 40, 2)
     found = np.asarray(skipped_positions(jax.random.key(0), restarted, stretched))[0]
     np.testing.assert_array_equal(found[9:], found[:7])
+
+
+def test_rows_are_shifted_as_a_whole_by_any_offset_within_the_target():
+    length, target, rows = 8, 13, 20_000
+    plain = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
+    found = np.asarray(shifted_positions(jax.random.key(2), plain, target))
+    assert (np.diff(found, axis=1) == 1).all()
+    shares = np.bincount(found[:, 0], minlength=6) / rows  # 0 ... 5, the last one included
+    np.testing.assert_allclose(shares, 1 / 6, atol=0.015)
 
 
 def test_scale_and_offset_keep_positions_within_the_trained_range():
@@ -99,6 +109,7 @@ def test_rope_sees_position_plus_offset_over_scale():
         ("warp", 0, 2, "unknown"),
         ("pose", 64, 2, "at least 65"),
         ("pose", 99, 1, "chunks"),
+        ("shift", 64, 2, "at least 65"),
         ("pose", 2**21, 2, "beyond"),
         ("e2_llm", 127, 2, "at least 128"),
     ],

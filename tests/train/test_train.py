@@ -99,6 +99,35 @@ def test_a_phase_may_show_positions_of_longer_contexts(tmp_path, start):
     assert len({first_loss(kind) for kind in ("none", "pose", "e2_llm")}) == 3
 
 
+def test_learned_positions_may_be_shifted(tmp_path, start):
+    """Rows of the table beyond the training length are trained then, and only then."""
+    learned = {"model.positions.scheme": "learned", "model.positions.learned.positions": 256}
+
+    def vectors(kind, steps):
+        changes = {"phase.positions.kind": kind, "phase.positions.target_length": 256}
+        every = {"phase.steps": steps, "train.eval_every": 0, "optimizer.l2": 0.0}
+        outcome = start(tmp_path / f"{kind}{steps}", **learned, **changes, **every)
+        return np.asarray(outcome.state.params["positions"]["learned"]["table"])[128:]
+
+    assert (vectors("shift", 5) != vectors("shift", 10)).any(axis=1).mean() > 0.9
+    np.testing.assert_array_equal(vectors("none", 5), vectors("none", 10))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "target", "word"),
+    [("rope", 256, "learned or sinusoidal"), ("learned", 512, "more than the 256 positions")],
+)
+def test_shifts_without_meaning_are_refused(tmp_path, start, scheme, target, word):
+    changes = {
+        "model.positions.scheme": scheme,
+        "model.positions.learned.positions": 256,
+        "phase.positions.kind": "shift",
+        "phase.positions.target_length": target,
+    }
+    with pytest.raises(UserError, match=word):
+        start(tmp_path, **changes)
+
+
 def test_clex_learns_its_frequencies_from_spread_positions(tmp_path, start):
     phase = {"phase.positions.kind": "clex", "phase.positions.target_length": 128}
     clex = {"model.positions.scheme": "clex", "model.positions.clex.original_length": 32}
