@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from experiments.definition import BEYOND, IN_RANGE, Experiment
-from experiments.results import Results, means, read
-from experiments.variance import MOST_SEEDS, POWER, seeds_needed, shares, success
+from experiments.definition import Experiment
+from experiments.results import Results, read
+from experiments.tables import (
+    FALLEN,
+    along,
+    arms,
+    chance,
+    claims,
+    levels,
+    samples_needed,
+    table,
+)
 from experiments.verdict import ALPHA, GATE
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -33,6 +39,8 @@ they give. What is run, the claims and the rule stand in `experiments/` before a
   of their samples, mean over lengths and seeds. **inconclusive**: none of these.
 - An experiment is what the first of contradicted, not at this scale, inconclusive, reproduced is
   that one of its claims is.
+- **Right up to**: the longest tested length such that at it and at all shorter ones {FALLEN} or
+  more are right, mean over seeds.
 - Claims that aren't about exact match keep the rule with another value of each seed. **Gap**: exact
   match in range less that beyond, where above 0; the smaller is better. **Critical complexity**:
   the level of the largest gap over tasks ordered by complexity. **Samples**: until the selection
@@ -44,144 +52,6 @@ they give. What is run, the claims and the rule stand in `experiments/` before a
 - Nothing was chosen by scores at tested lengths; what early_stopping chooses, it chooses by other
   lengths.
 """
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _sized(value: float) -> str:
-    """1.2e+15 as 1.2e15, for budgets."""
-    mantissa, _, exponent = f"{value:.2e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def _table(head: str, rows: list[list[str]]) -> str:
-    lines = [head, " | ".join(["---"] * len(head.split(" | ")))]
-    return "".join(f"| {line} |\n" for line in [*lines, *(" | ".join(row) for row in rows)])
-
-
-def _claims(experiment: Experiment, results: Results) -> str:
-    rows = []
-    for claim, measured, verdict in results.judged(experiment):
-        low, high = measured.effect.interval
-        interval = "none, one seed" if math.isinf(low) else f"{low:+.3f} to {high:+.3f}"
-        rows.append(
-            [
-                claim.says(experiment.label),
-                f"{measured.effect.value:+.3f}",
-                interval,
-                _number(claim.margin),
-                f"{verdict.p_none:.2g}",
-                f"{verdict.p_counts:.2g}",
-                _number(min(measured.gated)),
-                f"**{verdict.verdict}**",
-            ]
-        )
-    head = (
-        f"claim | effect | interval, {1 - ALPHA:.0%} | smallest that counts | p of none | "
-        "p of counting | gate | verdict"
-    )
-    return _table(head, rows)
-
-
-def _arms(experiment: Experiment, results: Results) -> str:
-    rows = []
-    for arm in experiment.arms_at(results.scale):
-        runs = results.of(arm.name)
-        cells = [arm.label]
-        for where in (IN_RANGE, BEYOND):
-            mean, least, most = means(runs, where)
-            cells.append(f"{_number(mean)} ({_number(least)} to {_number(most)})")
-        cells += [
-            arm.published,
-            _sized(sum(run.targets for run in runs) / len(runs)),
-            _sized(sum(run.flops for run in runs) / len(runs)),
-            f"{sum(run.seconds for run in runs) / len(runs):.0f} s",
-        ]
-        rows.append(cells)
-    head = "arm | exact match in range | beyond | published | valid targets | FLOPs | wall time"
-    return _table(head, rows)
-
-
-def _along(experiment: Experiment, results: Results) -> list[str]:
-    """Scores in training, where they are of lengths beyond the trained ones; or nothing."""
-    rows = []
-    for arm in experiment.arms_at(results.scale):
-        runs = [run for run in results.of(arm.name) if run.curve and run.selection is not None]
-        if not runs or any(run.selection[0] <= run.trained[1] for run in runs if run.selection):
-            return []
-        ends = [(min(run.curve, key=lambda each: each.wrong), run.curve[-1]) for run in runs]
-        rows.append(
-            [
-                arm.label,
-                *(
-                    text
-                    for place in (0, 1)
-                    for text in (
-                        f"{np.mean([end[place].step for end in ends]):.0f}",
-                        _number(float(np.mean([end[place].exact for end in ends]))),
-                        f"{np.mean([end[place].loss for end in ends]):.2g}",
-                    )
-                ),
-                f"{sum(last.loss < best.loss for best, last in ends)} of {len(ends)}",
-            ]
-        )
-    head = (
-        "arm | best step | exact match there | training loss there | last step | exact match there "
-        "| training loss there | loss fell on"
-    )
-    low, high = results.runs[0].selection or (0, 0)
-    said = (
-        f"Selection samples of lengths {low} to {high}, beyond the trained ones, along training; "
-        "means over seeds; the best step has the fewest wrong tokens. The best of many scores is "
-        "so by chance too: what choosing it brings is the claim, on other lengths."
-    )
-    return [said, "", _table(head, rows)]
-
-
-def _chance(experiment: Experiment, results: Results) -> list[str]:
-    """What crossed seeds tell of chance; or nothing."""
-    if (crossed := experiment.crossed) is None:
-        return []
-    rows = []
-    for arm in experiment.arms_at(results.scale):
-        values = [run.accuracy(BEYOND) for run in results.of(arm.name)]
-        count, share = success(values, crossed.success)
-        parts = shares(np.reshape(values, (-1, crossed.orders)))
-        rows.append(
-            [
-                arm.label,
-                f"{count} of {len(values)}",
-                f"{_number(share.low)} to {_number(share.high)}",
-                _number(float(np.std(values, ddof=1))),
-                *(f"{part:.0%}" for part in (parts.initialization, parts.order, parts.both)),
-            ]
-        )
-    head = (
-        "arm | successes | share of them, 95% | standard deviation | of its square: "
-        "initialization | order of the data | both together"
-    )
-    lines = [
-        f"{results.seeds // crossed.orders} initializations, each with the same {crossed.orders} "
-        f"orders of the data. A success is an exact match of {crossed.success} or more, mean over "
-        "tested lengths beyond the trained ones.",
-        "",
-        _table(head, rows),
-    ]
-    for claim in results.claims:
-        better, worse = results.of(claim.better), results.of(claim.worse)
-        pairs = list(zip(better, worse, strict=True))
-        apart = np.array([b.accuracy(BEYOND) - w.accuracy(BEYOND) for b, w in pairs])
-        floor = float(np.mean([b.variance(BEYOND) + w.variance(BEYOND) for b, w in pairs]))
-        needed = seeds_needed(apart, claim.margin, floor)
-        lines += [
-            f"Seeds that the claim ({claim.says(experiment.label)}) needs to be reproduced in "
-            f"{POWER:.0%} of repetitions, drawn from these runs: "
-            f"{f'more than {MOST_SEEDS}' if needed is None else needed}.",
-            "",
-        ]
-    return lines
 
 
 def _left_out(experiment: Experiment, scale: str) -> list[str]:
@@ -223,10 +93,12 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
             f"{first.trained[0]} to {first.trained[1]}, tested beyond at {beyond[0]} to "
             f"{beyond[-1]}. Seeds {seeds}. Budgets are means of a run.{_shared(results)}",
             "",
-            _claims(experiment, results),
-            _arms(experiment, results),
-            *_along(experiment, results),
-            *_chance(experiment, results),
+            claims(experiment, results),
+            arms(experiment, results),
+            *samples_needed(experiment, results),
+            *levels(experiment, results),
+            *along(experiment, results),
+            *chance(experiment, results),
             *_left_out(experiment, results.scale),
             f"![Exact match against length: {experiment.question}]({picture})",
             "",
@@ -261,5 +133,5 @@ def page(experiments: Mapping[str, Experiment], folder: Path) -> str:
         if missing:
             parts.append(f"Not run: {', '.join(missing)}.")
         sections.append("\n\n".join(part.rstrip() for part in parts) + "\n")
-    summary = _table("experiment | scale | verdict | seeds", rows)
+    summary = table("experiment | scale | verdict | seeds", rows)
     return "\n".join([_HEAD, summary, *sections])

@@ -23,6 +23,7 @@ from experiments.definition import (
 from experiments.measures import closeness, critical, doublings, gap
 from experiments.results import Results
 from experiments.runs import Run, Scored, curve, plain, run_from
+from experiments.tables import arms, levels, samples_needed
 from experiments.verdict import CONTRADICTED, NOT_AT_THIS_SCALE, REPRODUCED
 
 counts = st.integers(0, 100)
@@ -171,3 +172,33 @@ def test_claims_say_what_they_compare():
     said = {where: Claim("a", "b", 0.1, where).says(str.upper) for where in MEASURES}
     assert said[BEYOND] == "A above B, beyond"
     assert len(set(said.values())) == len(MEASURES)
+
+
+def test_tables_of_samples_and_of_levels():
+    """Numbers in the cells are those that the claims compare."""
+    quick = [run(curve=scores((100, 0.5), (n, 1.0))) for n in (200, 800)]
+    slow = [run(curve=scores((100, 0.5), (1600, 0.6))), quick[1]]
+    claim = Claim("a", "b", 1.0, SAMPLES)
+    experiment, results = results_of(_TWO, (claim,), {"a": quick, "b": slow})
+    (table,) = samples_needed(experiment, results)
+    assert "A | 400 | 200 to 800 | 2 of 2" in table
+    assert "B | 1,131 | 800 to 1,600 | 1 of 2" in table
+    assert levels(experiment, results) == []
+
+    two = (Arm("x", "X", {}, "-", group="g", level=1), Arm("y", "Y", {}, "-", group="g", level=2))
+    made = {"x": [run(100, 90), run(100, 50)], "y": [run(100, 60), run(100, 80)]}
+    experiment, results = results_of(two, (Claim("g", "g", 1.0, CRITICAL),), made)
+    text = "\n".join(levels(experiment, results))
+    assert "g | 1: X | 0.300 | 0.100 to 0.500 |  |" in text
+    assert "g | 2: Y | 0.300 | 0.200 to 0.400 | 2, 1 |" in text
+    assert samples_needed(experiment, results) == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "beyond", "words"),
+    [(100, 84, "2"), (100, 85, "3, the longest"), (84, 100, "under 1")],
+)
+def test_an_arm_is_right_up_to_the_length_before_it_falls(inside, beyond, words):
+    made = {"a": [run(inside, beyond)], "b": [run(inside, beyond)]}
+    experiment, results = results_of(_TWO, (Claim("a", "b", 0.1, BEYOND),), made)
+    assert f" | {words} | - | " in arms(experiment, results)

@@ -1,0 +1,218 @@
+"""Tables of an experiment's results, in Markdown: claims, arms, and what only some of them have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from eval.reach import reach
+from experiments.definition import BEYOND, CRITICAL, IN_RANGE, SAMPLES, Arm, Experiment
+from experiments.measures import critical, doublings, gap
+from experiments.results import Results, means
+from experiments.runs import Run
+from experiments.variance import MOST_SEEDS, POWER, seeds_needed, shares, success
+from experiments.verdict import ALPHA, GATE
+
+FALLEN = 0.85  # right answers, under which accuracy counts as fallen; as eval.answers.threshold
+
+
+def number(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _sized(value: float) -> str:
+    """1.2e+15 as 1.2e15, for budgets."""
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def table(head: str, rows: list[list[str]]) -> str:
+    lines = [head, " | ".join(["---"] * len(head.split(" | ")))]
+    return "".join(f"| {line} |\n" for line in [*lines, *(" | ".join(row) for row in rows)])
+
+
+def claims(experiment: Experiment, results: Results) -> str:
+    rows = []
+    for claim, measured, verdict in results.judged(experiment):
+        low, high = measured.effect.interval
+        interval = "none, one seed" if math.isinf(low) else f"{low:+.3f} to {high:+.3f}"
+        rows.append(
+            [
+                claim.says(experiment.label),
+                f"{measured.effect.value:+.3f}",
+                interval,
+                number(claim.margin),
+                f"{verdict.p_none:.2g}",
+                f"{verdict.p_counts:.2g}",
+                number(min(measured.gated)),
+                f"**{verdict.verdict}**",
+            ]
+        )
+    head = (
+        f"claim | effect | interval, {1 - ALPHA:.0%} | smallest that counts | p of none | "
+        "p of counting | gate | verdict"
+    )
+    return table(head, rows)
+
+
+def arms(experiment: Experiment, results: Results) -> str:
+    rows = []
+    for arm in experiment.arms_at(results.scale):
+        runs = results.of(arm.name)
+        cells = [arm.label]
+        for where in (IN_RANGE, BEYOND):
+            mean, least, most = means(runs, where)
+            cells.append(f"{number(mean)} ({number(least)} to {number(most)})")
+        cells += [
+            _right_up_to(runs),
+            arm.published,
+            _sized(sum(run.targets for run in runs) / len(runs)),
+            _sized(sum(run.flops for run in runs) / len(runs)),
+            f"{sum(run.seconds for run in runs) / len(runs):.0f} s",
+        ]
+        rows.append(cells)
+    head = (
+        "arm | exact match in range | beyond | right up to | published | valid targets | FLOPs "
+        "| wall time"
+    )
+    return table(head, rows)
+
+
+def _right_up_to(runs: list[Run]) -> str:
+    """In words: the length up to which an arm doesn't fall."""
+    share_K = np.mean([np.divide(run.right, run.samples) for run in runs], axis=0)
+    found = reach(runs[0].lengths, [bool(share >= FALLEN) for share in share_K])
+    if found.tokens is None:
+        return f"under {found.shortest}"
+    return f"{found.tokens}, the longest" if found.censored else str(found.tokens)
+
+
+def samples_needed(experiment: Experiment, results: Results) -> list[str]:
+    """What claims about samples compare, in samples; or nothing."""
+    if not any(claim.where == SAMPLES for claim in results.claims):
+        return []
+    rows = []
+    for arm in experiment.arms_at(results.scale):
+        runs = results.of(arm.name)
+        known = [any(each.exact >= GATE for each in run.curve) for run in runs]
+        needed = [2 ** -doublings(run)[0] for run in runs]
+        rows.append(
+            [
+                arm.label,
+                f"{math.exp(np.mean(np.log(needed))):,.0f}",
+                f"{min(needed):,.0f} to {max(needed):,.0f}",
+                f"{sum(known)} of {len(known)}",
+            ]
+        )
+    head = f"arm | samples to {GATE:.0%}, geometric mean | over seeds | seeds that got there"
+    return [table(head, rows)]
+
+
+def levels(experiment: Experiment, results: Results) -> list[str]:
+    """Scylla's gap by level of complexity, where arms have levels; or nothing."""
+    groups = [claim for claim in results.claims if claim.where == CRITICAL]
+    if not groups:
+        return []
+    rows = []
+    for group in dict.fromkeys(side for each in groups for side in (each.better, each.worse)):
+        ordered = sorted(experiment.named(group), key=lambda arm: arm.level)
+        runs = [results.of(arm.name) for arm in ordered]
+        peaks = [
+            critical(list(of_seed), [arm.level for arm in ordered])[0]
+            for of_seed in zip(*runs, strict=True)
+        ]
+        rows += [_level(group, arm, results.of(arm.name)) for arm in ordered]
+        rows[-1][-1] = ", ".join(f"{peak:.0f}" for peak in peaks)
+    head = "group | level | gap | over seeds | critical complexity by seed"
+    said = (
+        "Generalization valley: the gap between accuracy in range and beyond, at each level of "
+        "complexity; where it is largest is the critical complexity."
+    )
+    return [said, "", table(head, rows)]
+
+
+def _level(group: str, arm: Arm, runs: list[Run]) -> list[str]:
+    gaps = [gap(run) for run in runs]
+    over = f"{number(min(gaps))} to {number(max(gaps))}"
+    return [group, f"{arm.level}: {arm.label}", number(float(np.mean(gaps))), over, ""]
+
+
+def along(experiment: Experiment, results: Results) -> list[str]:
+    """Scores in training, where they are of lengths beyond the trained ones; or nothing."""
+    rows = []
+    for arm in experiment.arms_at(results.scale):
+        runs = [run for run in results.of(arm.name) if run.curve and run.selection is not None]
+        if not runs or any(run.selection[0] <= run.trained[1] for run in runs if run.selection):
+            return []
+        ends = [(min(run.curve, key=lambda each: each.wrong), run.curve[-1]) for run in runs]
+        rows.append(
+            [
+                arm.label,
+                *(
+                    text
+                    for place in (0, 1)
+                    for text in (
+                        f"{np.mean([end[place].step for end in ends]):.0f}",
+                        number(float(np.mean([end[place].exact for end in ends]))),
+                        f"{np.mean([end[place].loss for end in ends]):.2g}",
+                    )
+                ),
+                f"{sum(last.loss < best.loss for best, last in ends)} of {len(ends)}",
+            ]
+        )
+    head = (
+        "arm | best step | exact match there | training loss there | last step | exact match there "
+        "| training loss there | loss fell on"
+    )
+    low, high = results.runs[0].selection or (0, 0)
+    said = (
+        f"Selection samples of lengths {low} to {high}, beyond the trained ones, along training; "
+        "means over seeds; the best step has the fewest wrong tokens. The best of many scores is "
+        "so by chance too: what choosing it brings is the claim, on other lengths."
+    )
+    return [said, "", table(head, rows)]
+
+
+def chance(experiment: Experiment, results: Results) -> list[str]:
+    """What crossed seeds tell of chance; or nothing."""
+    if (crossed := experiment.crossed) is None:
+        return []
+    rows = []
+    for arm in experiment.arms_at(results.scale):
+        values = [run.accuracy(BEYOND) for run in results.of(arm.name)]
+        count, share = success(values, crossed.success)
+        parts = shares(np.reshape(values, (-1, crossed.orders)))
+        rows.append(
+            [
+                arm.label,
+                f"{count} of {len(values)}",
+                f"{number(share.low)} to {number(share.high)}",
+                number(float(np.std(values, ddof=1))),
+                *(f"{part:.0%}" for part in (parts.initialization, parts.order, parts.both)),
+            ]
+        )
+    head = (
+        "arm | successes | share of them, 95% | standard deviation | of its square: "
+        "initialization | order of the data | both together"
+    )
+    lines = [
+        f"{results.seeds // crossed.orders} initializations, each with the same {crossed.orders} "
+        f"orders of the data. A success is an exact match of {crossed.success} or more, mean over "
+        "tested lengths beyond the trained ones.",
+        "",
+        table(head, rows),
+    ]
+    for claim in results.claims:
+        better, worse = results.of(claim.better), results.of(claim.worse)
+        pairs = list(zip(better, worse, strict=True))
+        apart = np.array([b.accuracy(BEYOND) - w.accuracy(BEYOND) for b, w in pairs])
+        floor = float(np.mean([b.variance(BEYOND) + w.variance(BEYOND) for b, w in pairs]))
+        needed = seeds_needed(apart, claim.margin, floor)
+        lines += [
+            f"Seeds that the claim ({claim.says(experiment.label)}) needs to be reproduced in "
+            f"{POWER:.0%} of repetitions, drawn from these runs: "
+            f"{f'more than {MOST_SEEDS}' if needed is None else needed}.",
+            "",
+        ]
+    return lines
