@@ -144,10 +144,13 @@ EXPERIMENTS = (
         ("rope", "sinusoidal", "alibi"),
         cpu={
             "data.task.lengths": (1, 2),
-            "data.task.samples": 100_000,
+            "data.task.samples": 250_000,
             "phase.layout.smallest_bucket": 16,
             "phase.layout.largest_bucket": 16,
-            "phase.steps": 1000,
+            "phase.tokens_per_step": 1024,
+            "phase.steps": 4000,
+            "train.eval_every": 1000,
+            "train.checkpoint_every": 1000,
             "eval.answers.lengths": (1, 4, 1),
         },
         h200={
@@ -171,9 +174,9 @@ EXPERIMENTS = (
         ("rope", "sinusoidal", "alibi"),
         cpu={
             "data.task.lengths": (1, 16),
-            "data.task.samples": 200_000,
+            "data.task.samples": 150_000,
             "phase.layout.smallest_bucket": 32,
-            "phase.steps": 2500,
+            "phase.steps": 2000,
             "train.eval_every": 500,
             "train.checkpoint_every": 500,
             "eval.answers.lengths": (4, 24, 4),
