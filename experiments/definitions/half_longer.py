@@ -28,7 +28,8 @@ EXPERIMENT = Experiment(
         "cpu": {
             "data.task.lengths": (1, 8),
             "data.task.samples": 200_000,
-            "phase.steps": 1500,
+            "phase.tokens_per_step": 1024,
+            "phase.steps": 2000,
             "phase.layout.smallest_bucket": 16,
             "train.eval_every": 500,
             "train.checkpoint_every": 500,

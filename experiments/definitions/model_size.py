@@ -56,7 +56,8 @@ EXPERIMENT = Experiment(
         "cpu": {
             "data.task.lengths": (1, 8),
             "data.task.samples": 120_000,
-            "phase.steps": 1000,
+            "phase.tokens_per_step": 1024,
+            "phase.steps": 1400,
             "phase.layout.smallest_bucket": 16,
             "eval.answers.lengths": (2, 16, 2),
         },

@@ -47,7 +47,7 @@ EXPERIMENT = Experiment(
         "none of the strengths, which are common ones, the same at both numbers of epochs; the "
         "samples of the many epochs at the CPU scale were chosen so that the arm without "
         "regularization passes the gate, by a pilot run of another seed on selection samples of "
-        "trained lengths alone: all right after 500 steps"
+        "trained lengths alone: all right after 500 steps of 2,048 tokens"
     ),
     arms=(
         *_arms("one", _SEEN, {"none": "as good, says One Epoch"}),
@@ -62,7 +62,8 @@ EXPERIMENT = Experiment(
         "cpu": {
             "data.task.name": "bucket_sort",
             "data.task.lengths": (1, 10),
-            "phase.steps": 700,
+            "phase.tokens_per_step": 1024,
+            "phase.steps": 1000,
             "phase.layout.smallest_bucket": 16,
             "eval.answers.lengths": (2, 20, 2),
         },

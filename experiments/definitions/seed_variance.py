@@ -23,7 +23,8 @@ EXPERIMENT = Experiment(
             "data.task.name": "copy_v1",
             "data.task.lengths": (1, 10),
             "data.task.samples": 40_000,
-            "phase.steps": 500,
+            "phase.tokens_per_step": 1024,
+            "phase.steps": 600,
             "eval.answers.lengths": (5, 15, 5),
         },
         "h200": {
