@@ -74,7 +74,8 @@ def collect(
 ) -> Results:
     """Of finished cells below `directory`. device: what they ran on, in words."""
     runs = [read_run(cell, directory / cell.name) for cell in experiment.cells(scale, seeds)]
-    machine = f"{device}, {available_cores()} processor cores"
+    cores = available_cores()
+    machine = f"{device}, {cores} processor core{'s' * (cores > 1)}"
     return Results(experiment.name, scale, seeds, machine, experiment.claims_at(scale), tuple(runs))
 
 
