@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from experiments.definition import Experiment
-from experiments.results import Results, read
+from experiments.definition import BEYOND, Experiment
+from experiments.results import Results, means, read
 from experiments.tables import (
     FALLEN,
     along,
@@ -21,6 +21,7 @@ from experiments.verdict import ALPHA, GATE
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, STORED = "reproductions.md", "reproductions"
+FLOOR = 0.05  # right answers, up to which an arm is as good as never right
 
 _HEAD = f"""\
 # Reproductions
@@ -63,6 +64,27 @@ def _left_out(experiment: Experiment, scale: str) -> list[str]:
     return [f"Left out at this scale, with the claims about them: {labels}.", ""]
 
 
+def _reasons(experiment: Experiment, results: Results) -> list[str]:
+    """What is known of why claims failed; a paragraph each, or none."""
+    found = []
+    for claim in results.claims:
+        if claim.where != BEYOND:
+            continue
+        sides = [means(results.of(arm), BEYOND)[0] for arm in (claim.better, claim.worse)]
+        for words, alike in (
+            (f"less than {FLOOR:.0%}", max(sides) < FLOOR),
+            (f"more than {1 - FLOOR:.0%}", min(sides) > 1 - FLOOR),
+        ):
+            if alike:
+                found.append(f"{claim.says(experiment.label)}: both are right in {words} there")
+    said = []
+    if found:
+        said = [f"Arms that this scale hardly tells apart: {'; '.join(found)}.", ""]
+    if results.scale in experiment.reasons:
+        said += [f"Why, as far as known: {experiment.reasons[results.scale]}.", ""]
+    return said
+
+
 def _settings(experiment: Experiment, scale: str) -> str:
     fields = experiment.scales[scale]
     return ", ".join(f"`{name}={value}`" for name, value in fields.items())
@@ -99,6 +121,7 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
             *levels(experiment, results),
             *along(experiment, results),
             *chance(experiment, results),
+            *_reasons(experiment, results),
             *_left_out(experiment, results.scale),
             f"![Exact match against length: {experiment.question}]({picture})",
             "",

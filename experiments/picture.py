@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student
 
 from eval.statistics import Estimate
@@ -79,5 +80,6 @@ def draw(experiment: Experiment, results: Results, theme: Theme) -> Figure:
         x="length",
         y=f"exact match, mean of {results.seeds} seed{'s' * (results.seeds > 1)}",
     )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, axes, theme, narrow=False)
     return figure

@@ -27,8 +27,9 @@ EXPERIMENT = Experiment(
     tuning=(
         "steps and trained lengths of the CPU scale are from a pilot run of the plain arm with "
         "the first seed, scored on selection samples of trained lengths alone: up to 4, .98 were "
-        "right after 5,000 steps, up to 3 .99 after 4,000. Arms are matched on samples of sorting: hinted ones take twice "
-        "the steps, and their schedule of the learning rate is as much longer"
+        "right after 5,000 steps, up to 3 .99 after 4,000. Arms are matched on samples of "
+        "sorting: hinted ones take twice the steps, and their schedule of the learning rate is as "
+        "much longer"
     ),
     arms=(
         Arm("plain", "sorting alone", {}, "below 1 %"),

@@ -21,6 +21,7 @@ from experiments.definition import (
     Experiment,
 )
 from experiments.measures import closeness, critical, doublings, gap
+from experiments.page import section
 from experiments.results import Results
 from experiments.runs import Run, Scored, curve, plain, run_from
 from experiments.tables import arms, levels, samples_needed
@@ -192,6 +193,26 @@ def test_tables_of_samples_and_of_levels():
     assert "g | 1: X | 0.300 | 0.100 to 0.500 |  |" in text
     assert "g | 2: Y | 0.300 | 0.200 to 0.400 | 2, 1 |" in text
     assert samples_needed(experiment, results) == []
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "words"),
+    [
+        (4, 0, "both are right in less than 5%"),
+        (100, 96, "both are right in more than 95%"),
+        (5, 0, None),
+        (100, 95, None),
+    ],
+)
+def test_arms_that_fail_or_pass_alike_are_named(better, worse, words):
+    made = {"a": [run(beyond=better)], "b": [run(beyond=worse)]}
+    experiment, results = results_of(_TWO, (Claim("a", "b", 0.1, BEYOND),), made)
+    experiment = dataclasses.replace(experiment, reasons={"cpu": "too small", "h200": "no"})
+    text = section(experiment, results, "picture.png")
+    assert "Why, as far as known: too small." in text
+    assert ("hardly tells apart" in text) == (words is not None)
+    if words is not None:
+        assert f"A above B, beyond: {words}" in text
 
 
 @pytest.mark.parametrize(
