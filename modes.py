@@ -57,9 +57,9 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         resolved = {**saved, "eval": experiment.resolved["eval"]}
         scored = dataclasses.replace(experiment, resolved=resolved)
         # A plan is for the devices of the training; any others may score.
-        return session_of(scored)(
-            scored, open_store(scored, directory), directory, follows_plan=False
-        ).score()
+        kind = session_of(scored)
+        kind.check(scored)
+        return kind(scored, open_store(scored, directory), directory, follows_plan=False).score()
 
 
 @contextlib.contextmanager
@@ -72,8 +72,10 @@ def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
     with locked(workdir):
         experiment = load(config, read_config(workdir))
         check_config(workdir, experiment.resolved)
+        kind = session_of(experiment)
+        kind.check(experiment)  # before the minutes that the corpus may take
         store = open_store(experiment, workdir)
-        yield session_of(experiment)(experiment, store, workdir, follows_plan=True)
+        yield kind(experiment, store, workdir, follows_plan=True)
 
 
 def session_of(experiment: Experiment) -> type[Session]:

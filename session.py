@@ -75,6 +75,11 @@ class Session(abc.ABC):
         self._describe()
         self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
 
+    @classmethod
+    def check(cls, experiment: Experiment) -> None:
+        """Raises UserError for settings to train with that no corpus can put right."""
+        experiment.train.check(jax.default_backend())
+
     @abc.abstractmethod
     def _prepare_scoring(self, experiment: Experiment) -> None:
         """What is scored and by which programs: sets `eval`, `left_out` and `executables`.

@@ -45,7 +45,6 @@ class TaskSession(Session):
         """Raises UserError: samples that no bucket holds, lengths that the task or the model
         doesn't have."""
         self.eval, self.left_out = experiment.eval, ()
-        self._check_no_scores_of_text(experiment)
         config = self.eval.answers
         self.samples = TaskSamples(experiment.data.sources[0].task)
         self._check_buckets()
@@ -68,8 +67,9 @@ class TaskSession(Session):
         for _, length in self._shapes():
             self.programs.check(length)
 
-    @staticmethod
-    def _check_no_scores_of_text(experiment: Experiment) -> None:
+    @classmethod
+    def check(cls, experiment: Experiment) -> None:
+        super().check(experiment)
         for name in ("scorers", "tasks", "during"):
             if asked := getattr(experiment.eval, name):
                 raise UserError(

@@ -26,12 +26,18 @@ class CurriculumConfig:
     odds: tuple[float, ...]  # explicit only: one a bucket, shortest first; () otherwise
     cycles: int  # number of cycles that the token budget is split into
 
+    def __post_init__(self) -> None:
+        if self.name not in CURRICULA:
+            raise UserError(
+                f"unknown curriculum.name {self.name!r}: use one of {', '.join(CURRICULA)}"
+            )
+
 
 def bucket_odds(config: CurriculumConfig, num_buckets: int) -> np.ndarray | None:
     """Odds of each bucket, shortest first; None for natural, which weighs by what remains.
 
     Raises:
-      UserError: an unknown name, or explicit odds that are not one positive number a bucket.
+      UserError: explicit odds that are not one positive number a bucket.
     """
     ranks = np.arange(num_buckets, dtype=np.float64)
     named = {
@@ -48,10 +54,6 @@ def bucket_odds(config: CurriculumConfig, num_buckets: int) -> np.ndarray | None
                 f"curriculum.odds is only for curriculum.name = 'explicit', not {config.name!r}"
             )
         return named[config.name]
-    if config.name != "explicit":
-        raise UserError(
-            f"unknown curriculum.name {config.name!r}: use one of {', '.join(CURRICULA)}"
-        )
     odds = np.asarray(config.odds, np.float64)
     if odds.shape != (num_buckets,) or not (np.isfinite(odds) & (odds > 0)).all():
         raise UserError(

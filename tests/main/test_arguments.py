@@ -38,6 +38,27 @@ def test_a_wrong_argument(refused, tmp_path, argument, message):
 
 
 @pytest.mark.parametrize(
+    ("config", "argument", "message"),
+    [
+        (CONFIG, "--config.optimizer.warmup_steps=100000", "warmup_steps=100000 does not fit into"),
+        (CONFIG, "--config.phase.curriculum.name=grown", "unknown curriculum.name 'grown'"),
+        (
+            "configs/task.py",
+            "--config.model.num_heads=3",
+            "model.num_heads=3 must be a multiple of",
+        ),
+        ("configs/task.py", "--config.stopping.score=loss", "runs on a task stop by"),
+        ("configs/task.py", "--config.eval.tasks=('niah_single_1',)", "score models of text"),
+    ],
+)
+def test_what_no_corpus_can_put_right_is_told_before_it_is_read(
+    refused, tmp_path, config, argument, message
+):
+    assert message in refused(f"--config={config}", f"--workdir={tmp_path}", argument)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([f"--config={CONFIG}"], "--workdir is missing"),
