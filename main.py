@@ -67,6 +67,14 @@ def _run(config: ConfigDict, workdir: str) -> int:
     return modes.run(_MODE.value, config, workdir)
 
 
+def nearest_fields(field: str, fields: list[str]) -> list[str]:
+    """Fields of the same name in other sections, up to three; where there is none, the field that
+    is written most alike."""
+    _, _, name = field.rpartition(".")
+    same = [each for each in fields if each.rpartition(".")[2] == name]
+    return difflib.get_close_matches(field, same or fields, n=3 if same else 1, cutoff=0.0)
+
+
 def parse(argv: list[str], *, known_only: bool = False) -> list[str]:
     """Parses the flags and reads the config file; returns what is left of `argv`.
 
@@ -81,8 +89,8 @@ def parse(argv: list[str], *, known_only: bool = False) -> list[str]:
         name = argument.lstrip("-").partition("=")[0]
         field = name.removeprefix("no").removeprefix("config.")
         if name.startswith(("config.", "noconfig.")) and field not in fields:
-            nearest = difflib.get_close_matches(field, fields, n=1, cutoff=0.0)[0]
-            raise UserError(f"unknown config field --config.{field}; nearest: --config.{nearest}")
+            nearest = ", ".join(f"--config.{each}" for each in nearest_fields(field, fields))
+            raise UserError(f"unknown config field --config.{field}; nearest: {nearest}")
     try:
         remaining: list[str] = flags.FLAGS(argv, known_only=known_only)
         if _CONFIG.value is not None:

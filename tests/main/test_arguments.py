@@ -15,6 +15,7 @@ from tests.main.runs import CONFIG, ROOT
     [
         ("--config.model.layer=4", "unknown config field --config.model.layer; nearest: --config."
          "model.layers"),
+        ("--config.train.steps=4", "--config.phase.steps"),
         ("--config.modl.layers=4", "nearest: --config.model.layers"),
         ("--config.phase.layout.tail=pad", "nearest: --config.phase.layout.tails"),
         ("--noconfig.model.qknorm", "nearest: --config.model.qk_norm"),
