@@ -30,6 +30,10 @@ from experiments.results import Results, collect, save
 from main import drop_second_tracebacks, ending
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The text as it stands, and the default of each argument."""
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as `main.py` does."""
 
@@ -37,13 +41,18 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see python -m experiments.run --help")
 
 
+def _line(experiment: Experiment) -> str:
+    return f"{experiment.name} ({', '.join(experiment.scales)}): {experiment.question}"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m experiments.run",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="experiments:\n" + "".join(f"  {_line(each)}\n" for each in EXPERIMENTS.values()),
+        formatter_class=_Help,
     )
-    parser.add_argument("name", help=", ".join(EXPERIMENTS))
+    parser.add_argument("name", help="one of those below")
     parser.add_argument(
         "--scale", default="cpu", help="cpu | h200 | pod, where there is such a one"
     )
