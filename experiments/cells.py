@@ -16,6 +16,7 @@ from experiment import load
 from experiments.definition import Cell
 from experiments.groups import grouped, run_group, saying, why_alone
 from train.metrics import read_rows
+from train.stacked import DifferentBucketsError
 from train.workdir import flatten, read_config
 
 ANSWERS = Path("eval") / "answers.json"
@@ -92,6 +93,7 @@ def step_to_score(workdir: Path, checkpoint: str, steps: int) -> int | None:
 
 
 def _run(group: Sequence[Cell], directory: Path) -> int:
+    names = ", ".join(cell.name for cell in group)
     workdirs = [directory / cell.name for cell in group]
     configs = [_config(cell, directory) for cell in group]
     try:
@@ -99,8 +101,12 @@ def _run(group: Sequence[Cell], directory: Path) -> int:
             return run_group(configs, workdirs, LOG)
         with saying(workdirs[0] / LOG):
             return modes.run("train", configs[0], str(workdirs[0]))
+    except DifferentBucketsError:
+        # Before any of them was begun.
+        tqdm.write(f"note: {names}: one after the other (their samples fill different buckets)")
+        return next((status for cell in group if (status := _run([cell], directory))), 0)
     except UserError as error:
-        raise UserError(f"{', '.join(cell.name for cell in group)}: {error}") from error
+        raise UserError(f"{names}: {error}") from error
 
 
 def _config(cell: Cell, directory: Path) -> ConfigDict:

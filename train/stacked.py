@@ -48,11 +48,16 @@ def mapped(step: TrainStep, platform: str) -> Callable[..., tuple[TrainState, Ar
     return steps
 
 
+class DifferentBucketsError(UserError):
+    """The samples of runs fill different buckets, so that no program is that of all of them."""
+
+
 class StackedSteps:
     """Compiled steps of S runs whose settings differ in nothing but their seeds, on one device.
 
     Raises:
-      UserError: they draw different buckets, or there are several devices.
+      DifferentBucketsError: see there.
+      UserError: there are several devices.
     """
 
     def __init__(self, setups: Sequence[Setup]):
@@ -62,7 +67,7 @@ class StackedSteps:
                 f"runs are trained together on one device, but there are {len(first.devices)}"
             )
         if any(setup.executions.keys() != first.executions.keys() for setup in setups):
-            raise UserError(
+            raise DifferentBucketsError(
                 "runs whose samples fill different buckets can't be trained together; train them "
                 "one after the other"
             )

@@ -21,7 +21,7 @@ from tests.experiments.test_experiments import TINY
 from train.checkpoint import Checkpoints
 from train.metrics import read_rows
 from train.peak import Peak
-from train.stacked import StackedSteps, mapped
+from train.stacked import DifferentBucketsError, StackedSteps, mapped
 from train.step import TrainState
 
 _STEPS, _HALF = 16, 8
@@ -48,6 +48,11 @@ PAIR = Experiment(
     },
 )
 CELLS = PAIR.cells("cpu", 2)
+_SHIFTED = {
+    "model.positions.scheme": "learned",
+    "phase.positions.kind": "shift",
+    "phase.positions.target_length": 64,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -188,11 +193,33 @@ def test_all_at_once_is_one_after_the_other():
             np.testing.assert_allclose(figures["loss"][number], metrics["loss"], rtol=1e-5)
 
 
+def test_seeds_that_fill_different_buckets_are_run_one_after_the_other(tmp_path, monkeypatch):
+    begun = []
+
+    def refuse(configs, workdirs, log):
+        raise DifferentBucketsError("no program is that of all of them")
+
+    def alone(mode, config, workdir):
+        begun.append((mode, workdir))
+        return 143 if workdir.endswith("seed1") else 0
+
+    monkeypatch.setattr("experiments.cells.run_group", refuse)
+    monkeypatch.setattr(modes, "run", alone)
+    assert run_cells(PAIR.cells("cpu", 3), tmp_path, together=3) == 143
+    # The third is not begun: SIGTERM ended the second.
+    assert begun == [("train", str(tmp_path / "only" / f"seed{n}")) for n in (0, 1)]
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         ({}, None),
         ({"seed": 3, "seeds.order": 4, "phase.steps": 7}, None),
+        (_SHIFTED, None),
+        (
+            {"phase.positions.kind": "e2_llm", "phase.positions.target_length": 64},
+            "positions of 'e2_llm' are drawn outside of the step",
+        ),
         ({"stopping.patience": 2}, "stopping.patience=2 is for a run by itself"),
         ({"eval.checkpoint": "best"}, "eval.checkpoint='best' is for a run by itself"),
         ({"anomaly.on_spike": "skip"}, "anomaly.on_spike='skip' is for a run by itself"),
