@@ -99,9 +99,12 @@ def within_bounds(
     The resamples have two units more, one at each bound: where all units agree, resampling them
     says that nothing is uncertain, after 20 prompts as after 20,000 (Agresti and Coull 1998 add as
     many to a share; Agresti and Min 2005 to a difference of pairs). The values have none.
+
+    bounds: the one unit more that stands last, then the other. Only who resamples two scores as
+    pairs cares which is which.
     """
     count_1K = counts_NK.mean(axis=0, keepdims=True)
-    low, high = bounds
+    last, first = bounds
     bootstrap = ClusterBootstrap(
         np.concatenate([clusters_N, clusters_N.max() + np.array([1, 2])]),
         samples=samples,
@@ -109,7 +112,7 @@ def within_bounds(
         seed=seed,
     )
     draws_SK = bootstrap.ratios(
-        np.concatenate([sums_NK, high * count_1K, low * count_1K]),
+        np.concatenate([sums_NK, first * count_1K, last * count_1K]),
         np.concatenate([counts_NK, count_1K, count_1K]),
     ).draws_SK
     return Resamples(sums_NK.sum(axis=0) / counts_NK.sum(axis=0), draws_SK, confidence)

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from eval.answers.runs import EXACT, TOKEN, Training
 from eval.answers.score import Hits
 from eval.card.resampling import resample
-from eval.statistics import ClusterBootstrap, Estimate
+from eval.statistics import Estimate, within_bounds
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,22 @@ def summarize(
         count = each.exact_N.size
         right = binomtest(int(each.exact_N.sum()), count)
         interval = right.proportion_ci(confidence, method="wilson")
-        bootstrap = ClusterBootstrap(
-            np.arange(count), samples=bootstrap_samples, confidence=confidence, seed=seed
-        )
+        (token,) = within_bounds(
+            each.hits_N[:, None].astype(np.float64),
+            each.tokens_N[:, None].astype(np.float64),
+            np.arange(count),
+            (0.0, 1.0),
+            samples=bootstrap_samples,
+            confidence=confidence,
+            seed=seed,
+        ).estimates()
         scores.append(
             LengthScore(
                 length=each.length,
                 in_range=trained[0] <= each.length <= trained[1],
                 samples=count,
                 exact=Estimate(float(right.statistic), float(interval.low), float(interval.high)),
-                token=bootstrap.ratio(each.hits_N, each.tokens_N),
+                token=token,
                 chance=chance,
             )
         )

@@ -89,6 +89,7 @@ def compared(
             confidence=config.confidence,
             seed=config.seed,
             group=group,
+            opposed=bool(pair),
         )
         pair.append(chance_corrected(curve, scores) if curve.chance_K is not None else scores)
     ahead = pair[1].minus(pair[0]) if curve.higher_is_better else pair[0].minus(pair[1])

@@ -10,7 +10,13 @@ from eval.statistics import ClusterBootstrap, Resamples, over_seeds, within_boun
 
 
 def resample(
-    runs: Sequence[Curve], *, samples: int, confidence: float, seed: int, group: int = 0
+    runs: Sequence[Curve],
+    *,
+    samples: int,
+    confidence: float,
+    seed: int,
+    group: int = 0,
+    opposed: bool = False,
 ) -> Resamples:
     """The scores of a curve at its K lengths; of several training seeds, their mean.
 
@@ -19,6 +25,9 @@ def resample(
 
     runs: the same curve of each training seed.
     group: of the runs; groups of other numbers have other draws of their seeds.
+    opposed: to be subtracted from another that is not: the two units more that a share has are
+      then a pair each way that disagrees, so that a difference is never without an interval
+      (Agresti and Min 2005).
     """
     settings: dict[str, Any] = {"samples": samples, "confidence": confidence, "seed": seed}
     drawn = []
@@ -27,7 +36,7 @@ def resample(
         if curve.best is None:
             drawn.append(ClusterBootstrap(curve.clusters_N, **settings).ratios(*scores))
         else:
-            bounds = 0.0, curve.best
+            bounds = (curve.best, 0.0) if opposed else (0.0, curve.best)
             drawn.append(within_bounds(*scores, curve.clusters_N, bounds, **settings))
     return over_seeds(drawn, seed=seed + group)
 

@@ -300,9 +300,21 @@ def test_a_comparison_the_other_way_round_has_the_other_sign():
     there, back = (compare(contestants(p), CONFIG) for p in (pair, pair[::-1]))
     for one, other in zip(there, back, strict=True):
         for a, b in zip(one.better, other.better, strict=True):
-            assert (a.value, a.low, a.high) == pytest.approx((-b.value, -b.high, -b.low), abs=1e-9)
-    (same, *_) = compare(contestants([pair[0], evaluation("copy", training="b")]), CONFIG)
-    assert all((e.low, e.high) == (0, 0) for e in same.better)
+            assert a.value == pytest.approx(-b.value, abs=1e-9)
+            # The two units more of a share change places: equal but for the resamples.
+            assert (a.low, a.high) == pytest.approx((-b.high, -b.low), abs=0.05)
+
+
+def test_trainings_that_agree_on_all_prompts_may_still_differ_on_others():
+    """Agresti and Min (2005): a pair more each way, whose difference is -1 or 1."""
+    pair = [evaluation(), evaluation("copy", training="b")]
+    units = {}
+    for same in compare(contestants(pair), CONFIG):
+        for e in same.better:
+            assert e.value == 0
+            units.setdefault(same.unit == "accuracy", []).append(e.high - e.low)
+    assert set(units[False]) == {0.0}  # losses have no best
+    assert min(units[True]) > 0
 
 
 def test_a_training_is_the_same_but_for_its_seed():

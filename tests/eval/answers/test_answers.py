@@ -174,6 +174,8 @@ def test_accuracies_have_wilson_and_bootstrap_intervals():
     assert (two.exact.value, two.token.value, two.in_range) == (0.4, 0.7, False)
     assert (two.exact.low, two.exact.high) == pytest.approx(wilson(20, 50, 1.959964), rel=1e-6)
     assert (one.exact.low, one.exact.high) == pytest.approx(wilson(50, 50, 1.959964), rel=1e-6)
+    # All tokens right in 50 samples: about as sure as Wilson's, not certain.
+    assert 0.9 < one.token.low < 0.99
     # Tokens of a sample are right or half right together: a spread of 0.25 of single samples.
     assert two.token.low == pytest.approx(0.7 - 1.96 * 0.5 * math.sqrt(0.24 / 50), abs=0.02)
 
