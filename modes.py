@@ -41,6 +41,8 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
     if mode == "train":
         with training_session(config, directory) as session:
             return session.train_and_score()
+    if mode in ("eval", "generate") and read_config(directory) is None:
+        raise UserError(f"--workdir={workdir} holds no run; train one first")
     with locked(directory):
         experiment = load(config, read_config(directory))
         if mode == "prepare":
@@ -48,8 +50,7 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
                 print(line)
             return 0
         saved = read_config(directory)
-        if saved is None:
-            raise UserError(f"--workdir={workdir} holds no run; train one first")
+        assert saved is not None
         check_config(directory, experiment.resolved, FREE_IN_SCORING)
         if mode == "generate":
             return write_on(experiment, directory)

@@ -48,7 +48,7 @@ def test_a_damaged_config_json_is_named(refused, claimed, start, content):
 
 def test_there_is_nothing_to_score_without_a_run(refused, start, tmp_path):
     assert "holds no run" in refused(*start, "--mode=eval")
-    assert not (tmp_path / "run" / "config.json").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_there_is_nothing_to_score_without_a_checkpoint(refused, claimed, data):
