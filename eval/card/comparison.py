@@ -12,7 +12,7 @@ from eval.card.resampling import chance_corrected, resample
 from eval.config import EvalConfig
 from eval.curves import PLAIN_CONTROL, Curve
 from eval.methods import PLAIN
-from eval.statistics import Estimate
+from eval.statistics import Estimate, Resamples
 
 
 class Difference(StrEnum):
@@ -81,7 +81,7 @@ def compared(
     config: EvalConfig,
 ) -> Comparison:
     curve = theirs[0]
-    pair = []
+    pair: list[Resamples] = []
     for group, runs in ((0, mine), (number, theirs)):
         scores = resample(
             runs,
