@@ -25,7 +25,7 @@ EXPERIMENT = Experiment(
             "data.task.samples": 40_000,
             "phase.tokens_per_step": 1024,
             "phase.steps": 600,
-            "eval.answers.lengths": (5, 15, 5),
+            "eval.answers.lengths": (1, 15, 1),
         },
         "h200": {
             **FOUR_LAYERS,
@@ -34,7 +34,7 @@ EXPERIMENT = Experiment(
             "data.task.samples": 100_000,
             "phase.layout.largest_bucket": 64,
             "phase.steps": 5000,
-            "eval.answers.lengths": (5, 30, 5),
+            "eval.answers.lengths": (1, 30, 1),
         },
     },
     crossed=Crossed(orders=5, success=0.9),
