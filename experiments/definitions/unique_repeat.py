@@ -90,7 +90,8 @@ EXPERIMENTS = (
     _experiment(
         "sort_unique_repeat",
         "Sorting",
-        {"unique": "sort_unique", "repeat": "bucket_sort"}  # five symbols: hardly a word without a pair,
+        # Of five symbols, so that hardly a word is without a pair.
+        {"unique": "sort_unique", "repeat": "bucket_sort"},
         {"unique": "1.0 and .999", "repeat": "-"},
         cpu={
             **_shifted(64),
