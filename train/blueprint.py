@@ -190,7 +190,8 @@ class Blueprint:
                 model,
                 phase.config.positions,
                 batch["positions"],
-                segment_ids_BL,
+                # Drawn ones are as many as a row has tokens: padding is a segment of its own.
+                batch["segment_ids"] if model.randomized else segment_ids_BL,
                 inputs.offset,
                 inputs.positions,
                 key,

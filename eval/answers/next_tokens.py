@@ -1,6 +1,7 @@
 """The likeliest next token behind each token of rows: what greedy decoding would say there."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,9 +16,17 @@ from model.masks import CAUSAL
 from model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
 from model.settings import ModelSettings
 
-# Left-aligned rows of tokens, int [R, W] with -1 behind them -> the likeliest token behind each,
-# int32 [R, W]; whatever behind the rows.
-NextTokens = Callable[[np.ndarray], np.ndarray]
+
+class Rows(NamedTuple):
+    """What next tokens are asked of; sizes and numbers decide positions that are drawn."""
+
+    tokens: np.ndarray  # int [R, W], left-aligned, with -1 behind them
+    sizes: np.ndarray  # int [R]: tokens of each row once its answer stands in it
+    numbers: np.ndarray  # int [R]: the number of each among the samples of its length
+
+
+# -> the likeliest token behind each, int32 [R, W]; whatever behind the rows.
+NextTokens = Callable[[Rows], np.ndarray]
 
 
 def padded_length(tokens: int) -> int:
@@ -108,31 +117,37 @@ class NextTokenPrograms:
     def bind(self, params: object, trained: RopeScaling) -> NextTokens:
         """The next tokens of one checkpoint, trained under a scaling."""
 
-        def next_tokens(tokens: np.ndarray) -> np.ndarray:
-            rows, width = tokens.shape
+        def next_tokens(asked: Rows) -> np.ndarray:
+            rows, width = asked.tokens.shape
             length = padded_length(width)
             batch = self.batch_size(rows, length)
             run = self.compile(batch, length, trained)
             tables = self._executables.tables(UNSCALED, trained, length)
             padded = np.full((rows, length), END, np.int32)
-            padded[:, :width] = np.where(tokens >= 0, tokens, END)
+            padded[:, :width] = np.where(asked.tokens >= 0, asked.tokens, END)
+            positions = self._positions(asked, length)
             pending = []
             for start in range(0, rows, batch):
                 # Rows that fill up the batch repeat the last one; they are cut off below.
-                part = padded[np.minimum(np.arange(start, start + batch), rows - 1)]
-                positions = self._positions(start, *part.shape)
+                part = np.minimum(np.arange(start, start + batch), rows - 1)
                 place = self._executables.place
-                pending.append(run(params, place(part), place(positions), tables))
+                pending.append(run(params, place(padded[part]), place(positions[part]), tables))
             in_order = [self._executables.in_order(found) for found in pending]
             return np.concatenate(in_order)[:rows, :width]
 
         return next_tokens
 
-    def _positions(self, start: int, rows: int, length: int) -> np.ndarray:
-        """What the position schemes see, [rows, length]; `start` numbers the draw."""
+    def _positions(self, asked: Rows, length: int) -> np.ndarray:
+        """What the position schemes see, [R, length].
+
+        Drawn ones are a row's own, as many as it has tokens, as in training; what is left of the
+        draw stands behind it. A row that is decoded has those of the whole row from the start.
+        """
         largest = self._executables.randomized
-        positions = np.arange(length)
-        if largest:  # one draw for a batch, as in training
-            rng = np.random.default_rng([self._seed, start])
-            positions = np.sort(rng.choice(largest, length, replace=False))
-        return np.broadcast_to(positions, (rows, length))
+        if not largest:
+            return np.broadcast_to(np.arange(length), (len(asked.sizes), length))
+        positions = np.empty((len(asked.sizes), length), np.int64)
+        for row, (size, number) in enumerate(zip(asked.sizes, asked.numbers, strict=True)):
+            drawn = np.random.default_rng([self._seed, size, number]).permutation(largest)[:length]
+            positions[row] = *np.sort(drawn[:size]), *np.sort(drawn[size:])
+        return positions

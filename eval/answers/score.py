@@ -12,7 +12,7 @@ import numpy as np
 
 from data.tasks.samples import Documents
 from data.tasks.symbols import END
-from eval.answers.next_tokens import NextTokens, padded_length
+from eval.answers.next_tokens import NextTokens, Rows, padded_length
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ def score_answers(documents: Mapping[int, Documents], next_tokens: NextTokens) -
         prompt = np.concatenate([documents[n].prompt for n in lengths])
         targets = tokens[:, 1:]
         asked = (np.arange(width) >= prompt[:, None] - 1) & (targets >= 0)
-        right = asked & (next_tokens(tokens[:, :-1]) == targets)
+        numbers = np.concatenate([np.arange(len(documents[n].prompt)) for n in lengths])
+        rows = Rows(tokens[:, :-1], _inputs(tokens), numbers)
+        right = asked & (next_tokens(rows) == targets)
         ends = np.cumsum([len(documents[n].prompt) for n in lengths])[:-1]
         for length, hits_N, tokens_N in zip(
             lengths,
@@ -61,6 +63,11 @@ def by_row_length(documents: Mapping[int, Documents]) -> dict[int, list[int]]:
     return found
 
 
+def _inputs(tokens: np.ndarray) -> np.ndarray:
+    """Tokens of each row that are read when all of it is: nothing is asked behind its end."""
+    return np.count_nonzero(tokens >= 0, axis=1) - 1
+
+
 def _padded(tokens: np.ndarray, width: int) -> np.ndarray:
     return np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])), constant_values=-1)
 
@@ -68,15 +75,17 @@ def _padded(tokens: np.ndarray, width: int) -> np.ndarray:
 def decoded(documents: Documents, next_tokens: NextTokens) -> np.ndarray:
     """Whether greedy decoding of each prompt, token by token, gives the answer; bool [N].
 
+    documents: the first of their length.
+
     An answer that is not over where the right one is, is wrong.
     """
     tokens = documents.tokens
     rows, width = tokens.shape
     said = np.where(np.arange(width) < documents.prompt[:, None], tokens, -1)
-    size_N = documents.prompt.copy()
+    size_N, inputs_N = documents.prompt.copy(), _inputs(tokens)
     going = np.ones(rows, bool)
     while going.any():
-        found = next_tokens(said)[np.arange(rows), size_N - 1]
+        found = next_tokens(Rows(said, inputs_N, np.arange(rows)))[np.arange(rows), size_N - 1]
         said[going, size_N[going]] = found[going]
         size_N = size_N + going
         ended = said[np.arange(rows), size_N - 1] == END

@@ -16,7 +16,8 @@ def randomized_positions(
     """Positions in [0, span), int32: [1, length], or [B, length] with segments.
 
     All rows share one draw, as a batch does in the paper. In a packed row each document has a
-    sorted part of it, which is distributed as a draw for that document alone.
+    sorted part of it, which is distributed as a draw for that document alone; so it is in a row
+    that is filled up, where the padding is a segment.
 
     segment_ids_BL: each segment one stretch of its row. `length` must not exceed `span`.
     """

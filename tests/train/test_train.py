@@ -10,6 +10,7 @@ from model.positions.rope_scaling import RopeScaling
 from tests.train.runs import config, rows, steps_on_disk
 from train.checkpoint import Checkpoints
 from train.loop import run_loop
+from train.positions import training_positions
 from train.setup import Setup
 
 # A bucket each, since compiling is what takes time here.
@@ -97,6 +98,32 @@ def test_a_phase_may_show_positions_of_longer_contexts(tmp_path, start):
         return rows(tmp_path / kind)[0]["loss"]
 
     assert len({first_loss(kind) for kind in ("none", "pose", "e2_llm")}) == 3
+
+
+def test_a_padded_row_draws_positions_for_its_tokens_alone(tmp_path, start, monkeypatch):
+    """Not for its padding too: they would be those of a shorter range the shorter it is."""
+    found = []
+
+    def watched(model, stretched, positions_BL, segment_ids_BL, *rest):
+        positions = training_positions(model, stretched, positions_BL, segment_ids_BL, *rest)
+        jax.debug.callback(lambda *arrays: found.append(arrays), positions, segment_ids_BL)
+        return positions
+
+    monkeypatch.setattr("train.blueprint.training_positions", watched)
+    padded = {"phase.layout.name": "pad", "phase.layout.largest_bucket": 128}
+    drawn = {"model.positions.randomized": 4096, "model.positions.scheme": "sinusoidal"}
+    start(tmp_path, **padded, **drawn, **{"phase.steps": 12, "train.eval_every": 0})
+    jax.effects_barrier()
+    ends = []
+    for positions_BL, segment_ids_BL in found:
+        for positions, segments in zip(positions_BL, segment_ids_BL, strict=True):
+            own = positions[segments == 1]
+            assert (np.diff(own) > 0).all()
+            if 4 <= len(own) < 100:
+                ends.append(own[-1] / 4096 * (len(own) + 1) / len(own))
+    assert len(ends) >= 4
+    # The largest of n of a range lies at n / (n + 1) of it; of a row filled up to 128, at n / 128.
+    assert np.mean(ends) > 0.8
 
 
 def test_learned_positions_may_be_shifted(tmp_path, start):

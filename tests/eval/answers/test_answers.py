@@ -12,7 +12,7 @@ import pytest
 from data.tasks.samples import Documents, TaskSamples
 from data.tasks.sequences import rows_of
 from data.tasks.symbols import END
-from eval.answers.next_tokens import NextTokenPrograms
+from eval.answers.next_tokens import NextTokenPrograms, Rows
 from eval.answers.score import Hits, by_row_length, decoded, score_answers
 from eval.answers.summary import summarize
 from eval.model_scorer import ScoringExecutables
@@ -40,7 +40,8 @@ class Fallible:
             for row, size in zip(rows_of(batch.tokens), batch.prompt.tolist(), strict=True):
                 self.answers[tuple(row[:size])] = row
 
-    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+    def __call__(self, rows: Rows) -> np.ndarray:
+        tokens = rows.tokens
         out = np.full(tokens.shape, -7)
         for number, row in enumerate(tokens.tolist()):
             known = next(
@@ -66,8 +67,8 @@ def test_a_model_that_knows_all_is_right_and_one_that_errs_is_counted():
         assert hits.exact_N.all()
         np.testing.assert_array_equal(hits.tokens_N, hits.length + 1)  # the end is asked for too
 
-    def errs(tokens: np.ndarray) -> np.ndarray:
-        found = perfect(tokens)
+    def errs(rows: Rows) -> np.ndarray:
+        found = perfect(rows)
         found[:, 7] += 1  # behind the 8th token, of which only some samples ask
         return found
 
@@ -76,7 +77,7 @@ def test_a_model_that_knows_all_is_right_and_one_that_errs_is_counted():
     np.testing.assert_array_equal(short.hits_N, 4)
     assert middle.exact_N.all()
     assert long.exact_N.all()
-    errs_at_5 = lambda tokens: np.where(np.arange(tokens.shape[1]) == 5, -9, perfect(tokens))
+    errs_at_5 = lambda rows: np.where(np.arange(rows.tokens.shape[1]) == 5, -9, perfect(rows))
     short, middle, _ = score_answers(batches, errs_at_5)
     np.testing.assert_array_equal(short.hits_N, 3)
     assert not short.exact_N.any()
@@ -105,28 +106,30 @@ def test_an_answer_that_goes_on_or_stops_early_is_wrong():
     batch = documents(4, 3)
     perfect = Fallible([batch], 0.0)
 
-    def never_ends(tokens: np.ndarray) -> np.ndarray:
-        found = perfect(tokens)
+    def never_ends(rows: Rows) -> np.ndarray:
+        found = perfect(rows)
         return np.where(found == END, 5, found)
 
-    def ends_at_once(tokens: np.ndarray) -> np.ndarray:
-        return np.full(tokens.shape, END)
+    def ends_at_once(rows: Rows) -> np.ndarray:
+        return np.full(rows.tokens.shape, END)
 
     for model in (never_ends, ends_at_once):
         assert not decoded(batch, model).any()
         assert not score_answers({4: batch}, model)[0].exact_N.any()
 
 
-@pytest.mark.parametrize(("scheme", "tokens_per_call"), [("rope", 64), ("alibi", 4096)])
-def test_rows_are_scored_as_the_model_computes_them_alone(scheme: str, tokens_per_call: int):
+def programs_of(scheme: str, tokens_per_call: int, **positions: int):
+    """(settings, parameters, programs) of an untrained model."""
     settings = ModelSettings(
-        **{**vars(SETTINGS), "positions": position_settings(scheme=scheme), "attention": "auto"}
+        **{
+            **vars(SETTINGS),
+            "positions": position_settings(scheme=scheme, **positions),
+            "attention": "auto",
+        }
     )
     vocabulary = len(SAMPLES.symbols)
-    plain = settings.resolve(vocabulary, "cpu", 64)
-    params = transformer.init_params(plain, 0)
-    mesh = data_sharding(4, 16).mesh
-    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    params = transformer.init_params(settings.resolve(vocabulary, "cpu", 16), 0)
+    everywhere = jax.sharding.NamedSharding(data_sharding(4, 16).mesh, jax.sharding.PartitionSpec())
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
@@ -134,10 +137,36 @@ def test_rows_are_scored_as_the_model_computes_them_alone(scheme: str, tokens_pe
     executables = ScoringExecutables(
         *shared, tokens_per_call, data_sharding, seed=0, chunk=0, longest=0, pad=END
     )
-    programs = NextTokenPrograms(executables, *shared, data_sharding, seed=0)
+    return settings, params, NextTokenPrograms(executables, *shared, data_sharding, seed=0)
+
+
+def test_drawn_positions_are_a_rows_own_whatever_is_filled_up_behind_it():
+    _, params, programs = programs_of("sinusoidal", 256, randomized=64)
+    next_tokens = programs.bind(params, UNSCALED)
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 9, (6, 4))
+    sizes, numbers = np.full(6, 4), np.arange(6)
+    found = next_tokens(Rows(tokens, sizes, numbers))
+    wide = np.pad(tokens, ((0, 0), (0, 8)), constant_values=-1)
+    np.testing.assert_array_equal(next_tokens(Rows(wide, sizes, numbers))[:, :4], found)
+    # As far as it is decoded, and the same rows in other places.
+    begun = np.where(np.arange(4) < 3, tokens, -1)
+    np.testing.assert_array_equal(next_tokens(Rows(begun, sizes, numbers))[:, :3], found[:, :3])
+    turned = Rows(tokens[::-1], sizes, numbers[::-1])
+    np.testing.assert_array_equal(next_tokens(turned)[::-1], found)
+    # Other samples have other draws.
+    same = np.broadcast_to(tokens[0], (64, 4))
+    drawn = next_tokens(Rows(same, np.full(64, 4), np.arange(64)))
+    assert len(np.unique(drawn, axis=0)) > 1
+
+
+@pytest.mark.parametrize(("scheme", "tokens_per_call"), [("rope", 64), ("alibi", 4096)])
+def test_rows_are_scored_as_the_model_computes_them_alone(scheme: str, tokens_per_call: int):
+    settings, params, programs = programs_of(scheme, tokens_per_call)
+    plain = settings.resolve(len(SAMPLES.symbols), "cpu", 64)
     next_tokens = programs.bind(params, UNSCALED)
     batch = documents(11, 7)
-    found = next_tokens(batch.tokens)
+    found = next_tokens(Rows(batch.tokens, np.full(7, batch.tokens.shape[1]), np.arange(7)))
     apply = functools.partial(transformer.apply, plain, params)
     for row, got in zip(rows_of(batch.tokens), found, strict=True):
         logits = apply(
