@@ -76,20 +76,21 @@ def is_finished(cell: Cell, workdir: Path) -> bool:
     )
     scored = json.loads((workdir / ANSWERS).read_bytes())["checkpoint_step"]
     steps = sum(phase["steps"] for phase in saved["phases"])
-    return same and scored == step_to_score(workdir, saved["eval"]["checkpoint"], steps)
+    return same and scored in steps_to_score(workdir, saved["eval"]["checkpoint"], steps)
 
 
-def step_to_score(workdir: Path, checkpoint: str, steps: int) -> int | None:
-    """The step whose score ends a run: its last or its best one. None: it was not trained to its
-    end, which is `steps` or early stopping."""
+def steps_to_score(workdir: Path, checkpoint: str, steps: int) -> set[int]:
+    """The step whose score ends a run: its last or its best one, of which there may be several
+    with the same score. Empty: it was not trained to its end, `steps` or early stopping."""
     rows = read_rows(workdir / "metrics.jsonl")
     ends = [row for row in rows if row["kind"] == "end"]
     if not ends or (ends[-1]["step"] != steps and ends[-1]["reason"] != "early stopping"):
-        return None
+        return set()
     if checkpoint == "last":
-        return int(ends[-1]["step"])
+        return {int(ends[-1]["step"])}
     evals = [row for row in rows if row["kind"] == "eval"]
-    return next(int(r["step"]) for r in evals if r["stopping_score"] == evals[-1]["best_score"])
+    best = evals[-1]["best_score"]
+    return {int(row["step"]) for row in evals if row["stopping_score"] == best}
 
 
 def _run(group: Sequence[Cell], directory: Path) -> int:

@@ -12,7 +12,7 @@ from data.tasks.samples import TaskSamples
 from errors import UserError
 from experiment import load
 from experiments import cells
-from experiments.cells import LOG, is_finished, run_cells, step_to_score
+from experiments.cells import LOG, is_finished, run_cells, steps_to_score
 from experiments.definition import BEYOND, FALL, IN_RANGE, MEASURES, Arm, Claim, Crossed, Experiment
 from experiments.definitions import EXPERIMENTS
 from experiments.page import DOCS, PAGE, STORED, page
@@ -152,22 +152,26 @@ def _eval(step, score, best):
 
 
 @pytest.mark.parametrize(
-    ("rows", "checkpoint", "step"),
+    ("rows", "checkpoint", "steps"),
     [
-        ([_end(20)], "last", 20),
-        ([_end(10)], "last", None),  # of fewer steps than are asked for now
-        ([_end(10, "early stopping")], "last", 10),
-        ([_end(20, "terminated")], "last", 20),  # SIGTERM came at the very end
-        ([_end(7, "terminated")], "last", None),
-        ([_eval(5, 0.2, 0.2), _eval(10, 0.1, 0.1), _eval(15, 0.3, 0.1), _end(20)], "best", 10),
-        ([_eval(5, 0.2, 0.2), _eval(10, 0.2, 0.2), _end(10, "early stopping")], "best", 5),
-        ([_eval(5, 0.2, 0.2)], "best", None),  # still training
+        ([_end(20)], "last", {20}),
+        ([_end(10)], "last", set()),  # of fewer steps than are asked for now
+        ([_end(10, "early stopping")], "last", {10}),
+        ([_end(20, "terminated")], "last", {20}),  # SIGTERM came at the very end
+        ([_end(7, "terminated")], "last", set()),
+        ([_eval(5, 0.2, 0.2), _eval(10, 0.1, 0.1), _eval(15, 0.3, 0.1), _end(20)], "best", {10}),
+        (
+            [_eval(5, 0.2, 0.2), _eval(10, 0.2, 0.2), _end(10, "early stopping")],
+            "best",
+            {5, 10},
+        ),  # which of them is kept is the checkpoints' choice
+        ([_eval(5, 0.2, 0.2)], "best", set()),  # still training
     ],
 )
-def test_a_run_ends_at_the_step_that_its_checkpoint_names(rows, checkpoint, step, tmp_path):
+def test_a_run_ends_at_the_step_that_its_checkpoint_names(rows, checkpoint, steps, tmp_path):
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "metrics.jsonl").write_text(text)
-    assert step_to_score(tmp_path, checkpoint, 20) == step
+    assert steps_to_score(tmp_path, checkpoint, 20) == steps
 
 
 def test_seeds_move_samples_and_all_else(finished):
