@@ -36,6 +36,11 @@ def closeness(run: Run) -> Value:
     return -gap(run), run.variance(IN_RANGE) + run.variance(BEYOND)
 
 
+def knew(run: Run) -> bool:
+    """Whether the selection samples were ever 99 % right."""
+    return any(each.exact >= GATE for each in run.curve)
+
+
 def doublings(run: Run) -> Value:
     """-log2 of the samples after which the selection samples were first 99 % right.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from experiments.definition import BEYOND, Experiment
+from experiments.definition import BEYOND, Changes, Experiment
 from experiments.results import Results, means, read
 from experiments.tables import (
     FALLEN,
@@ -45,13 +45,17 @@ they give. What is run, the claims and the rule stand in `experiments/` before a
 - Claims that aren't about exact match keep the rule with another value of each seed. **Gap**: exact
   match in range less that beyond, where above 0; the smaller is better. **Critical complexity**:
   the level of the largest gap over tasks ordered by complexity. **Samples**: until the selection
-  samples are first {GATE:.0%} right, all of them where they never are; effects in doublings. What
+  samples are first {GATE:.0%} right, all of them where they never are, which can't contradict a
+  claim; effects in doublings. What
   can be told in steps only has at least the variance of rounding.
 - A seed is of initialization, order of the data and dropout together, and of the samples (`seed`,
   `data.task.seed`): these are told apart in seed_variance alone, where the error of an effect is
   that of crossed random effects. Only which bucket a step trains on is drawn alike under all seeds.
-- Nothing was chosen by scores at tested lengths; what early_stopping chooses, it chooses by other
-  lengths.
+- Nothing was chosen by scores at lengths beyond the trained ones, nor by tested samples: settings
+  go by other samples of trained lengths; what early_stopping chooses, it chooses by other lengths.
+- Ranges in brackets behind a mean are the least and the largest seed. Intervals are of each claim
+  alone; the p beside them are for Holm's correction, so that a claim whose interval lies above 0
+  may still be inconclusive.
 """
 
 
@@ -64,8 +68,8 @@ def _left_out(experiment: Experiment, scale: str) -> list[str]:
     return [f"Left out at this scale, with the claims about them: {labels}.", ""]
 
 
-def _reasons(experiment: Experiment, results: Results) -> list[str]:
-    """What is known of why claims failed; a paragraph each, or none."""
+def _alike(experiment: Experiment, results: Results) -> list[str]:
+    """Claims about exact match whose two arms both fail, or both don't."""
     found = []
     for claim in results.claims:
         if claim.where != BEYOND:
@@ -77,17 +81,30 @@ def _reasons(experiment: Experiment, results: Results) -> list[str]:
         ):
             if alike:
                 found.append(f"{claim.says(experiment.label)}: both are right in {words} there")
+    return found
+
+
+def _reasons(experiment: Experiment, results: Results) -> list[str]:
+    """What is known of why claims failed; a paragraph each, or none."""
     said = []
-    if found:
+    if found := _alike(experiment, results):
         said = [f"Arms that this scale hardly tells apart: {'; '.join(found)}.", ""]
     if results.scale in experiment.reasons:
         said += [f"Why, as far as known: {experiment.reasons[results.scale]}.", ""]
     return said
 
 
-def _settings(experiment: Experiment, scale: str) -> str:
-    fields = experiment.scales[scale]
-    return ", ".join(f"`{name}={value}`" for name, value in fields.items())
+def _settings(experiment: Experiment, scale: str) -> list[str]:
+    """Of all arms, then of each one that has its own."""
+    lines = [f"Differences from `configs/task.py`: {_fields(experiment.scales[scale])}."]
+    for arm in experiment.arms_at(scale):
+        if own := {**arm.changes, **arm.at_scale.get(scale, {})}:
+            lines.append(f"- {arm.label}: {_fields(own)}")
+    return ["\n".join([lines[0], "", *lines[1:]]).rstrip(), ""]
+
+
+def _fields(changes: Changes) -> str:
+    return ", ".join(f"`{name}={value}`" for name, value in changes.items())
 
 
 def _shared(results: Results) -> str:
@@ -112,8 +129,9 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
             "",
             f"`python -m experiments.run {experiment.name} --scale={results.scale} "
             f"--seeds={results.seeds} --publish`, on {results.machine}. Trained on lengths "
-            f"{first.trained[0]} to {first.trained[1]}, tested beyond at {beyond[0]} to "
-            f"{beyond[-1]}. Seeds {seeds}. Budgets are means of a run.{_shared(results)}",
+            f"{first.trained[0]} to {first.trained[1]}, tested beyond at "
+            f"{', '.join(map(str, beyond))}. Seeds {seeds}. Budgets are means of a run."
+            f"{_shared(results)}",
             "",
             claims(experiment, results),
             arms(experiment, results),
@@ -125,8 +143,7 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
             *_left_out(experiment, results.scale),
             f"![Exact match against length: {experiment.question}]({picture})",
             "",
-            f"Differences from `configs/task.py`: {_settings(experiment, results.scale)}.",
-            "",
+            *_settings(experiment, results.scale),
         ]
     )
 
@@ -146,15 +163,16 @@ def page(experiments: Mapping[str, Experiment], folder: Path) -> str:
         for scale in experiment.scales:
             results = found.get((experiment.name, scale))
             if results is None:
-                said, seeds = "not run", ""
+                said, seeds, note = "not run", "", ""
             else:
                 said, seeds = results.verdict(experiment), str(results.seeds)
+                note = "arms hardly told apart" if _alike(experiment, results) else ""
                 picture = f"{folder.name}/{experiment.name}-{scale}.png"
                 parts.append(section(experiment, results, picture))
-            rows.append([f"[{experiment.name}](#{experiment.name})", scale, said, seeds])
+            rows.append([f"[{experiment.name}](#{experiment.name})", scale, said, seeds, note])
         missing = [s for s in experiment.scales if (experiment.name, s) not in found]
         if missing:
             parts.append(f"Not run: {', '.join(missing)}.")
         sections.append("\n\n".join(part.rstrip() for part in parts) + "\n")
-    summary = table("experiment | scale | verdict | seeds", rows)
+    summary = table("experiment | scale | verdict | seeds | note", rows)
     return "\n".join([_HEAD, summary, *sections])

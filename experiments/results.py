@@ -12,8 +12,8 @@ import numpy as np
 from atomic_write import write_json
 from cores import available_cores
 from errors import UserError
-from experiments.definition import IN_RANGE, Claim, Experiment
-from experiments.measures import measured_by_seed
+from experiments.definition import IN_RANGE, SAMPLES, Claim, Experiment
+from experiments.measures import knew, measured_by_seed
 from experiments.runs import Run, plain, read_run, run_from
 from experiments.variance import crossed_effect
 from experiments.verdict import Measured, Verdict, effect, judge, weakest
@@ -51,13 +51,15 @@ class Results:
                 np.reshape([value for value, _ in side], (-1, experiment.crossed.orders))
                 for side in (better, worse)
             ]
-            floor = sum(variance for _, variance in (*better, *worse)) / len(better) ** 2
+            # Crossed runs are scored on the same samples, which their mean doesn't average out.
+            floor = sum(variance for _, variance in (*better, *worse)) / len(better)
             return Measured(crossed_effect(tables[0], tables[1], floor), claim.margin, gated)
         found = effect(
             *([value for value, _ in side] for side in (better, worse)),
             *([variance for _, variance in side] for side in (better, worse)),
         )
-        return Measured(found, claim.margin, gated)
+        unknown = claim.where == SAMPLES and not all(map(knew, self.of(claim.worse)))
+        return Measured(found, claim.margin, gated, lower_bound=unknown)
 
     def judged(self, experiment: Experiment) -> list[tuple[Claim, Measured, Verdict]]:
         """Each claim with what was measured and its verdict."""

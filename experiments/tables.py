@@ -8,7 +8,7 @@ import numpy as np
 
 from eval.reach import reach
 from experiments.definition import BEYOND, CRITICAL, IN_RANGE, SAMPLES, Arm, Experiment
-from experiments.measures import critical, doublings, gap
+from experiments.measures import critical, doublings, gap, knew
 from experiments.results import Results, means
 from experiments.runs import Run
 from experiments.variance import MOST_SEEDS, POWER, seeds_needed, shares, success
@@ -95,13 +95,13 @@ def samples_needed(experiment: Experiment, results: Results) -> list[str]:
     rows = []
     for arm in experiment.arms_at(results.scale):
         runs = results.of(arm.name)
-        known = [any(each.exact >= GATE for each in run.curve) for run in runs]
+        known = [knew(run) for run in runs]
         needed = [2 ** -doublings(run)[0] for run in runs]
         rows.append(
             [
                 arm.label,
-                f"{math.exp(np.mean(np.log(needed))):,.0f}",
-                f"{min(needed):,.0f} to {max(needed):,.0f}",
+                f"{'' if all(known) else 'at least '}{math.exp(np.mean(np.log(needed))):,.0f}",
+                f"{min(needed):,.0f} to {max(needed):,.0f}{'' if all(known) else ', or more'}",
                 f"{sum(known)} of {len(known)}",
             ]
         )
@@ -181,8 +181,9 @@ def chance(experiment: Experiment, results: Results) -> list[str]:
     rows = []
     for arm in experiment.arms_at(results.scale):
         values = [run.accuracy(BEYOND) for run in results.of(arm.name)]
-        count, share = success(values, crossed.success)
-        parts = shares(np.reshape(values, (-1, crossed.orders)))
+        values_IJ = np.reshape(values, (-1, crossed.orders))
+        count, share = success(values_IJ, crossed.success)
+        parts = shares(values_IJ)
         rows.append(
             [
                 arm.label,

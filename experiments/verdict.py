@@ -118,6 +118,9 @@ class Measured:
     effect: Effect
     margin: float  # the smallest effect that counts, above 0
     gated: tuple[float, ...]  # mean accuracies at trained lengths, of the arms that must know them
+    # The true effect may be larger: a run of the worse arm ended before what is measured was
+    # reached. It can be reproduced then, but not contradicted.
+    lower_bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def judge(family: Sequence[Measured]) -> list[Verdict]:
             said = NOT_AT_THIS_SCALE
         elif each.effect.value >= each.margin and p_none <= ALPHA / 2:
             said = REPRODUCED
-        elif p_counts <= ALPHA / 2:
+        elif p_counts <= ALPHA / 2 and not each.lower_bound:
             said = CONTRADICTED
         else:
             said = INCONCLUSIVE

@@ -92,8 +92,8 @@ class DigitFormat:
         most = int(places_N.max(initial=0))
         if most > self.hints:
             raise UserError(
-                f"data.task.hint_symbols={self.hints} are too few for {most} places; raise it to "
-                f"{most} or more"
+                f"data.task.format.hint_symbols={self.hints} are too few for {most} places; raise "
+                f"it to {most} or more"
             )
         return draws.one("index hints", self.hints - places_N + 1)
 

@@ -57,6 +57,8 @@ def check_format(task: Task, config: FormatConfig, where: str) -> None:
         for part in getattr(config, field):
             if part not in known:
                 raise UserError(f"{where}.{field}: {part!r} is not one of {', '.join(known)}")
+    if "index_hints" in config.transforms and config.hint_symbols < 1:
+        raise UserError(f"{where}.hint_symbols={config.hint_symbols} must be at least 1")
     if config.shots < 0:
         raise UserError(f"{where}.shots={config.shots} must be 0 or more")
 

@@ -27,10 +27,20 @@ EXPERIMENT = Experiment(
     ),
     tuning="none: the same settings for all arms",
     arms=(
-        _arm("plain", "plain", (), "about 85 % with 10,000 samples"),
-        _arm("reversed", "reversed", ("reversed",), "100 % with about 2,500 samples"),
-        _arm("simple", "simple scratchpad", ("simple_scratchpad",), "about as reversed"),
-        _arm("detailed", "detailed scratchpad", ("detailed_scratchpad",), "about 1,000 samples"),
+        _arm("plain", "plain", (), "about 85 % with 10,000 samples (from memory)"),
+        _arm("reversed", "reversed", ("reversed",), "100 % with about 2,500 samples (from memory)"),
+        _arm(
+            "simple",
+            "simple scratchpad",
+            ("simple_scratchpad",),
+            "fewer than reversed (from memory)",
+        ),
+        _arm(
+            "detailed",
+            "detailed scratchpad",
+            ("detailed_scratchpad",),
+            "about 1,000 samples (from memory)",
+        ),
     ),
     claims=(
         Claim("reversed", "plain", margin=1.0, where=SAMPLES),
@@ -58,4 +68,11 @@ EXPERIMENT = Experiment(
         },
     },
     left_out={"cpu": ("detailed",)},
+    reasons={
+        "cpu": (
+            "means point the published way, in twice and almost four times fewer samples, but "
+            "plain addition varies from 140,000 samples to more than a run has, and three seeds "
+            "are too few for that"
+        )
+    },
 )

@@ -13,9 +13,9 @@ EXPERIMENT = Experiment(
     question="Addition: do index hints carry it to longer numbers?",
     source="Zhou et al. 2023, arXiv 2310.16028",
     published=(
-        "the paper's figures show hinted addition that generalizes and plain one that doesn't; for "
-        "plain binary addition without positions Huang et al. 2024 (arXiv 2410.02140), trained up "
-        "to 50, have .24-.32 at 51-100"
+        "from memory: the paper's figures show hinted addition that generalizes and plain one that "
+        "doesn't; for plain binary addition without positions Huang et al. 2024 (arXiv "
+        "2410.02140), trained up to 50, have .24-.32 at 51-100"
     ),
     tuning=(
         "one setting for all arms; positions and trained lengths of the CPU scale are from "

@@ -191,7 +191,7 @@ EXPERIMENTS = (
         h200={
             "data.task.lengths": (1, 25),
             "phase.layout.largest_bucket": 64,
-            "eval.answers.lengths": (6, 48, 6),
+            "eval.answers.lengths": (12, 48, 12),
         },
     ),
 )

@@ -25,7 +25,7 @@ from experiments.page import section
 from experiments.results import Results
 from experiments.runs import Run, Scored, curve, plain, run_from
 from experiments.tables import arms, levels, samples_needed
-from experiments.verdict import CONTRADICTED, NOT_AT_THIS_SCALE, REPRODUCED
+from experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 
 counts = st.integers(0, 100)
 
@@ -108,6 +108,13 @@ _TWO = (Arm("a", "A", {}, "-"), Arm("b", "B", {}, "-"))
             REPRODUCED,
         ),
         (SAMPLES, run(9, curve=scores((800, 0))), run(curve=scores((800, 1))), NOT_AT_THIS_SCALE),
+        # Never known in as many samples: it may need any number more.
+        (
+            SAMPLES,
+            run(curve=scores((99, 0), (800, 1))),
+            run(curve=scores((99, 0), (800, 0))),
+            INCONCLUSIVE,
+        ),
     ],
 )
 def test_planted_results_of_two_arms(where, better, worse, verdict):
@@ -183,7 +190,7 @@ def test_tables_of_samples_and_of_levels():
     experiment, results = results_of(_TWO, (claim,), {"a": quick, "b": slow})
     (table,) = samples_needed(experiment, results)
     assert "A | 400 | 200 to 800 | 2 of 2" in table
-    assert "B | 1,131 | 800 to 1,600 | 1 of 2" in table
+    assert "B | at least 1,131 | 800 to 1,600, or more | 1 of 2" in table
     assert levels(experiment, results) == []
 
     two = (Arm("x", "X", {}, "-", group="g", level=1), Arm("y", "Y", {}, "-", group="g", level=2))

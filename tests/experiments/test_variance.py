@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import f_oneway
+from scipy.stats import binomtest, f_oneway
 
 from experiments.variance import (
     MOST_SEEDS,
@@ -89,12 +89,25 @@ def test_runs_that_share_an_initialization_don_t_make_a_claim_surer():
     assert naive / 1000 > 0.1
 
 
-def test_successes_have_wilsons_interval():
-    count, share = success([0.9, 1.0, 0.89, 0.2], 0.9)
-    assert count == 2
-    z = 1.959964
-    center, half = 0.5, z / (1 + z * z / 4) * math.sqrt(0.25 / 4 + z * z / 64)
-    assert (share.low, share.high) == pytest.approx((center - half, center + half), abs=1e-5)
+def test_successes_have_wilsons_interval_where_nothing_is_shared():
+    table = np.full((4, 4), 0.9)
+    table[np.arange(4), np.arange(4)] = 0.2
+    count, share = success(table, 0.9)
+    assert count == 12
+    found = binomtest(12, 16).proportion_ci(1 - ALPHA, method="wilson")
+    assert share.low == pytest.approx(min(found.low, share.low))
+    assert share.high >= found.high
+    same = success(np.ones((10, 5)), 0.9)[1]
+    assert (same.low, same.high) == pytest.approx((50 / (50 + 1.959964**2), 1.0), abs=1e-5)
+
+
+def test_the_share_of_successes_is_covered_where_initializations_decide():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(400):
+        share = success(np.repeat(rng.random((10, 1)) < 0.5, 5, axis=1), 1)[1]
+        covered += share.low <= 0.5 <= share.high
+    assert covered / 400 > 0.92
 
 
 def test_power_is_the_share_of_repetitions_that_the_verdict_calls_reproduced():

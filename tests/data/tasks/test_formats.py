@@ -268,6 +268,7 @@ def test_splits_are_streams_of_their_own():
         (task_config("addition", "tail", "padded"), "leave out padded and index_hints"),
         (task_config("copy", "scratchpad", scratchpad_parts=("in",)), "one of input, computation"),
         (task_config("copy", "tail", tail_parts=("x",)), "one of transition, atomic, fetcher"),
+        (task_config("copy", "index_hints", hint_symbols=0), "hint_symbols=0 must be at least 1"),
         (task_config("copy", shots=-1), "shots=-1 must be 0 or more"),
         (task_config("copy", lengths=(5, 3)), r"lengths=\(5, 3\) is empty"),
         (task_config("copy", lengths=(5,)), r"must be \(shortest, longest\)"),
@@ -285,7 +286,7 @@ def test_bad_settings_say_what_there_is(config: TaskConfig, message: str):
 
 def test_too_few_hints_for_a_length_say_how_many_it_takes():
     samples = TaskSamples(task_config("copy", "index_hints", lengths=(1, 40)))
-    with pytest.raises(UserError, match=r"hint_symbols=32 are too few for 40 places"):
+    with pytest.raises(UserError, match=r"data.task.format.hint_symbols=32 are too few for 40 places"):
         samples.scored("report", 40, np.arange(2))
 
 
