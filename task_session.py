@@ -13,6 +13,7 @@ from tqdm import tqdm
 from atomic_write import write_json
 from data.tasks.samples import Documents, TaskSamples
 from data.tasks.sequences import rows_of
+from data.tasks.task import Task
 from errors import UserError
 from eval.answers.chance import constant_guess
 from eval.answers.hits_file import HITS, load_hits, save_hits
@@ -48,10 +49,15 @@ class TaskSession(Session):
         config = self.eval.answers
         self.samples = TaskSamples(experiment.data.sources[0].task)
         self._check_buckets()
-        self.report_lengths = self._lengths(config.lengths, "eval.answers.lengths")
-        self.selection_lengths = self._lengths(
-            config.selection_lengths or self._spread(), "eval.answers.selection_lengths"
+        task = self.samples.task
+        self.report_lengths = _tested(task, config.lengths, "eval.answers.lengths")
+        self.selection_lengths = _tested(
+            task, config.selection_lengths or self._spread(), "eval.answers.selection_lengths"
         )
+        low, high, step = config.lengths
+        if missing := sorted(task.missing.intersection(range(low, high + 1, step))):
+            named = ", ".join(map(str, missing))
+            self.left_out = (f"{task.name} has no problems of length {named}",)
         self._prepare_comparison()
         self.executables = self._scoring_executables(longest=0)  # answers are short rows
         setup = self.setup
@@ -70,6 +76,11 @@ class TaskSession(Session):
     @classmethod
     def check(cls, experiment: Experiment) -> None:
         super().check(experiment)
+        task = TaskSamples(experiment.data.sources[0].task).task
+        answers = experiment.eval.answers
+        _tested(task, answers.lengths, "eval.answers.lengths")
+        if answers.selection_lengths:
+            _tested(task, answers.selection_lengths, "eval.answers.selection_lengths")
         for name in ("scorers", "tasks", "during"):
             if asked := getattr(experiment.eval, name):
                 raise UserError(
@@ -108,13 +119,6 @@ class TaskSession(Session):
     def _spread(self) -> tuple[int, int, int]:
         low, high = self.samples.low, self.samples.high
         return low, high, max(1, -(-(high - low + 1) // _SELECTION_LENGTHS))
-
-    def _lengths(self, span: tuple[int, ...], where: str) -> tuple[int, ...]:
-        if len(span) != 3:
-            raise UserError(f"{where}={span} must be (first, last, step)")
-        low, high, step = span
-        self.samples.task.check_lengths(low, high, where)
-        return tuple(range(low, high + 1, step))
 
     def score_with(self, other: "TaskSession") -> None:
         """Takes over the compiled scores of a run that differs in its seeds alone."""
@@ -245,6 +249,19 @@ class TaskSession(Session):
             found = {"length": each.length, "samples": count, "agree": int(agree.sum())}
             checks.append(found)
         return checks
+
+
+def _tested(task: Task, span: tuple[int, ...], where: str) -> tuple[int, ...]:
+    """Those of the lengths (first, last, step) that the task has. Raises UserError: it has none, or
+    not up to the last."""
+    if len(span) != 3:
+        raise UserError(f"{where}={span} must be (first, last, step)")
+    low, high, step = span
+    task.check_lengths(low, high, where)
+    found = tuple(n for n in range(low, high + 1, step) if n not in task.missing)
+    if not found:
+        raise UserError(f"{where}={span}: {task.name} has no problems of these lengths")
+    return found
 
 
 def _run_key(

@@ -45,6 +45,13 @@ def _phrases() -> list[tuple[list[str], list[str]]]:
     return found + repeated
 
 
+def _missing() -> frozenset[int]:
+    """Numbers of actions that no command has."""
+    alone = {len(actions) for _, actions in _phrases()}
+    joined = {a + b for a in alone for b in alone}
+    return frozenset(range(1, _LONGEST)) - alone - joined
+
+
 @dataclass(frozen=True)
 class _Commands:
     """All commands by ascending number of actions."""
@@ -104,6 +111,7 @@ TASKS = (
         make=_make,
         solve=_solve,
         max_length=_LONGEST,
+        missing=_missing(),
         source="Lake and Baroni 2018, arXiv 1711.00350",
     ),
 )

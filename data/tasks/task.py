@@ -68,6 +68,8 @@ class Task:
     solve: Callable[[list[str]], list[str]]
     min_length: int = 1
     max_length: int | None = None  # None: no bound
+    # Lengths between the two that no problem has: training has the next fewer for them.
+    missing: frozenset[int] = frozenset()
     numeric: bool = False  # its problems have `numbers`
     copying: bool = False  # its problems have `places`
     trace: Callable[[Problems], Trace] | None = None

@@ -286,7 +286,9 @@ def test_bad_settings_say_what_there_is(config: TaskConfig, message: str):
 
 def test_too_few_hints_for_a_length_say_how_many_it_takes():
     samples = TaskSamples(task_config("copy", "index_hints", lengths=(1, 40)))
-    with pytest.raises(UserError, match=r"data.task.format.hint_symbols=32 are too few for 40 places"):
+    with pytest.raises(
+        UserError, match=r"data.task.format.hint_symbols=32 are too few for 40 places"
+    ):
         samples.scored("report", 40, np.arange(2))
 
 

@@ -132,3 +132,12 @@ def test_unknown_tasks_and_impossible_lengths():
         TASKS["copy"].check_lengths(9, 5, "lengths")
     with pytest.raises(UserError, match="mode takes lengths 1 or more"):
         TASKS["mode"].problems(Draws.of(0, "", np.arange(1)), np.zeros(1, np.int64))
+
+
+def test_lengths_that_no_command_of_scan_has_are_named():
+    task = TASKS["scan"]
+    draws = Draws.of(0, "test", np.arange(64))
+    for length in range(task.min_length, 49):
+        problems = task.problems(draws, np.full(64, length))
+        found = {len(row) for row in rows_of(problems.answer)}
+        assert (found == {length}) == (length not in task.missing)
