@@ -70,8 +70,8 @@ EXPERIMENT = Experiment(
     },
     reasons={
         "cpu": (
-            "one layer of 32 channels has not learned to sort in 1,400 steps, so that its gap there "
-            "says nothing of length; that its gap is largest at sorting is why its critical "
+            "one layer of 32 channels has not learned to sort in 1,400 steps, so that its gap "
+            "there says nothing of length; that it is largest at sorting is why its critical "
             "complexity is the lower one"
         )
     },
