@@ -121,7 +121,8 @@ def _shared(results: Results) -> str:
 def section(experiment: Experiment, results: Results, picture: str) -> str:
     """One experiment at one scale. picture: address of its picture."""
     first = results.runs[0]
-    seeds = ", ".join(str(run.seed) for run in results.of(first.arm))
+    numbers = [run.seed for run in results.of(first.arm)]
+    seeds = f"Seeds {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"Seed {numbers[0]}"
     beyond = [n for n in first.lengths if n > first.trained[1]]
     return "\n".join(
         [
@@ -130,7 +131,7 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
             f"`python -m experiments.run {experiment.name} --scale={results.scale} "
             f"--seeds={results.seeds} --publish`, on {results.machine}. Trained on lengths "
             f"{first.trained[0]} to {first.trained[1]}, tested beyond at "
-            f"{', '.join(map(str, beyond))}. Seeds {seeds}. Budgets are means of a run."
+            f"{', '.join(map(str, beyond))}. {seeds}. Budgets are means of a run."
             f"{_shared(results)}",
             "",
             claims(experiment, results),

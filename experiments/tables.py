@@ -200,7 +200,7 @@ def chance(experiment: Experiment, results: Results) -> list[str]:
     lines = [
         f"{results.seeds // crossed.orders} initializations, each with the same {crossed.orders} "
         f"orders of the data. A success is an exact match of {crossed.success} or more, mean over "
-        "tested lengths beyond the trained ones.",
+        "tested lengths beyond the trained ones. The picture takes all runs as independent.",
         "",
         table(head, rows),
     ]
