@@ -38,8 +38,9 @@ def _experiment(
             ".549, ALiBi .502, RoPE .330 and sinusoidal .215"
         ),
         tuning=(
-            "the same settings for every arm; steps and trained lengths of the CPU scale are such "
-            "that the first seed passes the gate, by selection samples of trained lengths alone"
+            "the same settings for every arm; steps and trained lengths of the CPU scale aim at the "
+            "gate, by pilot runs on selection samples of trained lengths alone; reversing and "
+            "sorting had no pilot of these settings"
         ),
         arms=tuple(
             Arm(scheme, label, {"model.positions.scheme": scheme}, published[scheme])
