@@ -38,8 +38,8 @@ def _experiment(
             ".549, ALiBi .502, RoPE .330 and sinusoidal .215"
         ),
         tuning=(
-            "the same settings for every arm; steps and trained lengths of the CPU scale aim at the "
-            "gate, by pilot runs on selection samples of trained lengths alone; reversing and "
+            "the same settings for every arm; steps and trained lengths of the CPU scale aim at "
+            "the gate, by pilot runs on selection samples of trained lengths alone; reversing and "
             "sorting had no pilot of these settings"
         ),
         arms=tuple(

@@ -107,9 +107,9 @@ EXPERIMENTS = (
         },
         reasons={
             "cpu": (
-                "up to three of 200 symbols are sorted against five symbols, of which there are few "
-                "words: what is told apart is the size of the alphabet as well. The source has no "
-                "number for repeating words, and trains up to 50"
+                "up to three of 200 symbols are sorted against five symbols, of which there are "
+                "few words: what is told apart is the size of the alphabet as well. The source has "
+                "no number for repeating words, and trains up to 50"
             )
         },
     ),
