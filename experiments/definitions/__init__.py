@@ -30,7 +30,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         randomized_positions.EXPERIMENT,
         tail_parts.EXPERIMENT,
         scratchpads.EXPERIMENT,
-        regularization.EXPERIMENT,
+        *regularization.EXPERIMENTS,
         early_stopping.EXPERIMENT,
         half_longer.EXPERIMENT,
         model_size.EXPERIMENT,

@@ -4,7 +4,7 @@ from experiments.definition import Arm, Claim, Experiment
 from experiments.definitions.model_sizes import FOUR_LAYERS
 
 _BEST = {"eval.checkpoint": "best"}
-_PATIENCE = {"stopping.patience": 3}
+_PATIENCE = {"stopping.patience": 6}
 
 EXPERIMENT = Experiment(
     name="early_stopping",
@@ -12,8 +12,10 @@ EXPERIMENT = Experiment(
     source="the premise of early stopping by a score beyond the trained lengths (docs/design.md)",
     published="no numbers: it is a premise that this project builds on, tested here",
     tuning=(
-        "none. The best checkpoint is that of the selection samples, fresh ones of lengths beyond "
-        "the trained ones that are not among the tested lengths; no tested length chooses anything"
+        "the best checkpoint is that of the selection samples, fresh ones of lengths beyond the "
+        "trained ones that are not among the tested lengths; no tested length chooses anything. "
+        "With a patience of 3 scores the arm that is stopped had .984 right at trained lengths, "
+        "under the gate: it is 6 since"
     ),
     arms=(
         Arm("last", "last checkpoint", {}, "-"),

@@ -39,8 +39,7 @@ def _experiment(
         ),
         tuning=(
             "the same settings for every arm; steps and trained lengths of the CPU scale aim at "
-            "the gate, by pilot runs on selection samples of trained lengths alone; reversing and "
-            "sorting had no pilot of these settings"
+            "the gate, by runs scored on samples of trained lengths alone"
         ),
         arms=tuple(
             Arm(scheme, label, {"model.positions.scheme": scheme}, published[scheme])
@@ -105,9 +104,9 @@ EXPERIMENTS = (
             "data.task.samples": 200_000,
             "phase.layout.smallest_bucket": 32,
             "phase.tokens_per_step": 1024,
-            "phase.steps": 2500,
-            "train.eval_every": 500,
-            "train.checkpoint_every": 500,
+            "phase.steps": 5000,
+            "train.eval_every": 1000,
+            "train.checkpoint_every": 1000,
             "eval.answers.lengths": (2, 12, 2),
         },
         h200={
@@ -136,7 +135,7 @@ EXPERIMENTS = (
             "phase.layout.smallest_bucket": 32,
             "phase.tokens_per_step": 1024,
             "phase.steps": 1400,
-            "eval.answers.lengths": (2, 12, 2),
+            "eval.answers.lengths": (2, 16, 2),
         },
         h200={
             "data.task.lengths": (1, 8),
