@@ -268,6 +268,8 @@ def test_splits_are_streams_of_their_own():
         (task_config("addition", "tail", "padded"), "leave out padded and index_hints"),
         (task_config("copy", "scratchpad", scratchpad_parts=("in",)), "one of input, computation"),
         (task_config("copy", "tail", tail_parts=("x",)), "one of transition, atomic, fetcher"),
+        (task_config("addition", "tail", "tail"), "transforms: tail, tail must all differ"),
+        (task_config("copy", "tail", tail_parts=("atomic",) * 2), "atomic, atomic must all differ"),
         (task_config("copy", "index_hints", hint_symbols=0), "hint_symbols=0 must be at least 1"),
         (task_config("copy", shots=-1), "shots=-1 must be 0 or more"),
         (task_config("copy", lengths=(5, 3)), r"lengths=\(5, 3\) is empty"),
