@@ -4,20 +4,11 @@ from collections.abc import Mapping
 
 from experiments.definition import Arm, Changes, Claim, Experiment
 from experiments.definitions.model_sizes import FOUR_LAYERS
-
-
-def _shifted(positions: int) -> Changes:
-    """Learned positions, of which each row begins at a random one."""
-    return {
-        "model.positions.scheme": "learned",
-        "model.positions.learned.positions": positions,
-        "phase.positions.kind": "shift",
-        "phase.positions.target_length": positions,
-    }
+from experiments.definitions.shifted import shifted
 
 
 _H200 = {
-    **_shifted(512),
+    **shifted(512),
     **FOUR_LAYERS,
     "data.task.lengths": (1, 50),
     "phase.layout.largest_bucket": 128,
@@ -68,7 +59,7 @@ EXPERIMENTS = (
         {"unique": "copy_unique", "repeat": "copy_repeat"},
         {"unique": "~1.0 and .96-1.0", "repeat": ".15-.24 and 0"},
         cpu={
-            **_shifted(64),
+            **shifted(64),
             "data.task.lengths": (1, 5),
             "phase.layout.smallest_bucket": 16,
             "phase.layout.largest_bucket": 16,
@@ -94,7 +85,7 @@ EXPERIMENTS = (
         {"unique": "sort_unique", "repeat": "bucket_sort"},
         {"unique": "1.0 and .999", "repeat": "-"},
         cpu={
-            **_shifted(64),
+            **shifted(64),
             "data.task.lengths": (1, 3),
             "data.task.samples": 400_000,
             "phase.layout.smallest_bucket": 16,
