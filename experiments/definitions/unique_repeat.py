@@ -6,7 +6,6 @@ from experiments.definition import Arm, Changes, Claim, Experiment
 from experiments.definitions.model_sizes import FOUR_LAYERS
 from experiments.definitions.shifted import shifted
 
-
 _H200 = {
     **shifted(512),
     **FOUR_LAYERS,
