@@ -5,7 +5,7 @@ from pathlib import Path
 from data.token_store import TokenStore
 from errors import UserError
 from eval.config import EvalConfig
-from eval.model_scorer import ScoringExecutables
+from eval.scoring_executables import ScoringExecutables
 from experiment import Experiment
 from train.checkpoint import Checkpoints
 from train.setup import Setup

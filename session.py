@@ -12,9 +12,9 @@ from atomic_write import write_json
 from data.pipeline import where_read
 from data.token_store import TokenStore
 from eval.config import EvalConfig
-from eval.model_scorer import ScoringExecutables
 from eval.results import RunIdentity
 from eval.run_page import RunInputs
+from eval.scoring_executables import ScoringExecutables
 from experiment import Experiment
 from model.flops import parameter_count
 from scoring import scoring_executables, step_to_score

@@ -17,7 +17,7 @@ from eval.curve_file import Evaluation
 from eval.curves import Scored
 from eval.dry_run import DryModel
 from eval.methods import chosen_methods, every_setting, without_rope
-from eval.model_scorer import scoring_pass
+from eval.model_scorer import BoundModel
 from eval.report import ReportInputs, write_report
 from eval.results import Results, save_results
 from eval.scheduled import ScheduledScorers
@@ -25,6 +25,7 @@ from eval.scorer import ScorerFactory, Setting
 from eval.scorers.bench import Bench
 from eval.scorers.complexity import complexity
 from eval.scorers.registry import make_scorers
+from eval.scoring_executables import scoring_pass
 from eval.suite import SelectionProbe, evaluate
 from eval.targets import choose_targets
 from eval.training_log import run_seconds
@@ -144,7 +145,7 @@ class TextSession(Session):
     def _probe(self, params: object, step: int) -> dict[str, Any]:
         """The selection split's scores for metrics.jsonl."""
         start = time.perf_counter()
-        model = self.executables.bind(params, self.phases.scaling_after(step))
+        model = BoundModel(self.executables, params, self.phases.scaling_after(step))
         record = self.probe.record(self.probe.rows(model, self._identity(step)))
         scores = self.scheduled.figures(model)
         return {
@@ -178,7 +179,7 @@ class TextSession(Session):
         step = self._step_to_score(checkpoints)
         host = checked_host(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.abstract_params)
-        model = self.executables.bind(params, self.phases.scaling_after(step))
+        model = BoundModel(self.executables, params, self.phases.scaling_after(step))
         start = time.perf_counter()
         try:
             results = evaluate(

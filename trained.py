@@ -38,7 +38,7 @@ class Trained:
         self.step = step
         self.l_train = phases.l_train
         self.store = store
-        self.model: BoundModel = executables.bind(params, phases.scaling_after(step))
+        self.model = BoundModel(executables, params, phases.scaling_after(step))
 
     def text_tokenizer(self) -> Tokenizer:
         """Raises UserError where documents came as ids."""

@@ -14,8 +14,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict, config_flags
 
 from configs import quickstart
-from eval.model_scorer import ScoringExecutables, scoring_pass
 from eval.scorer import Setting
+from eval.scoring_executables import ScoringExecutables, scoring_pass
 from experiment import build
 from model import transformer
 from model.positions.rope_scaling import UNSCALED

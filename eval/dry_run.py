@@ -13,8 +13,9 @@ import numpy as np
 
 from eval.cached_model import power_of_two
 from eval.cached_scorer import CachedScorer, Continuation, ContinuationScorer
-from eval.model_scorer import ScoringExecutables, scoring_pass
+from eval.model_scorer import BoundModel
 from eval.scorer import Setting, TargetScores
+from eval.scoring_executables import ScoringExecutables, scoring_pass
 from model.positions.rope_scaling import RopeScaling
 
 
@@ -54,7 +55,7 @@ class DryScorer:
     @functools.cached_property
     def continuations(self) -> ContinuationScorer | None:
         """See `eval.cached_scorer.SharesPrefixes`."""
-        model = self._executables.bind(None, self._trained)
+        model = BoundModel(self._executables, None, self._trained)
         can = model.continuations(self._setting) is not None
         return _DryContinuations(model.cached(self._setting)) if can else None
 

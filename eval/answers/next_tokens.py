@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from data.tasks.symbols import END
-from eval.model_scorer import ScoringExecutables
+from eval.scoring_executables import ScoringExecutables
 from model import transformer
 from model.backends.mesh import on_view, split_over
 from model.config import ModelConfig

@@ -10,8 +10,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from errors import UserError
 from eval.cached_scorer import score_continuations
 from eval.generation import generate
-from eval.model_scorer import ScoringExecutables
+from eval.model_scorer import BoundModel
 from eval.scorer import Setting
+from eval.scoring_executables import ScoringExecutables
 from model import transformer
 from model.decode import Sampling
 from model.masks import Mask
@@ -43,7 +44,7 @@ def model(settings=SETTINGS, chunk=CHUNK, trained=UNSCALED):
         longest=LONGEST,
         pad=0,
     )
-    return executables.bind(params, trained), executables
+    return BoundModel(executables, params, trained), executables
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from eval.model_scorer import ScoringExecutables
+from eval.model_scorer import BoundModel
 from eval.scorer import Setting
+from eval.scoring_executables import ScoringExecutables
 from model import transformer
 from model.masks import Mask
 from model.positions.rope import rope_tables
@@ -115,7 +116,7 @@ def test_scores_are_the_models_under_the_trained_scaling(
     params, executables, tokens, trained, window
 ):
     sinks = 0 if window is None else 2
-    make = executables.bind(placed(params, executables), trained)
+    make = BoundModel(executables, placed(params, executables), trained)
     scorer = make(Setting(mask=Mask(window=window, sinks=sinks)))
     tables = {"rope": rope_tables(8, 100.0, trained)}
     want = expected(params, tokens, tables, Mask(window=window, sinks=sinks))
@@ -125,7 +126,7 @@ def test_scores_are_the_models_under_the_trained_scaling(
 
 
 def test_a_scorer_says_which_targets_are_greedy_and_takes_position_ids(params, executables, tokens):
-    scorer = executables.bind(placed(params, executables), PLAIN)(Setting())
+    scorer = BoundModel(executables, placed(params, executables), PLAIN)(Setting())
     tables = {"rope": rope_tables(8, 100.0, PLAIN)}
     greedy = logits_of(params, tokens, tables, Mask()).argmax(-1)
     tokens = tokens.copy()
@@ -143,13 +144,13 @@ def test_a_scorer_says_which_targets_are_greedy_and_takes_position_ids(params, e
     # Far beyond the row, and the table of a scaling that follows the length is that of the end.
     far = positions + 100 * (positions > 7)
     tables = {"rope": rope_tables(8, 100.0, DYNAMIC, PLAIN, length=int(far.max()) + 1)}
-    scorer = executables.bind(placed(params, executables), PLAIN)(Setting(DYNAMIC))
+    scorer = BoundModel(executables, placed(params, executables), PLAIN)(Setting(DYNAMIC))
     want = expected(params, tokens, tables, Mask(), far)
     np.testing.assert_allclose(scorer.targets(tokens, far).nats, want, rtol=2e-5, atol=1e-5)
 
 
 def test_a_tested_scaling_changes_the_scores_and_compiles_nothing_new(params, executables, tokens):
-    make = executables.bind(placed(params, executables), PLAIN)
+    make = BoundModel(executables, placed(params, executables), PLAIN)
 
     def scores(setting):
         return make(setting)(tokens)
@@ -165,7 +166,7 @@ def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, 
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, VOCABULARY, (ROWS, LENGTH + 1))
     segments = 1 + (np.arange(LENGTH + 1) >= rng.integers(2, LENGTH - 1, (ROWS, 1)))
-    make = executables.bind(placed(params, executables), PLAIN)
+    make = BoundModel(executables, placed(params, executables), PLAIN)
     found = make.by_document(tokens, segments)
     compiled = len(executables._compiled)
     for segment in (1, 2):
@@ -198,7 +199,7 @@ def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, 
 )
 def test_settings_reach_the_model(params, executables, tokens, setting):
     trained = RopeScaling("linear", 2.0)
-    make = executables.bind(placed(params, executables), trained)
+    make = BoundModel(executables, placed(params, executables), trained)
     tables = transformer.position_tables(
         SETTINGS.resolve(VOCABULARY, "cpu", LENGTH), setting.scaling, trained, LENGTH
     )
@@ -208,6 +209,6 @@ def test_settings_reach_the_model(params, executables, tokens, setting):
 
 
 def test_equal_settings_give_the_same_scorer(params, executables):
-    make = executables.bind(params, PLAIN)
+    make = BoundModel(executables, params, PLAIN)
     assert make(Setting()) is make(Setting())
     assert make(Setting()) is not make(Setting(RopeScaling("linear", 2.0)))

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from data.prepare import prepare
-from eval.model_scorer import ScoringExecutables
+from eval.model_scorer import BoundModel
 from eval.scorer import Setting
+from eval.scoring_executables import ScoringExecutables
 from experiment import load
 from model.positions.rope_scaling import UNSCALED
 from tests import tiny
@@ -91,7 +92,7 @@ def test_it_trains_and_scores_beyond_its_training_length(
         pad=256,
     )
     tokens = np.random.default_rng(0).integers(0, 256, (2, 2 * LENGTH + 1))
-    scorer = executables.bind(state.params, UNSCALED)(Setting())
+    scorer = BoundModel(executables, state.params, UNSCALED)(Setting())
     nats = np.asarray(scorer(tokens))
     assert nats.shape == (2, 2 * LENGTH)
     assert np.isfinite(nats).all()

@@ -15,7 +15,7 @@ from data.tasks.symbols import END
 from eval.answers.next_tokens import NextTokenPrograms, Rows
 from eval.answers.score import Hits, by_row_length, decoded, score_answers
 from eval.answers.summary import summarize
-from eval.model_scorer import ScoringExecutables
+from eval.scoring_executables import ScoringExecutables
 from model import transformer
 from model.positions.rope_scaling import UNSCALED
 from model.settings import ModelSettings
