@@ -112,6 +112,8 @@ class Experiment:
     # Scale -> names of the arms that don't fit there: neither they nor claims about them are run.
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     crossed: Crossed | None = None  # None: a seed is of all that chance decides
+    # Scale -> what an earlier design of it gave, where this one was stated after that.
+    earlier: Mapping[str, str] = field(default_factory=dict)
     # Scale -> why a claim wasn't reproduced there, as far as known. The one part that is written
     # after a run.
     reasons: Mapping[str, str] = field(default_factory=dict)

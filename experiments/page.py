@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from experiments.definition import BEYOND, Changes, Experiment
-from experiments.results import Results, means, read
+from experiments.definition import Changes, Experiment
+from experiments.results import FLOOR, Results, read
 from experiments.tables import (
     FALLEN,
     along,
@@ -21,41 +21,48 @@ from experiments.verdict import ALPHA, GATE
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, STORED = "reproductions.md", "reproductions"
-FLOOR = 0.05  # right answers, up to which an arm is as good as never right
 
 _HEAD = f"""\
 # Reproductions
 
 Findings of others, run again. This page is written by `python -m experiments.run NAME --publish`
 from the results in `docs/reproductions/*.json`, and never by hand; a test fails where it isn't what
-they give. What is run, the claims and the rule stand in `experiments/` before anything is run.
+they give. What is run, the claims and the rule stand in `experiments/` before it is run.
 
 - **Effect**: the difference in exact match between two arms, mean over tested lengths, then over
   seeds. The seed is the unit: intervals are Student's t over the seeds' differences, and never
-  narrower than the samples alone would have them.
+  narrower than the samples alone would have them, of which equal problems count once.
 - **reproduced**: the effect is at least the smallest that counts, and that it is none or the other
-  way round is rejected. **contradicted**: that it is as large as that is rejected. Each test is
-  one-sided at {ALPHA / 2}, with Holm's correction over the claims of an experiment.
+  way round is rejected (**p of none**). **contradicted**: that it is as large as that is rejected
+  (**p of counting**), and arms are told apart: not both under {FLOOR:.0%} or both above
+  {1 - FLOOR:.0%}. Each test is one-sided at {ALPHA / 2}, with Holm's correction over the claims of
+  an experiment, which the p have in them.
 - **not at this scale**: an arm that must know the trained lengths is right in less than {GATE:.0%}
-  of their samples, mean over lengths and seeds. **inconclusive**: none of these.
+  of their samples, mean over lengths and seeds; **gate** has the least of these means, and such a
+  claim has no p. **inconclusive**: none of these.
 - An experiment is what the first of contradicted, not at this scale, inconclusive, reproduced is
-  that one of its claims is.
+  that one of its claims is. **Reproduced** is said of the claims as they stand in the tables, not
+  of all that a source has: the published numbers are beside ours.
 - **Right up to**: the longest tested length such that at it and at all shorter ones {FALLEN} or
   more are right, mean over seeds.
 - Claims that aren't about exact match keep the rule with another value of each seed. **Gap**: exact
   match in range less that beyond, where above 0; the smaller is better. **Critical complexity**:
   the level of the largest gap over tasks ordered by complexity. **Samples**: until the selection
   samples are first {GATE:.0%} right, all of them where they never are, which can't contradict a
-  claim; effects in doublings. What
-  can be told in steps only has at least the variance of rounding.
+  claim; effects in doublings. What can be told in steps only has at least the variance of rounding.
 - A seed is of initialization, order of the data and dropout together, and of the samples (`seed`,
   `data.task.seed`): these are told apart in seed_variance alone, where the error of an effect is
   that of crossed random effects. Only which bucket a step trains on is drawn alike under all seeds.
-- Nothing was chosen by scores at lengths beyond the trained ones, nor by tested samples: settings
-  go by other samples of trained lengths; what early_stopping chooses, it chooses by other lengths.
+- Settings go by samples of trained lengths, never by tested ones; what early_stopping chooses, it
+  chooses by other lengths. **Second design**: where a first one told nothing apart, or an arm
+  didn't pass the gate, longer trained or tested lengths, more steps or more seeds were stated, and
+  all arms run again. Such an experiment says what its first one gave. That arms under {FLOOR:.0%}
+  or above {1 - FLOOR:.0%} can't contradict, and that equal problems count once, was added after
+  the first runs; both only take verdicts back.
 - Ranges in brackets behind a mean are the least and the largest seed. Intervals are of each claim
-  alone; the p beside them are for Holm's correction, so that a claim whose interval lies above 0
-  may still be inconclusive.
+  alone, so that a claim whose interval lies above 0 may still be inconclusive.
+- **Minutes** are of one core where the machine has one, for all runs of an experiment, without the
+  scores at their ends.
 """
 
 
@@ -69,26 +76,21 @@ def _left_out(experiment: Experiment, scale: str) -> list[str]:
 
 
 def _alike(experiment: Experiment, results: Results) -> list[str]:
-    """Claims about exact match whose two arms both fail, or both don't."""
-    found = []
-    for claim in results.claims:
-        if claim.where != BEYOND:
-            continue
-        sides = [means(results.of(arm), BEYOND)[0] for arm in (claim.better, claim.worse)]
-        for words, alike in (
-            (f"less than {FLOOR:.0%}", max(sides) < FLOOR),
-            (f"more than {1 - FLOOR:.0%}", min(sides) > 1 - FLOOR),
-        ):
-            if alike:
-                found.append(f"{claim.says(experiment.label)}: both are right in {words} there")
-    return found
+    """Claims that can't be contradicted, since nothing is told apart."""
+    return [
+        f"{claim.says(experiment.label)}: {how}"
+        for claim in results.claims
+        if (how := results.alike(claim))
+    ]
 
 
 def _reasons(experiment: Experiment, results: Results) -> list[str]:
-    """What is known of why claims failed; a paragraph each, or none."""
+    """What came before, and what is known of why claims failed; a paragraph each, or none."""
     said = []
+    if results.scale in experiment.earlier:
+        said = [f"Second design; the first: {experiment.earlier[results.scale]}.", ""]
     if found := _alike(experiment, results):
-        said = [f"Arms that this scale hardly tells apart: {'; '.join(found)}.", ""]
+        said += [f"Arms that this scale hardly tells apart: {'; '.join(found)} there.", ""]
     if results.scale in experiment.reasons:
         said += [f"Why, as far as known: {experiment.reasons[results.scale]}.", ""]
     return said
@@ -149,6 +151,15 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
     )
 
 
+def _notes(experiment: Experiment, results: Results) -> list[str]:
+    """What the overview says beside a verdict."""
+    said = {
+        "second design": results.scale in experiment.earlier,
+        "arms hardly told apart": bool(_alike(experiment, results)),
+    }
+    return [words for words, holds in said.items() if holds]
+
+
 def page(experiments: Mapping[str, Experiment], folder: Path) -> str:
     """docs/reproductions.md. folder: of the stored results. Raises UserError as `read`."""
     stored = [read(path, dict(experiments)) for path in sorted(folder.glob("*.json"))]
@@ -164,16 +175,21 @@ def page(experiments: Mapping[str, Experiment], folder: Path) -> str:
         for scale in experiment.scales:
             results = found.get((experiment.name, scale))
             if results is None:
-                said, seeds, note = "not run", "", ""
+                cells = ["not run", "", "", ""]
             else:
-                said, seeds = results.verdict(experiment), str(results.seeds)
-                note = "arms hardly told apart" if _alike(experiment, results) else ""
+                minutes = sum(run.seconds for run in results.runs) / 60
+                cells = [
+                    results.verdict(experiment),
+                    str(results.seeds),
+                    f"{minutes:.0f}",
+                    "; ".join(_notes(experiment, results)),
+                ]
                 picture = f"{folder.name}/{experiment.name}-{scale}.png"
                 parts.append(section(experiment, results, picture))
-            rows.append([f"[{experiment.name}](#{experiment.name})", scale, said, seeds, note])
+            rows.append([f"[{experiment.name}](#{experiment.name})", scale, *cells])
         missing = [s for s in experiment.scales if (experiment.name, s) not in found]
         if missing:
             parts.append(f"Not run: {', '.join(missing)}.")
         sections.append("\n\n".join(part.rstrip() for part in parts) + "\n")
-    summary = table("experiment | scale | verdict | seeds | note", rows)
+    summary = table("experiment | scale | verdict | seeds | minutes | note", rows)
     return "\n".join([_HEAD, summary, *sections])

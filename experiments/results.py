@@ -12,11 +12,13 @@ import numpy as np
 from atomic_write import write_json
 from cores import available_cores
 from errors import UserError
-from experiments.definition import IN_RANGE, SAMPLES, Claim, Experiment
+from experiments.definition import BEYOND, IN_RANGE, SAMPLES, Claim, Experiment
 from experiments.measures import knew, measured_by_seed
 from experiments.runs import Run, plain, read_run, run_from
 from experiments.variance import crossed_effect
 from experiments.verdict import Measured, Verdict, effect, judge, weakest
+
+FLOOR = 0.05  # right answers, up to which an arm is as good as never right
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Results:
             return [list(runs) for runs in zip(*arms, strict=True)]
 
         levels = {arm.name: arm.level for arm in experiment.arms}
+        alike = self.alike(claim)
         better, worse = measured_by_seed(claim, by_seed, lambda arm: levels[arm])
         if experiment.crossed is not None:
             tables = [
@@ -53,13 +56,23 @@ class Results:
             ]
             # Crossed runs are scored on the same samples, which their mean doesn't average out.
             floor = sum(variance for _, variance in (*better, *worse)) / len(better)
-            return Measured(crossed_effect(tables[0], tables[1], floor), claim.margin, gated)
+            return Measured(crossed_effect(tables[0], tables[1], floor), claim.margin, gated, alike)
         found = effect(
             *([value for value, _ in side] for side in (better, worse)),
             *([variance for _, variance in side] for side in (better, worse)),
         )
-        unknown = claim.where == SAMPLES and not all(map(knew, self.of(claim.worse)))
-        return Measured(found, claim.margin, gated, lower_bound=unknown)
+        if claim.where == SAMPLES and not all(map(knew, self.of(claim.worse))):
+            alike = "a run of the worse arm ended before it knew them"
+        return Measured(found, claim.margin, gated, alike)
+
+    def alike(self, claim: Claim) -> str:
+        """How two arms both fail beyond the trained lengths, or both don't; "": neither."""
+        if claim.where != BEYOND:
+            return ""
+        sides = [means(self.of(arm), BEYOND)[0] for arm in (claim.better, claim.worse)]
+        if max(sides) < FLOOR:
+            return f"both are right in less than {FLOOR:.0%}"
+        return f"both are right in more than {1 - FLOOR:.0%}" if min(sides) > 1 - FLOOR else ""
 
     def judged(self, experiment: Experiment) -> list[tuple[Claim, Measured, Verdict]]:
         """Each claim with what was measured and its verdict."""

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from data.tasks.samples import TaskSamples
 from eval.answers.hits_file import load_hits
+from experiment import load
 from experiments.cells import ANSWERS
 from experiments.definition import BEYOND, Cell
 from experiments.verdict import sample_variance
@@ -39,6 +41,7 @@ class Run:
     lengths: tuple[int, ...]  # tested ones, K of them
     right: tuple[int, ...]  # wholly right answers of each
     samples: tuple[int, ...]  # of each
+    problems: tuple[int, ...]  # of each, how many of the samples are different ones
     targets: int  # valid target tokens trained on
     flops: float  # of the model in training, analytic
     seconds: float  # wall time of the run, without its scores at the end
@@ -57,7 +60,9 @@ class Run:
     def variance(self, where: str) -> float:
         """Of `accuracy`, from the samples alone."""
         places = self._places(where)
-        return sample_variance([self.right[k] for k in places], [self.samples[k] for k in places])
+        return sample_variance(
+            *([each[k] for k in places] for each in (self.right, self.samples, self.problems))
+        )
 
 
 def read_run(cell: Cell, workdir: Path) -> Run:
@@ -76,12 +81,22 @@ def read_run(cell: Cell, workdir: Path) -> Run:
         lengths=tuple(each.length for each in hits),
         right=tuple(int(each.exact_N.sum()) for each in hits),
         samples=tuple(each.exact_N.size for each in hits),
+        problems=different(cell, {each.length: each.exact_N.size for each in hits}),
         targets=sum(int(row["targets"]) for row in train),
         flops=float(sum(row["flops_per_second"] * row["seconds"] for row in train)),
         seconds=float(account["wall_seconds"]),
         curve=tuple(curve(train, evals)),
         selection=tuple(evals[-1]["lengths"]) if evals else None,
         together=int(account.get("runs", 1)),
+    )
+
+
+def different(cell: Cell, samples: Mapping[int, int]) -> tuple[int, ...]:
+    """How many different problems a cell is tested on. samples: length -> how many."""
+    made = TaskSamples(load(cell.config(), None).data.sources[0].task)
+    return tuple(
+        len(np.unique(made.scored("report", length, np.arange(count)).tokens, axis=0))
+        for length, count in samples.items()
     )
 
 

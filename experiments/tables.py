@@ -12,7 +12,7 @@ from experiments.measures import critical, doublings, gap, knew
 from experiments.results import Results, means
 from experiments.runs import Run
 from experiments.variance import MOST_SEEDS, POWER, seeds_needed, shares, success
-from experiments.verdict import ALPHA, GATE
+from experiments.verdict import ALPHA, GATE, NOT_AT_THIS_SCALE
 
 FALLEN = 0.85  # right answers, under which accuracy counts as fallen; as eval.answers.threshold
 
@@ -36,6 +36,7 @@ def claims(experiment: Experiment, results: Results) -> str:
     rows = []
     for claim, measured, verdict in results.judged(experiment):
         low, high = measured.effect.interval
+        p_values = [f"{verdict.p_none:.2g}", f"{verdict.p_counts:.2g}"]
         interval = "none, one seed" if math.isinf(low) else f"{low:+.3f} to {high:+.3f}"
         rows.append(
             [
@@ -43,8 +44,7 @@ def claims(experiment: Experiment, results: Results) -> str:
                 f"{measured.effect.value:+.3f}",
                 interval,
                 number(claim.margin),
-                f"{verdict.p_none:.2g}",
-                f"{verdict.p_counts:.2g}",
+                *(["-", "-"] if verdict.verdict == NOT_AT_THIS_SCALE else p_values),
                 number(min(measured.gated)),
                 f"**{verdict.verdict}**",
             ]
@@ -168,8 +168,9 @@ def along(experiment: Experiment, results: Results) -> list[str]:
     low, high = results.runs[0].selection or (0, 0)
     said = (
         f"Selection samples of lengths {low} to {high}, beyond the trained ones, along training; "
-        "means over seeds; the best step has the fewest wrong tokens. The best of many scores is "
-        "so by chance too: what choosing it brings is the claim, on other lengths."
+        "means over seeds; the best step has the fewest wrong tokens, and the last column says in "
+        "how many runs the training loss fell from there to the last step. The best of many scores "
+        "is so by chance too: what choosing it brings is the claim, on other lengths."
     )
     return [said, "", table(head, rows)]
 

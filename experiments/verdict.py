@@ -4,13 +4,16 @@ A comparison claims that one arm is better than another. Its effect is the mean 
 difference in accuracy. The seed is the unit: the interval is Student's t over the seeds'
 differences. Three seeds that all get everything right under one arm and nothing under the other
 have no spread that t could see; so the standard error is never below that of the samples alone,
-where each length counts one right and one wrong answer more (Agresti and Coull 1998).
+where each length counts one right and one wrong answer more (Agresti and Coull 1998), and equal
+problems count once.
 
 Two one-sided tests, each at half of ALPHA, each corrected over the family by Holm (1979):
 
 - *reproduced*: the effect is at least the smallest that counts, and "it is none or the other way
   round" is rejected.
-- *contradicted*: "the effect is at least the smallest that counts" is rejected.
+- *contradicted*: "the effect is at least the smallest that counts" is rejected, and the two arms
+  are not alike: where both are as good as never right, or as good as always, a scale tells nothing
+  apart, and can't speak against a claim.
 - *not at this scale*: an arm that should have learned the trained lengths did not.
 - *inconclusive*: none of these. One seed alone is always that, or not at this scale.
 
@@ -89,12 +92,16 @@ def effect(
     return Effect(value, math.sqrt(max(of_seeds, of_samples)), count)
 
 
-def sample_variance(right_K: Sequence[int], samples_K: Sequence[int]) -> float:
-    """Variance of the mean accuracy over K lengths, from samples alone; never 0."""
-    right = np.asarray(right_K, np.float64)
-    samples = np.asarray(samples_K, np.float64)
-    share = (right + 1) / (samples + 2)
-    return float(np.sum(share * (1 - share) / samples)) / len(right) ** 2
+def sample_variance(
+    right_K: Sequence[int], samples_K: Sequence[int], problems_K: Sequence[int]
+) -> float:
+    """Variance of the mean accuracy over K lengths, from samples alone; never 0.
+
+    problems_K: how many of the samples of each length are different problems.
+    """
+    problems = np.asarray(problems_K, np.float64)
+    share = (np.divide(right_K, samples_K) * problems + 1) / (problems + 2)
+    return float(np.sum(share * (1 - share) / problems)) / len(problems) ** 2
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -118,9 +125,8 @@ class Measured:
     effect: Effect
     margin: float  # the smallest effect that counts, above 0
     gated: tuple[float, ...]  # mean accuracies at trained lengths, of the arms that must know them
-    # The true effect may be larger: a run of the worse arm ended before what is measured was
-    # reached. It can be reproduced then, but not contradicted.
-    lower_bound: bool = False
+    # Why it can be reproduced but not contradicted; "": it can be.
+    open_above: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ def judge(family: Sequence[Measured]) -> list[Verdict]:
             said = NOT_AT_THIS_SCALE
         elif each.effect.value >= each.margin and p_none <= ALPHA / 2:
             said = REPRODUCED
-        elif p_counts <= ALPHA / 2 and not each.lower_bound:
+        elif p_counts <= ALPHA / 2 and not each.open_above:
             said = CONTRADICTED
         else:
             said = INCONCLUSIVE

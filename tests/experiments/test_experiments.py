@@ -20,7 +20,7 @@ from experiments.picture import over_seeds
 from experiments.results import Results, read, save
 from experiments.run import main, run
 from experiments.runs import Run, Scored
-from experiments.verdict import INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
+from experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 from train.metrics import read_rows
 from train.peak import Peak
 from train.workdir import read_config
@@ -109,6 +109,11 @@ def test_results_are_those_of_the_runs(finished):
         assert each.accuracy(BEYOND) == pytest.approx(scores["mean_exact_beyond"])
         # A moves' answer is its place and the end: two targets a sample, 32 rows of 8 tokens.
         assert each.targets == _STEPS * 32 * 2
+        # Moves are of three symbols: of 3 there are 27 words, of 5 as many as are drawn.
+        moves = [27, 243]
+        assert all(k <= min(n, 40) for k, n in zip(each.problems, moves, strict=True))
+        assert each.problems[0] > 15
+        assert each.problems[1] > 30
         assert each.flops > 0
         assert each.seconds > 0
     (_, measured, verdict), *_ = results.judged(TINY)
@@ -189,7 +194,19 @@ def planted(experiment, accuracy, seeds=3, scale="cpu"):
         right = (100, round(100 * inside), round(100 * beyond), round(100 * beyond))
         changes = json.loads(json.dumps(dict(cell.changes)))
         runs.append(
-            Run(cell.arm, cell.seed, changes, (1, 2), (1, 2, 3, 4), right, (100,) * 4, 7, 1e9, 3.0)
+            Run(
+                cell.arm,
+                cell.seed,
+                changes,
+                trained=(1, 2),
+                lengths=(1, 2, 3, 4),
+                right=right,
+                samples=(100,) * 4,
+                problems=(100,) * 4,
+                targets=7,
+                flops=1e9,
+                seconds=60.0,
+            )
         )
     return Results(
         experiment.name, scale, seeds, "a machine", experiment.claims_at(scale), tuple(runs)
@@ -212,9 +229,30 @@ def test_the_page_says_what_stored_results_give(seeds, worse, where, verdict, tm
     save(results, folder / "tiny-cpu.json")
     assert read(folder / "tiny-cpu.json", {"tiny": experiment})[1] == results
     text = page({"tiny": experiment, **EXPERIMENTS}, folder)
-    assert f"| [tiny](#tiny) | cpu | {verdict} | {seeds} |" in text
+    assert f"| [tiny](#tiny) | cpu | {verdict} | {seeds} | {2 * seeds} |  |" in text
     assert "| [copy_positions](#copy_positions) | h200 | not run |  |" in text
     assert f"many above few, {where}" in text
+
+
+@pytest.mark.parametrize(
+    ("many", "few", "verdict", "said"),
+    [
+        (0.01, 0.0, INCONCLUSIVE, "both are right in less than 5% there."),
+        (0.99, 1.0, INCONCLUSIVE, "both are right in more than 95% there."),
+        (0.4, 0.6, CONTRADICTED, ""),
+        (1.0, 0.0, REPRODUCED, ""),
+    ],
+)
+def test_arms_that_both_fail_or_both_do_not_contradict_nothing(many, few, verdict, said, tmp_path):
+    results = planted(TINY, {"many": (1.0, many), "few": (1.0, few)})
+    save(results, tmp_path / "tiny-cpu.json")
+    earlier = dataclasses.replace(TINY, earlier={"cpu": "nothing was right"})
+    notes = "second design" + "; arms hardly told apart" * bool(said)
+    text = page({"tiny": earlier}, tmp_path)
+    assert f"| [tiny](#tiny) | cpu | {verdict} | 3 | 6 | {notes} |" in text
+    assert said in text
+    assert "Second design; the first: nothing was right." in text
+    assert "Second design; " not in page({"tiny": TINY}, tmp_path)
 
 
 def test_lines_have_students_interval_cut_to_shares():

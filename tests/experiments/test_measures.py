@@ -32,7 +32,18 @@ counts = st.integers(0, 100)
 
 def run(inside=100, beyond=100, *, arm="a", seed=0, curve=()):
     return Run(
-        arm, seed, {}, (1, 2), (1, 2, 3), (inside, inside, beyond), (100,) * 3, 7, 1e9, 3.0, curve
+        arm,
+        seed,
+        changes={},
+        trained=(1, 2),
+        lengths=(1, 2, 3),
+        right=(inside, inside, beyond),
+        samples=(100,) * 3,
+        problems=(100,) * 3,
+        targets=7,
+        flops=1e9,
+        seconds=3.0,
+        curve=curve,
     )
 
 

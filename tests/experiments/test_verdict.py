@@ -70,12 +70,26 @@ def test_the_effect_is_students_paired_t():
 
 
 def test_seeds_that_agree_are_no_surer_than_their_samples():
-    variance = sample_variance([256] * 4, [256] * 4)
+    variance = sample_variance([256] * 4, [256] * 4, [256] * 4)
     share = 257 / 258
     assert variance == pytest.approx(share * (1 - share) / 256 / 4)
     found = effect([1.0] * 3, [0.0] * 3, [variance] * 3, [variance] * 3)
     assert found.error == pytest.approx(math.sqrt(2 * variance / 3))
     assert 0 < found.p_at_most(0.0) < 1e-4
+
+
+def test_equal_problems_count_once():
+    assert sample_variance([256] * 4, [256] * 4, [1] * 4) == pytest.approx(2 / 9 / 4)
+    # Half of 256 samples, that are 8 problems: as 4 of 8.
+    assert sample_variance([128], [256], [8]) == sample_variance([4], [8], [8])
+
+
+def test_arms_that_are_alike_reproduce_but_do_not_contradict():
+    equal = planted([0.01, 0.02, 0.01], [0.01, 0.01, 0.02])
+    assert judge([equal])[0].verdict == CONTRADICTED
+    assert judge([replace(equal, open_above="both fail")])[0].verdict == INCONCLUSIVE
+    apart = planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49])
+    assert judge([replace(apart, open_above="a lower bound")])[0].verdict == REPRODUCED
 
 
 def test_each_seed_must_stand_on_both_sides():
