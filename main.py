@@ -9,6 +9,7 @@ mesh.topology names, with no data and no TPU.
 """
 
 import difflib
+import functools
 import re
 import signal
 import sys
@@ -84,13 +85,20 @@ def parse(argv: list[str], *, known_only: bool = False) -> list[str]:
       UserError: an unknown flag or field, a value of the wrong type, a config file that is not
         there or raises.
     """
-    fields = field_names(base.get_config())
+    default = base.get_config()
+    fields = field_names(default)
+    given: set[str] = set()
     for argument in argv[1:]:
         name = argument.lstrip("-").partition("=")[0]
         field = name.removeprefix("no").removeprefix("config.")
         if name.startswith(("config.", "noconfig.")) and field not in fields:
             nearest = ", ".join(f"--config.{each}" for each in nearest_fields(field, fields))
             raise UserError(f"unknown config field --config.{field}; nearest: {nearest}")
+        if name.startswith("config."):
+            # Of all other fields the last value counts; values of a tuple would be strung together.
+            if field in given and isinstance(value_of(default, field), tuple):
+                raise UserError(f"--config.{field} is given twice; name all of its values once")
+            given.add(field)
     try:
         remaining: list[str] = flags.FLAGS(argv, known_only=known_only)
         if _CONFIG.value is not None:
@@ -138,6 +146,11 @@ def field_names(config: ConfigDict, prefix: str = "") -> list[str]:
     return names
 
 
+def value_of(config: ConfigDict, field: str) -> object:
+    """Of a dotted name."""
+    return functools.reduce(lambda section, name: section[name], field.split("."), config)
+
+
 def one_line(error: BaseException) -> str:
     """The error's message on one line."""
     return " ".join(str(error).split())
@@ -166,7 +179,10 @@ def ending(error: BaseException) -> tuple[str, int]:
     if isinstance(error, UserError | OSError):
         return f"error: {one_line(error)}", 2
     if isinstance(error, KeyboardInterrupt):
-        said = "interrupted; the same command goes on from the last checkpoint"
+        said = (
+            "interrupted; the same command goes on from the last checkpoint, or from the start "
+            "where there is none"
+        )
         return said, 128 + signal.SIGINT
     return "".join(traceback.format_exception(error)).rstrip(), 1
 

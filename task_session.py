@@ -113,7 +113,8 @@ class TaskSession(Session):
                 raise UserError(
                     f"phase {phase.number + 1}: samples have up to {longest} tokens, more than "
                     f"layout.largest_bucket={phase.config.layout.largest_bucket} holds; set it to "
-                    f"{fits} or shorten data.task.lengths"
+                    f"{fits}, or shorten data.task.lengths with another token store (a new "
+                    "--workdir has its own)"
                 )
 
     def _spread(self) -> tuple[int, int, int]:
@@ -183,6 +184,7 @@ class TaskSession(Session):
         alone = score_training(Training((mine,)), trained, chance_K, self.eval).answers
         identity = self._identity(step)
         path = self.workdir / "eval" / "answers.json"
+        self._say_what_is_replaced(path)
         written = {
             **dataclasses.asdict(identity),
             "task": self.experiment.resolved["data"]["sources"][0]["task"],
@@ -220,6 +222,18 @@ class TaskSession(Session):
             seeds=f"seed {self.key.seeds[0]}, samples of seed {self.key.seeds[1]}",
         )
         print(f"report: {write_answers(self.workdir, inputs)}")
+
+    def _say_what_is_replaced(self, path: Path) -> None:
+        """Where a folder has scores of other lengths or of another number of samples."""
+        try:
+            had = [(each.length, each.hits_N.size) for each in load_hits(self.workdir)]
+        except UserError:
+            return  # there are none, or broken ones: nothing is lost by writing anew
+        if had != [(n, self.eval.answers.samples) for n in self.report_lengths]:
+            print(
+                f"{path} had scores of lengths {had[0][0]} to {had[-1][0]}, {had[0][1]} samples of "
+                "each, which these replace"
+            )
 
     def _chance(self, length: int, asked: Documents) -> float:
         seen = self.samples.scored("guess", length, np.arange(self.eval.answers.samples))

@@ -133,7 +133,12 @@ def test_other_lengths_can_be_scored_later_beside_other_runs(workdir, tmp_path, 
     assert scores["decoded"] == []
     # Two of them have the same last name, so that all have one more.
     name = f"{workdir.parent.name}/{workdir.name}"
-    assert f"{name} and another seed, this training (2 seeds):" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{name} and another seed, this training (2 seeds):" in out
+    replaced = "answers.json had scores of lengths 1 to 5, 40 samples of each, which these replace"
+    assert replaced in out
+    assert modes.run("eval", config, str(workdir)) == 0
+    assert "which these replace" not in capsys.readouterr().out
     stored = json.loads((workdir / "eval" / "comparison.json").read_text())
     assert [each["seeds"] for each in stored["trainings"]] == [2, 1]
     for mine, both in zip(scores["lengths"], stored["trainings"][0]["lengths"], strict=True):
@@ -165,7 +170,7 @@ def test_samples_that_no_bucket_holds_are_refused(workdir, tmp_path):
     config.data.store = str(workdir / "store")
     config.phase.layout.largest_bucket = 4
     with pytest.raises(
-        UserError, match=r"largest_bucket=4 holds; set it to 8 or shorten data.task"
+        UserError, match=r"largest_bucket=4 holds; set it to 8, or shorten data.task"
     ):
         modes.run("train", config, str(tmp_path))
 

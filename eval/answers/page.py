@@ -78,7 +78,10 @@ def _pictures(inputs: AnswersInputs, log: TrainingLog) -> list[Picture]:
     answers = inputs.scored[0].answers
     several = any(len(each.seeds) > 1 for each in inputs.scored)
     bars = f"Bars: {inputs.confidence:.0%} intervals, "
-    alone = "Wilson's for answers and the bootstrap over samples for tokens"
+    alone = (
+        "Wilson's for answers and the bootstrap over samples (and one all right, one all wrong) "
+        "for tokens"
+    )
     if several:
         bars += f"over seeds and samples where there are several seeds (thin lines), else {alone}."
     else:
