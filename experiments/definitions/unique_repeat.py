@@ -81,6 +81,14 @@ EXPERIMENTS = (
                 "was right beyond, of repeating ones .159, what is guessed of two: contradicted"
             )
         },
+        reasons={
+            "cpu": (
+                "trained up to 10, neither arm copies far beyond: at 12 .64 to .81 of the tokens of "
+                "different symbols are right and no whole answer, at 20 .14 to .25, where of two "
+                "symbols guessing has half of them. The source trains up to 50, on five times as "
+                "many lengths"
+            )
+        },
     ),
     _experiment(
         "sort_unique_repeat",
