@@ -83,8 +83,8 @@ EXPERIMENTS = (
         },
         reasons={
             "cpu": (
-                "trained up to 10, neither arm copies far beyond: at 12 .64 to .81 of the tokens of "
-                "different symbols are right and no whole answer, at 20 .14 to .25, where of two "
+                "trained up to 10, neither arm copies far beyond: of different symbols .64 to .81 "
+                "of the tokens are right at 12 and no whole answer, at 20 .14 to .25, where of two "
                 "symbols guessing has half of them. The source trains up to 50, on five times as "
                 "many lengths"
             )
