@@ -22,8 +22,8 @@ Value = tuple[float, float]
 _ROUNDING = 1 / 12  # variance of what is rounded to whole numbers
 
 
-def accuracy(run: Run, where: str) -> Value:
-    return run.accuracy(where), run.variance(where)
+def accuracy(run: Run, where: str, drawn: bool) -> Value:
+    return run.accuracy(where), run.variance(where, drawn=drawn)
 
 
 def gap(run: Run) -> float:
@@ -31,9 +31,9 @@ def gap(run: Run) -> float:
     return max(run.accuracy(IN_RANGE) - run.accuracy(BEYOND), 0.0)
 
 
-def closeness(run: Run) -> Value:
+def closeness(run: Run, drawn: bool) -> Value:
     """The gap with its sign turned, so that a smaller gap is better."""
-    return -gap(run), run.variance(IN_RANGE) + run.variance(BEYOND)
+    return -gap(run), run.variance(IN_RANGE, drawn=drawn) + run.variance(BEYOND, drawn=drawn)
 
 
 def knew(run: Run) -> bool:
@@ -69,11 +69,16 @@ def critical(runs: Sequence[Run], levels: Sequence[int]) -> Value:
 
 
 def measured_by_seed(
-    claim: Claim, of: Callable[[str], list[list[Run]]], level: Callable[[str], int]
+    claim: Claim,
+    of: Callable[[str], list[list[Run]]],
+    level: Callable[[str], int],
+    *,
+    drawn: bool,
 ) -> tuple[list[Value], list[Value]]:
     """Of the better side and of the worse one, by seed.
 
-    of: name of an arm or a group -> its runs, a list a seed. level: of an arm.
+    of: name of an arm or a group -> its runs, a list a seed. level: of an arm. drawn: see
+    `Run.variance`.
     """
     better, worse = of(claim.better), of(claim.worse)
     if claim.where == CRITICAL:
@@ -84,11 +89,14 @@ def measured_by_seed(
         return sides[0], sides[1]
     one = [[runs[0] for runs in side] for side in (better, worse)]
     if claim.where == FALL:
-        return [accuracy(run, IN_RANGE) for run in one[0]], [accuracy(r, BEYOND) for r in one[1]]
+        return (
+            [accuracy(run, IN_RANGE, drawn) for run in one[0]],
+            [accuracy(run, BEYOND, drawn) for run in one[1]],
+        )
     value: Callable[[Run], Value] = {
-        BEYOND: lambda run: accuracy(run, BEYOND),
-        IN_RANGE: lambda run: accuracy(run, IN_RANGE),
-        GAP: closeness,
+        BEYOND: lambda run: accuracy(run, BEYOND, drawn),
+        IN_RANGE: lambda run: accuracy(run, IN_RANGE, drawn),
+        GAP: lambda run: closeness(run, drawn),
         SAMPLES: doublings,
     }[claim.where]
     return [value(run) for run in one[0]], [value(run) for run in one[1]]

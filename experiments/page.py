@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from configs import task
 from experiments.definition import Changes, Experiment
 from experiments.results import FLOOR, Results, read
 from experiments.tables import (
@@ -22,6 +23,7 @@ from experiments.verdict import ALPHA, GATE
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, STORED = "reproductions.md", "reproductions"
 
+_MODEL = task.get_config().model
 _HEAD = f"""\
 # Reproductions
 
@@ -61,6 +63,8 @@ they give. What is run, the claims and the rule stand in `experiments/` before i
   the first runs; both only take verdicts back.
 - Ranges in brackets behind a mean are the least and the largest seed. Intervals are of each claim
   alone, so that a claim whose interval lies above 0 may still be inconclusive.
+- Settings are differences from `configs/task.py`, whose model has {_MODEL.layers} layers of
+  {_MODEL.embed_dim} channels.
 - **Minutes** are of one core where the machine has one, for all runs of an experiment, without the
   scores at their ends.
 """

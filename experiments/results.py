@@ -13,7 +13,7 @@ from atomic_write import write_json
 from cores import available_cores
 from errors import UserError
 from experiments.definition import BEYOND, IN_RANGE, SAMPLES, Claim, Experiment
-from experiments.measures import knew, measured_by_seed
+from experiments.measures import Value, knew, measured_by_seed
 from experiments.runs import Run, plain, read_run, run_from
 from experiments.variance import crossed_effect
 from experiments.verdict import Measured, Verdict, effect, judge, weakest
@@ -48,14 +48,22 @@ class Results:
 
         levels = {arm.name: arm.level for arm in experiment.arms}
         alike = self.alike(claim)
-        better, worse = measured_by_seed(claim, by_seed, lambda arm: levels[arm])
+
+        def sides(*, drawn: bool) -> tuple[list[Value], list[Value]]:
+            return measured_by_seed(claim, by_seed, lambda arm: levels[arm], drawn=drawn)
+
+        better, worse = sides(drawn=False)
         if experiment.crossed is not None:
             tables = [
                 np.reshape([value for value, _ in side], (-1, experiment.crossed.orders))
                 for side in (better, worse)
             ]
             # Crossed runs are scored on the same samples, which their mean doesn't average out.
-            floor = sum(variance for _, variance in (*better, *worse)) / len(better)
+            seeds = len(better)
+            floor = max(
+                sum(variance for side in sides(drawn=True) for _, variance in side) / seeds,
+                sum(variance for _, variance in (*better, *worse)) / seeds**2,
+            )
             return Measured(crossed_effect(tables[0], tables[1], floor), claim.margin, gated, alike)
         found = effect(
             *([value for value, _ in side] for side in (better, worse)),

@@ -57,11 +57,13 @@ class Run:
         """Exact match, mean over tested lengths; where: BEYOND or IN_RANGE."""
         return float(np.mean([self.right[k] / self.samples[k] for k in self._places(where)]))
 
-    def variance(self, where: str) -> float:
-        """Of `accuracy`, from the samples alone."""
+    def variance(self, where: str, *, drawn: bool = False) -> float:
+        """Of `accuracy`, from the samples alone: of equal problems one counts, since a model gives
+        them the same answer; drawn: all do, since they stand for as many of the task's problems."""
         places = self._places(where)
+        counted = self.samples if drawn else self.problems
         return sample_variance(
-            *([each[k] for k in places] for each in (self.right, self.samples, self.problems))
+            *([each[k] for k in places] for each in (self.right, self.samples, counted))
         )
 
 

@@ -346,6 +346,23 @@ def test_crossed_seeds_are_all_pairs_and_move_nothing_else(tmp_path):
     assert "| few | 0 of 6 |" in text
 
 
+@pytest.mark.parametrize(
+    ("problems", "variance"),
+    [
+        # Of one problem a length, each run is one trial: two thirds, a half; two lengths, 6 runs.
+        (1, (2 / 9 + 1 / 4) / 2 / 6),
+        # Of as many as samples, all runs are tested on the same draw of them.
+        (100, (101 / 102**2 + 1 / 4) / 100 / 2),
+    ],
+)
+def test_crossed_runs_that_agree_are_no_surer_than_their_problems(problems, variance):
+    crossed = dataclasses.replace(TINY, crossed=Crossed(orders=3, success=0.9))
+    results = planted(crossed, {"many": (1.0, 1.0), "few": (1.0, 0.5)}, seeds=6)
+    runs = tuple(dataclasses.replace(run, problems=(problems,) * 4) for run in results.runs)
+    ((_, measured, _),) = dataclasses.replace(results, runs=runs).judged(crossed)
+    assert measured.effect.error == pytest.approx(variance**0.5)
+
+
 def test_scores_along_training_are_shown_where_they_are_of_longer_inputs(tmp_path):
     results = planted(TINY, {"many": (1.0, 1.0), "few": (1.0, 0.5)})
     curve = (Scored(10, 90, 0.5, 0.6, 0.2), Scored(20, 180, 0.3, 0.7, 0.1))
