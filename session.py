@@ -2,7 +2,6 @@
 
 import abc
 import contextlib
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,8 @@ from train.phases import Phases
 from train.processes import first, first_alone
 from train.run import Trainee, train
 from train.setup import Setup
+from train.signals import STATUS
 from train.workdir import claim_config
-
-TERMINATED_STATUS = 128 + signal.SIGTERM  # by which a scheduler knows to start the run again
 
 
 class Session(abc.ABC):
@@ -195,14 +193,14 @@ class Session(abc.ABC):
         )
 
     def _train(self, checkpoints: Checkpoints) -> int:
-        """Returns the exit status: 0, or that of a run ended by SIGTERM."""
+        """Returns the exit status: 0, or that of a run ended by a signal."""
         outcome = train(self.trainee(checkpoints))
-        if outcome.reason == "terminated":
+        if outcome.reason in STATUS:
             print(
-                f"terminated at step {outcome.step} by SIGTERM, checkpoint saved; "
+                f"{outcome.reason} at step {outcome.step}, checkpoint saved; "
                 f"start again with --workdir={self.workdir} to go on"
             )
-            return TERMINATED_STATUS
+            return STATUS[outcome.reason]
         if outcome.reason == "early stopping":
             print(
                 f"stopped early at step {outcome.step}: the score beyond the training length got "

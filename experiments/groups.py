@@ -14,9 +14,9 @@ import modes
 from configs import task
 from experiment import load
 from experiments.definition import Cell
-from session import TERMINATED_STATUS
 from task_session import TaskSession
 from train.checkpoint import Checkpoints
+from train.signals import STATUS
 from train.together import train_together
 from train.workdir import flatten
 
@@ -91,8 +91,8 @@ def run_group(configs: Sequence[ConfigDict], workdirs: Sequence[Path], log: str)
             outcomes = train_together(
                 [each.trainee(of) for each, of in zip(sessions, checkpoints, strict=True)]
             )
-        if outcomes[0].reason == "terminated":
-            return TERMINATED_STATUS
+        if outcomes[0].reason in STATUS:
+            return STATUS[outcomes[0].reason]
         for session, of, workdir in zip(sessions, checkpoints, workdirs, strict=True):
             with saying(workdir / log):
                 session.score_checkpoint(of)

@@ -24,7 +24,7 @@ class Outcome:
 
     state: TrainState
     step: int  # optimizer steps done
-    reason: str  # "finished", "early stopping" or "terminated"
+    reason: str  # "finished", "early stopping", or one of train.signals.STATUS
     seconds: float  # wall time of the loop
 
 
@@ -138,13 +138,13 @@ def _train(
                 saved_step = step
             logger.restart_clock()
             if terminated or stopping:
-                reason = "terminated" if terminated else "early stopping"
+                reason = running.termination.reason if terminated else "early stopping"
                 break
         with goodput.spent_on("saving"):
             running.checkpoints.wait()
     # What came during the last evaluation: else nobody would hear it, and scoring would begin.
     if reason == "finished" and running.termination.ends_here():
-        reason = "terminated"
+        reason = running.termination.reason
     assert saved_step == step
     return state, step, reason
 

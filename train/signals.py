@@ -1,26 +1,39 @@
-"""SIGTERM, which a scheduler sends before it takes the machine away."""
+"""SIGTERM, which a scheduler sends before it takes the machine away, and Ctrl-C."""
 
 import signal
+import sys
 from types import FrameType
 
 from jax.experimental import multihost_utils
 
 from train.processes import several
 
+# How a loop that a signal ended says so -> exit status.
+TERMINATED, INTERRUPTED = "terminated", "interrupted"
+STATUS = {TERMINATED: 128 + signal.SIGTERM, INTERRUPTED: 128 + signal.SIGINT}
+
 
 class TerminationRequest:
-    """While entered, SIGTERM is only noted; the loop asks after every step, saves and ends.
+    """While entered, signals are only noted; the loop asks after every step, saves and ends.
 
-    Of several processes each gets the signal at another moment, or one alone gets it. Then jax,
-    which listens for it since the processes met, chooses the step at which all of them end.
+    A second Ctrl-C doesn't wait for that. Of several processes each gets SIGTERM at another moment,
+    or one alone gets it. Then jax, which listens for it since the processes met, chooses the step
+    at which all of them end; Ctrl-C ends them at once.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.reason = TERMINATED  # or INTERRUPTED
         self._asked = 0
+        self._previous: dict[signal.Signals, object] = {}
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
+    def _terminate(self, signum: int, frame: FrameType | None) -> None:
         self.requested = True
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        self.requested, self.reason = True, INTERRUPTED
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("\ninterrupt: saves after this step; once more ends at once", file=sys.stderr)
 
     def ends_here(self) -> bool:
         """Whether this step is the last one, for all processes; to be asked after every step."""
@@ -31,9 +44,15 @@ class TerminationRequest:
 
     def __enter__(self) -> "TerminationRequest":
         if not several():
-            self._previous = signal.signal(signal.SIGTERM, self._receive)
+            for number, handler in (
+                (signal.SIGTERM, self._terminate),
+                (signal.SIGINT, self._interrupt),
+            ):
+                # Who starts a run in the background may have Ctrl-C ignored, for all below it.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, handler)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not several():
-            signal.signal(signal.SIGTERM, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]

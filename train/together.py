@@ -138,13 +138,13 @@ class _Group:
                     self._score_and_save(record, states, number, step, evaluating, saving)
                 self._clock = time.perf_counter()
                 if terminated:
-                    reason = "terminated"
+                    reason = self._termination.reason
                     break
             with _spent_on(self._accounts, "saving"):
                 for record in records:
                     record.checkpoints.wait()
             if reason == "finished" and self._termination.ends_here():  # as `train.loop`
-                reason = "terminated"
+                reason = self._termination.reason
         seconds = time.perf_counter() - started
         for record, logger in zip(records, self._loggers, strict=True):
             logger.write_account(step)

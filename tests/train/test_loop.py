@@ -322,10 +322,39 @@ def test_losses_by_domain_stand_in_the_rows_of_a_store_of_several():
     assert not any("losses" in row for row in one.rows)
 
 
-def test_a_signal_sets_the_request_and_the_old_handler_comes_back():
-    before = signal.getsignal(signal.SIGTERM)
-    with TerminationRequest() as termination:
-        assert not termination.requested
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert termination.requested
-    assert signal.getsignal(signal.SIGTERM) is before
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")]
+)
+def test_a_signal_sets_the_request_and_the_old_handler_comes_back(number, reason):
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with TerminationRequest() as termination:
+            assert not termination.requested
+            os.kill(os.getpid(), number)
+            assert termination.requested
+            assert termination.reason == reason
+        assert signal.getsignal(number) is signal.default_int_handler
+        signal.signal(number, signal.SIG_IGN)
+        with TerminationRequest() as termination:
+            os.kill(os.getpid(), number)
+            assert not termination.requested  # as whoever started us wants it
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_second_interrupt_does_not_wait(capsys):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with TerminationRequest():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert "saves after this step; once more ends at once" in capsys.readouterr().err
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_that_ctrl_c_ended_says_so():
+    fakes = Fakes()
+    fakes.termination.requested, fakes.termination.reason = True, "interrupted"
+    assert fakes.run().reason == "interrupted"
