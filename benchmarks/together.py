@@ -103,7 +103,7 @@ def cell_times(experiment: Experiment, seeds: int, together: int) -> dict[str, f
         directory = Path(folder)
         start = time.perf_counter()
         if run_cells(cells, directory, together):
-            raise SystemExit("terminated")
+            raise SystemExit("ended by a signal")
         found = {"all": (time.perf_counter() - start) / seeds}
         accounts = []
         for cell in cells:

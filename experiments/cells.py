@@ -26,7 +26,7 @@ LOG = "log.txt"  # what a run says, in its folder
 def run_cells(cells: Sequence[Cell], directory: Path, together: int = 1) -> int:
     """Trains and scores each cell in a folder of its own; returns the exit status.
 
-    A status other than 0 is that of a run which SIGTERM ended: the rest is not begun.
+    A status other than 0 is that of a run which a signal ended: the rest is not begun.
 
     Args:
       together: seeds of an arm that are trained in one program, at most.

@@ -114,8 +114,7 @@ class Experiment:
     crossed: Crossed | None = None  # None: a seed is of all that chance decides
     # Scale -> what an earlier design of it gave, where this one was stated after that.
     earlier: Mapping[str, str] = field(default_factory=dict)
-    # Scale -> why a claim wasn't reproduced there, as far as known. The one part that is written
-    # after a run.
+    # Scale -> why a claim wasn't reproduced there, as far as known. This is written after the run.
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def changes_at(self, scale: str) -> Changes:

@@ -36,9 +36,11 @@ they give. What is run, the claims and the rule stand in `experiments/` before i
   narrower than the samples alone would have them, of which equal problems count once.
 - **reproduced**: the effect is at least the smallest that counts, and that it is none or the other
   way round is rejected (**p of none**). **contradicted**: that it is as large as that is rejected
-  (**p of counting**), and arms are told apart: not both under {FLOOR:.0%} or both above
-  {1 - FLOOR:.0%}. Each test is one-sided at {ALPHA / 2}, with Holm's correction over the claims of
-  an experiment, which the p have in them.
+  (**p of counting**). Each test is one-sided at {ALPHA / 2}, with Holm's correction over the claims
+  of an experiment, which the p have in them.
+- **Arms hardly told apart**: two that a claim compares beyond the trained lengths are both right in
+  less than {FLOOR:.0%} there, or both in more than {1 - FLOOR:.0%} (the smallest difference that
+  counts in place of {FLOOR:.0%}, where it is less). That contradicts nothing.
 - **not at this scale**: an arm that must know the trained lengths is right in less than {GATE:.0%}
   of their samples, mean over lengths and seeds; **gate** has the least of these means, and such a
   claim has no p. **inconclusive**: none of these.
@@ -54,19 +56,22 @@ they give. What is run, the claims and the rule stand in `experiments/` before i
   claim; effects in doublings. What can be told in steps only has at least the variance of rounding.
 - A seed is of initialization, order of the data and dropout together, and of the samples (`seed`,
   `data.task.seed`): these are told apart in seed_variance alone, where the error of an effect is
-  that of crossed random effects. Only which bucket a step trains on is drawn alike under all seeds.
-- Settings go by samples of trained lengths, never by tested ones; what early_stopping chooses, it
-  chooses by other lengths. **Second design**: where a first one told nothing apart, or an arm
-  didn't pass the gate, longer trained or tested lengths, more steps or more seeds were stated, and
-  all arms run again. Such an experiment says what its first one gave. That arms under {FLOOR:.0%}
-  or above {1 - FLOOR:.0%} can't contradict, and that equal problems count once, was added after
-  the first runs; both only take verdicts back.
+  that of crossed random effects, and not below that of the samples, all of them, which such runs
+  share. Only which bucket a step trains on is drawn alike under all seeds.
+- How well an arm does beyond the trained lengths chose no setting of it: steps and learning go by
+  samples of trained lengths, and what early_stopping chooses, it chooses by other lengths.
+  **Second design**: lengths, positions, steps or seeds of all arms were stated anew, after a first
+  design whose scores had been seen, those beyond the trained lengths too: it told arms hardly
+  apart, an arm didn't pass the gate, neither arm generalized, or equal samples had counted as
+  different ones. Such an experiment says what its first one gave. That arms which are hardly told
+  apart contradict nothing, and that equal problems count once, was added after first runs; both
+  only take verdicts back.
 - Ranges in brackets behind a mean are the least and the largest seed. Intervals are of each claim
   alone, so that a claim whose interval lies above 0 may still be inconclusive.
 - Settings are differences from `configs/task.py`, whose model has {_MODEL.layers} layers of
   {_MODEL.embed_dim} channels.
-- **Minutes** are of one core where the machine has one, for all runs of an experiment, without the
-  scores at their ends.
+- **Minutes** are the wall time of all runs of an experiment one after the other, without the scores
+  at their ends; each experiment says on how many cores.
 """
 
 

@@ -47,7 +47,7 @@ class Results:
             return [list(runs) for runs in zip(*arms, strict=True)]
 
         levels = {arm.name: arm.level for arm in experiment.arms}
-        alike = self.alike(claim)
+        open_above = self.alike(claim)
 
         def sides(*, drawn: bool) -> tuple[list[Value], list[Value]]:
             return measured_by_seed(claim, by_seed, lambda arm: levels[arm], drawn=drawn)
@@ -64,23 +64,29 @@ class Results:
                 sum(variance for side in sides(drawn=True) for _, variance in side) / seeds,
                 sum(variance for _, variance in (*better, *worse)) / seeds**2,
             )
-            return Measured(crossed_effect(tables[0], tables[1], floor), claim.margin, gated, alike)
+            return Measured(
+                crossed_effect(tables[0], tables[1], floor), claim.margin, gated, open_above
+            )
         found = effect(
             *([value for value, _ in side] for side in (better, worse)),
             *([variance for _, variance in side] for side in (better, worse)),
         )
         if claim.where == SAMPLES and not all(map(knew, self.of(claim.worse))):
-            alike = "a run of the worse arm ended before it knew them"
-        return Measured(found, claim.margin, gated, alike)
+            open_above = "a run of the worse arm ended before it knew them"
+        return Measured(found, claim.margin, gated, open_above)
 
     def alike(self, claim: Claim) -> str:
-        """How two arms both fail beyond the trained lengths, or both don't; "": neither."""
+        """How two arms both fail beyond the trained lengths, or both don't; "": neither.
+
+        Within less than the smallest difference that counts: else it could be seen there.
+        """
         if claim.where != BEYOND:
             return ""
+        band = min(FLOOR, claim.margin)
         sides = [means(self.of(arm), BEYOND)[0] for arm in (claim.better, claim.worse)]
-        if max(sides) < FLOOR:
-            return f"both are right in less than {FLOOR:.0%}"
-        return f"both are right in more than {1 - FLOOR:.0%}" if min(sides) > 1 - FLOOR else ""
+        if max(sides) < band:
+            return f"both are right in less than {band:.0%}"
+        return f"both are right in more than {1 - band:.0%}" if min(sides) > 1 - band else ""
 
     def judged(self, experiment: Experiment) -> list[tuple[Claim, Measured, Verdict]]:
         """Each claim with what was measured and its verdict."""

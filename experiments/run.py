@@ -107,6 +107,7 @@ def run(
     print(f"{len(cells)} cells; seeds of an arm trained together: {min(together, seeds)}")
     status = run_cells(cells, directory, together)
     if status:
+        print(f"ended by a signal; the same command goes on, from checkpoints below {directory}")
         return status
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     results = collect(experiment, scale, seeds, directory, device)

@@ -41,7 +41,7 @@ class Run:
     lengths: tuple[int, ...]  # tested ones, K of them
     right: tuple[int, ...]  # wholly right answers of each
     samples: tuple[int, ...]  # of each
-    problems: tuple[int, ...]  # of each, how many of the samples are different ones
+    problems: tuple[int, ...]  # of each, how many of the samples differ, in what the model reads
     targets: int  # valid target tokens trained on
     flops: float  # of the model in training, analytic
     seconds: float  # wall time of the run, without its scores at the end
@@ -94,7 +94,7 @@ def read_run(cell: Cell, workdir: Path) -> Run:
 
 
 def different(cell: Cell, samples: Mapping[int, int]) -> tuple[int, ...]:
-    """How many different problems a cell is tested on. samples: length -> how many."""
+    """How many different samples a cell is tested on. samples: length -> how many there are."""
     made = TaskSamples(load(cell.config(), None).data.sources[0].task)
     return tuple(
         len(np.unique(made.scored("report", length, np.arange(count)).tokens, axis=0))

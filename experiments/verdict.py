@@ -11,9 +11,9 @@ Two one-sided tests, each at half of ALPHA, each corrected over the family by Ho
 
 - *reproduced*: the effect is at least the smallest that counts, and "it is none or the other way
   round" is rejected.
-- *contradicted*: "the effect is at least the smallest that counts" is rejected, and the two arms
-  are not alike: where both are as good as never right, or as good as always, a scale tells nothing
-  apart, and can't speak against a claim.
+- *contradicted*: "the effect is at least the smallest that counts" is rejected, and the effect is
+  not open above. It is where both arms are as good as never right, or as good as always, since such
+  a scale tells nothing apart; and where a run ended before what is measured was reached.
 - *not at this scale*: an arm that should have learned the trained lengths did not.
 - *inconclusive*: none of these. One seed alone is always that, or not at this scale.
 

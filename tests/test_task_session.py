@@ -175,6 +175,21 @@ def test_samples_that_no_bucket_holds_are_refused(workdir, tmp_path):
         modes.run("train", config, str(tmp_path))
 
 
+def test_a_file_of_scores_with_a_changed_byte_is_read_or_refused(tmp_path):
+    path = tmp_path / HITS
+    path.parent.mkdir()
+    save_hits([Hits(3, np.arange(40) % 3, np.full(40, 2))], path)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 2):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            load_hits(tmp_path)
+        except UserError:
+            refused += 1
+    assert refused > len(whole) / 4
+
+
 def test_a_run_without_scores_says_how_to_make_them(tmp_path):
     with pytest.raises(UserError, match=r"answers.npz can't be read .* score with --mode=eval"):
         load_hits(tmp_path)

@@ -24,7 +24,8 @@ class Outcome:
 
     state: TrainState
     step: int  # optimizer steps done
-    reason: str  # "finished", "early stopping", or one of train.signals.STATUS
+    # "finished", "early stopping", or one of train.signals.STATUS, though training was at its end.
+    reason: str
     seconds: float  # wall time of the loop
 
 
@@ -67,6 +68,9 @@ def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
             "compiles_after_first_step": compiles.count,
         }
     )
+    # Of a training that came to its end, too: scoring, which may take long, must not begin.
+    if running.termination.ends_here():
+        reason = running.termination.reason
     return Outcome(state, step, reason, seconds)
 
 
@@ -138,13 +142,10 @@ def _train(
                 saved_step = step
             logger.restart_clock()
             if terminated or stopping:
-                reason = running.termination.reason if terminated else "early stopping"
+                reason = "early stopping" if stopping else running.termination.reason
                 break
         with goodput.spent_on("saving"):
             running.checkpoints.wait()
-    # What came during the last evaluation: else nobody would hear it, and scoring would begin.
-    if reason == "finished" and running.termination.ends_here():
-        reason = running.termination.reason
     assert saved_step == step
     return state, step, reason
 

@@ -1,5 +1,6 @@
 """SIGTERM, which a scheduler sends before it takes the machine away, and Ctrl-C."""
 
+import contextlib
 import signal
 import sys
 from types import FrameType
@@ -31,9 +32,12 @@ class TerminationRequest:
         self.requested = True
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
-        self.requested, self.reason = True, INTERRUPTED
+        if not self.requested:
+            self.requested, self.reason = True, INTERRUPTED
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\ninterrupt: saves after this step; once more ends at once", file=sys.stderr)
+        # Nobody may read on, or something be in the midst of writing: neither may cost the save.
+        with contextlib.suppress(OSError, RuntimeError):
+            print("\ninterrupt: saves after this step; once more ends at once", file=sys.stderr)
 
     def ends_here(self) -> bool:
         """Whether this step is the last one, for all processes; to be asked after every step."""

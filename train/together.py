@@ -143,13 +143,13 @@ class _Group:
             with _spent_on(self._accounts, "saving"):
                 for record in records:
                     record.checkpoints.wait()
-            if reason == "finished" and self._termination.ends_here():  # as `train.loop`
-                reason = self._termination.reason
         seconds = time.perf_counter() - started
         for record, logger in zip(records, self._loggers, strict=True):
             logger.write_account(step)
             end = {"kind": "end", "step": step, "reason": reason, "seconds": seconds}
             record.writer.write({**end, "compiles_after_first_step": compiles.count})
+        if self._termination.ends_here():  # as `train.loop`
+            reason = self._termination.reason
         return [
             Outcome(self._programs.state_of(states, number), step, reason, seconds)
             for number in range(runs)

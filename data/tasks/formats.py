@@ -43,7 +43,6 @@ def check_format(task: Task, config: FormatConfig, where: str) -> None:
     for field in ("transforms", "scratchpad_parts", "tail_parts"):
         named = getattr(config, field)
         if len(set(named)) < len(named):
-            # A flag of a tuple that is given twice adds to itself.
             raise UserError(f"{where}.{field}: {', '.join(named)} must all differ")
     had = formats_of(task)
     for name in config.transforms:

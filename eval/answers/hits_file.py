@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from errors import UserError
 from eval.answers.score import Hits
 
 HITS = Path("eval") / "answers.npz"  # in a work directory
+# What numpy and zipfile raise at a file that is missing, cut short or changed.
+_BROKEN = (
+    *(OSError, ValueError, KeyError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def save_hits(hits: Sequence[Hits], path: Path) -> None:
@@ -37,7 +43,7 @@ def load_hits(workdir: Path) -> list[Hits]:
         with np.load(path, allow_pickle=False) as arrays:
             columns = zip(arrays["lengths"], arrays["hits"].T, arrays["tokens"].T, strict=True)
             return [Hits(int(length), hits_N, tokens_N) for length, hits_N, tokens_N in columns]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _BROKEN as error:
         raise UserError(
             f"{path} can't be read ({error}); score with --mode=eval --workdir={workdir}"
         ) from error

@@ -164,6 +164,7 @@ def _eval(step, score, best):
         ([_end(10, "early stopping")], "last", {10}),
         ([_end(20, "terminated")], "last", {20}),  # SIGTERM came at the very end
         ([_end(7, "terminated")], "last", set()),
+        ([_end(7, "interrupted")], "last", set()),
         ([_eval(5, 0.2, 0.2), _eval(10, 0.1, 0.1), _eval(15, 0.3, 0.1), _end(20)], "best", {10}),
         (
             [_eval(5, 0.2, 0.2), _eval(10, 0.2, 0.2), _end(10, "early stopping")],

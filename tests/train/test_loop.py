@@ -267,6 +267,23 @@ def test_termination_during_the_last_evaluation_is_heard():
     fakes.evaluate = evaluate
     outcome = fakes.run()
     assert (outcome.reason, outcome.step, fakes.saved[-1]) == ("terminated", STEPS, STEPS)
+    assert [row["reason"] for row in fakes.rows if row["kind"] == "end"] == ["finished"]
+
+
+@pytest.mark.parametrize("during", ["step", "evaluate"])
+def test_termination_where_it_stops_early_is_heard_and_training_is_at_its_end(during):
+    """Else the run would go on to its scores, or never be taken for finished."""
+    fakes = Fakes(eval_every=2, scores=[1.0, 2.0, 3.0, 4.0], patience=2)
+    original = getattr(fakes, during)
+
+    def signalled(*given):
+        fakes.termination.requested = ("dispatch", 5) in fakes.events
+        return original(*given)
+
+    setattr(fakes, during, signalled)
+    outcome = fakes.run()
+    assert (outcome.reason, outcome.step) == ("terminated", 6)
+    assert [row["reason"] for row in fakes.rows if row["kind"] == "end"] == ["early stopping"]
 
 
 def test_reading_ahead_ends_with_the_loop():

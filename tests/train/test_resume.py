@@ -87,16 +87,25 @@ def test_many_kills_are_bit_identical(tmp_path, corpus, undisturbed, seed):
     assert checksums(tmp_path / "run") == checksums(undisturbed)
 
 
-def test_sigterm_saves_and_says_so_and_a_longer_run_goes_on(tmp_path, corpus, undisturbed):
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (signal.SIGTERM, 143, "terminated at step"),
+        pytest.param(signal.SIGINT, 130, "interrupted at step", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_saves_and_says_so_and_the_run_goes_on(
+    number, status, said, tmp_path, corpus, undisturbed
+):
     workdir = tmp_path / "run"
     process = start(workdir, corpus)
     while steps_logged(workdir) < 15:
         assert process.poll() is None, log_of(workdir).read_text()
         time.sleep(0.002)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=120) == 143
+    process.send_signal(number)
+    assert process.wait(timeout=120) == status
     output = log_of(workdir).read_text()
-    assert "terminated at step" in output
+    assert said in output
     assert "start again" in output
     status, output = finish(workdir, corpus)
     assert status == 0, output
