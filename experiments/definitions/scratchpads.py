@@ -62,4 +62,11 @@ EXPERIMENT = Experiment(
             "the rule of then"
         )
     },
+    reasons={
+        "cpu": (
+            "with RoPE no arm has a number of even one digit more right, whatever is written down, "
+            "so that nothing of how far a scratchpad carries can be seen. The source trains up to "
+            "8 digits"
+        )
+    },
 )
