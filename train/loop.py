@@ -14,6 +14,7 @@ from errors import UserError
 from train.anomaly import NONFINITE, Anomaly, AnomalyError
 from train.metrics import CompileCounter
 from train.running import Dispatched, Record, Running
+from train.signals import STATUS
 from train.step import TrainState
 from train.step_logger import StepLogger
 
@@ -69,7 +70,7 @@ def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
         }
     )
     # Of a training that came to its end, too: scoring, which may take long, must not begin.
-    if running.termination.ends_here():
+    if reason not in STATUS and running.termination.ends_here():
         reason = running.termination.reason
     return Outcome(state, step, reason, seconds)
 

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 from jax.experimental import multihost_utils
 
@@ -26,7 +27,7 @@ class TerminationRequest:
         self.requested = False
         self.reason = TERMINATED  # or INTERRUPTED
         self._asked = 0
-        self._previous: dict[signal.Signals, object] = {}
+        self._previous: dict[signal.Signals, Any] = {}
 
     def _terminate(self, signum: int, frame: FrameType | None) -> None:
         self.requested = True
@@ -59,4 +60,4 @@ class TerminationRequest:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)

@@ -23,7 +23,7 @@ from train.metrics import CompileCounter, metrics_writer
 from train.preemption import PreemptionNotice, metadata_server
 from train.run import Trainee
 from train.running import Dispatched, Record
-from train.signals import TerminationRequest
+from train.signals import STATUS, TerminationRequest
 from train.stacked import Drawn, StackedSteps
 from train.step import TrainState
 from train.step_logger import StepLogger
@@ -148,7 +148,7 @@ class _Group:
             logger.write_account(step)
             end = {"kind": "end", "step": step, "reason": reason, "seconds": seconds}
             record.writer.write({**end, "compiles_after_first_step": compiles.count})
-        if self._termination.ends_here():  # as `train.loop`
+        if reason not in STATUS and self._termination.ends_here():  # as `train.loop`
             reason = self._termination.reason
         return [
             Outcome(self._programs.state_of(states, number), step, reason, seconds)
