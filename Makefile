@@ -12,6 +12,9 @@ LIBTPU := .libtpu
 # Files of tests side by side, as many as there are cores: compiling takes one.
 TOGETHER := -n auto --dist loadfile
 BEAM := .venv-beam
+ROOMS := common configs data model train eval app experiments benchmarks
+# The rooms as the package `lengthwise`, for checkers that don't run its __init__.py.
+NAMED := .named
 
 JAX_cpu := jax
 JAX_tpu := jax[tpu]
@@ -48,12 +51,15 @@ parity: $(VENV)/.installed-test $(PARITY)/.installed
 
 # With what a worker has and no more: no jax.
 beam: $(BEAM)/.installed
-	$(BEAM)/bin/python -m pytest --confcutdir=tests/data tests/data/test_beam_pool.py
+	$(BEAM)/bin/python -m pytest --confcutdir=tests/data tests/data/prepare/test_beam_pool.py
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	@mkdir -p $(NAMED)/lengthwise
+	@ln -sfn $(addprefix ../../,$(ROOMS) lengthwise/__init__.py lengthwise/__main__.py) $(NAMED)/lengthwise
+	cd $(NAMED) && $(abspath $(VENV))/bin/mypy --config-file=../pyproject.toml --cache-dir=../.mypy_cache -p lengthwise
+	cd $(NAMED) && PYTHONPATH=. $(abspath $(VENV))/bin/lint-imports --no-logo --no-cache ../pyproject.toml
 
 $(VENV)/bin/python $(PARITY)/bin/python $(BEAM)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -85,4 +91,4 @@ $(BEAM)/.installed: requirements-beam.txt requirements-test.txt | $(BEAM)/bin/py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(LIBTPU) $(BEAM) runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PARITY) $(LIBTPU) $(BEAM) $(NAMED) runs .mypy_cache .ruff_cache .pytest_cache

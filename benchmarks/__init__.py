@@ -1,1 +1,1 @@
-"""Claims about speed, each one command: `python -m benchmarks.NAME`."""
+"""Claims about speed, each one command: `python -m lengthwise.benchmarks.NAME`."""

@@ -8,15 +8,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.assemble import assemble_stretches
-from data.prepare import prepare
-from data.token_store import TokenStore
-from experiment import load
-from train.compiled import CompiledSteps
-from train.mesh import put_batch
-from train.phases import Phase, Phases
-from train.setup import Setup
-from train.step import TrainState
+from lengthwise.configs.resolve import load
+from lengthwise.data.batches.assemble import assemble_stretches
+from lengthwise.data.prepare.prepare import prepare
+from lengthwise.data.store.token_store import TokenStore
+from lengthwise.train.mesh import put_batch
+from lengthwise.train.phases import Phase, Phases
+from lengthwise.train.programs.compiled import CompiledSteps
+from lengthwise.train.programs.setup import Setup
+from lengthwise.train.step.update import TrainState
 
 STORE = Path("runs/benchmark-store")
 

@@ -6,7 +6,7 @@ share that the paper ramps.
 
 from ml_collections import ConfigDict
 
-from configs import baseline
+from lengthwise.configs import baseline
 
 
 def get_config() -> ConfigDict:

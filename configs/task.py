@@ -5,7 +5,7 @@ Another one: --config.data.task.name=addition, with its lengths, buckets and eva
 
 from ml_collections import ConfigDict
 
-from configs import base
+from lengthwise.configs import base
 
 
 def get_config() -> ConfigDict:

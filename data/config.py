@@ -5,10 +5,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from data import splits
-from data.sources import SourceConfig
-from data.tokenizers import IDS, is_file, load_tokenizer, trained_vocab_size
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources import SourceConfig
+from lengthwise.data.store import splits
+from lengthwise.data.store.tokenizers import IDS, is_file, load_tokenizer, trained_vocab_size
 
 DUPLICATES = ("keep", "drop_exact", "drop_near")
 DROPS = ("none", "training", "held_out")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from errors import UserError
+from lengthwise.common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class EvalConfig:
 
     ratios: tuple[float, ...]  # tested contexts in multiples of L_train; 1 must be among them
     lengths: tuple[int, ...]  # more of them, in tokens
-    methods: tuple[str, ...]  # what is tested beside the plain model, see eval/methods.py
+    methods: tuple[str, ...]  # what is tested beside the plain model, see eval/losses/methods.py
     multipliers: tuple[float, ...]  # candidates m of the scaling factor m * context / L_train
     sinks: int  # first tokens that the Lambda mask keeps visible; its window is L_train - sinks
     documents: int  # held-out documents scored, at most

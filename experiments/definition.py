@@ -11,8 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import task
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.configs import task
 
 # What a claim is about: accuracy at the tested lengths beyond the trained ones, or at trained ones.
 BEYOND, IN_RANGE = "beyond", "in range"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from experiments.definition import BEYOND, CRITICAL, FALL, GAP, IN_RANGE, SAMPLES, Claim
-from experiments.runs import Run
-from experiments.verdict import GATE
+from lengthwise.experiments.definition import BEYOND, CRITICAL, FALL, GAP, IN_RANGE, SAMPLES, Claim
+from lengthwise.experiments.runs import Run
+from lengthwise.experiments.verdict import GATE
 
 # A value and its variance.
 Value = tuple[float, float]

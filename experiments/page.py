@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from configs import task
-from experiments.definition import Changes, Experiment
-from experiments.results import FLOOR, Results, read
-from experiments.tables import (
+from lengthwise.configs import task
+from lengthwise.experiments.definition import Changes, Experiment
+from lengthwise.experiments.results import FLOOR, Results, read
+from lengthwise.experiments.tables import (
     FALLEN,
     along,
     arms,
@@ -18,7 +18,7 @@ from experiments.tables import (
     samples_needed,
     table,
 )
-from experiments.verdict import ALPHA, GATE
+from lengthwise.experiments.verdict import ALPHA, GATE
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, STORED = "reproductions.md", "reproductions"
@@ -27,7 +27,8 @@ _MODEL = task.get_config().model
 _HEAD = f"""\
 # Reproductions
 
-Findings of others, run again. This page is written by `python -m experiments.run NAME --publish`
+Findings of others, run again. This page is written by
+`python -m lengthwise.experiments.run NAME --publish`
 from the results in `docs/reproductions/*.json`, and never by hand; a test fails where it isn't what
 they give. What is run, the claims and the rule stand in `experiments/` before it is run.
 
@@ -139,7 +140,7 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
         [
             f"### {results.scale}: {results.verdict(experiment)}",
             "",
-            f"`python -m experiments.run {experiment.name} --scale={results.scale} "
+            f"`python -m lengthwise.experiments.run {experiment.name} --scale={results.scale} "
             f"--seeds={results.seeds} --publish`, on {results.machine}. Trained on lengths "
             f"{first.trained[0]} to {first.trained[1]}, tested beyond at "
             f"{', '.join(map(str, beyond))}. {seeds}. Budgets are means of a run."

@@ -10,12 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student
 
-from eval.statistics import Estimate
-from eval.style import Theme, finish_axes, legend, method_style, new_figure
-from experiments.definition import Experiment
-from experiments.results import Results
-from experiments.runs import Run
-from experiments.verdict import ALPHA
+from lengthwise.eval.report.style import (
+    Theme,
+    finish_axes,
+    legend,
+    method_style,
+    new_figure,
+)
+from lengthwise.eval.statistics.bootstrap import Estimate
+from lengthwise.experiments.definition import Experiment
+from lengthwise.experiments.results import Results
+from lengthwise.experiments.runs import Run
+from lengthwise.experiments.verdict import ALPHA
 
 
 def over_seeds(runs: Sequence[Run]) -> list[Estimate]:

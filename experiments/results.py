@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from atomic_write import write_json
-from cores import available_cores
-from errors import UserError
-from experiments.definition import BEYOND, IN_RANGE, SAMPLES, Claim, Experiment
-from experiments.measures import Value, knew, measured_by_seed
-from experiments.runs import Run, plain, read_run, run_from
-from experiments.variance import crossed_effect
-from experiments.verdict import Measured, Verdict, effect, judge, weakest
+from lengthwise.common.cores import available_cores
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import write_json
+from lengthwise.experiments.definition import BEYOND, IN_RANGE, SAMPLES, Claim, Experiment
+from lengthwise.experiments.measures import Value, knew, measured_by_seed
+from lengthwise.experiments.runs import Run, plain, read_run, run_from
+from lengthwise.experiments.variance import crossed_effect
+from lengthwise.experiments.verdict import Measured, Verdict, effect, judge, weakest
 
 FLOOR = 0.05  # right answers, up to which an arm is as good as never right
 
@@ -133,7 +133,8 @@ def read(path: Path, experiments: dict[str, Experiment]) -> tuple[Experiment, Re
     if results.claims != claims_now or wanted != [run.changes for run in results.runs]:
         raise UserError(
             f"{path} is of other settings or claims than {results.experiment} has now; rerun it "
-            f"(python -m experiments.run {results.experiment} --scale={results.scale} --publish)"
+            f"(python -m lengthwise.experiments.run {results.experiment} --scale={results.scale} "
+            "--publish)"
         )
     return experiment, results
 

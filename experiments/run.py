@@ -1,6 +1,6 @@
 """Runs an experiment and judges it.
 
-    python -m experiments.run majority_parity [--scale=cpu] [--seeds=3] [--together=10] [--publish]
+    python -m lengthwise.experiments.run majority_parity [--scale=cpu] [--seeds=3] [--publish]
 
 Each cell of the grid, an arm under a seed, is a normal run in a folder of its own below
 DIRECTORY/NAME/SCALE. Seeds of an arm are trained together, in one program (docs/tasks.md). Killed
@@ -18,16 +18,16 @@ from typing import NoReturn
 
 import jax
 
-from atomic_write import atomic_write
-from errors import UserError
-from eval.style import LIGHT, png_bytes
-from experiments.cells import run_cells
-from experiments.definition import Experiment
-from experiments.definitions import EXPERIMENTS
-from experiments.page import DOCS, PAGE, STORED, page, section
-from experiments.picture import draw
-from experiments.results import Results, collect, save
-from main import drop_second_tracebacks, ending
+from lengthwise.app.cli import drop_second_tracebacks, ending
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import atomic_write
+from lengthwise.eval.report.style import LIGHT, png_bytes
+from lengthwise.experiments.cells import run_cells
+from lengthwise.experiments.definition import Experiment
+from lengthwise.experiments.definitions import EXPERIMENTS
+from lengthwise.experiments.page import DOCS, PAGE, STORED, page, section
+from lengthwise.experiments.picture import draw
+from lengthwise.experiments.results import Results, collect, save
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as `main.py` does."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see python -m experiments.run --help")
+        raise UserError(f"{message}; see python -m lengthwise.experiments.run --help")
 
 
 def _line(experiment: Experiment) -> str:
@@ -47,7 +47,7 @@ def _line(experiment: Experiment) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m experiments.run",
+        prog="python -m lengthwise.experiments.run",
         description=__doc__,
         epilog="experiments:\n" + "".join(f"  {_line(each)}\n" for each in EXPERIMENTS.values()),
         formatter_class=_Help,

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from data.tasks.samples import TaskSamples
-from eval.answers.hits_file import load_hits
-from experiment import load
-from experiments.cells import ANSWERS
-from experiments.definition import BEYOND, Cell
-from experiments.verdict import sample_variance
-from train.metrics import read_rows
+from lengthwise.configs.resolve import load
+from lengthwise.data.tasks.samples import TaskSamples
+from lengthwise.eval.answers.hits_file import load_hits
+from lengthwise.experiments.cells import ANSWERS
+from lengthwise.experiments.definition import BEYOND, Cell
+from lengthwise.experiments.verdict import sample_variance
+from lengthwise.train.metrics.writer import read_rows
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from eval.reach import reach
-from experiments.definition import BEYOND, CRITICAL, IN_RANGE, SAMPLES, Arm, Experiment
-from experiments.measures import critical, doublings, gap, knew
-from experiments.results import Results, means
-from experiments.runs import Run
-from experiments.variance import MOST_SEEDS, POWER, seeds_needed, shares, success
-from experiments.verdict import ALPHA, GATE, NOT_AT_THIS_SCALE
+from lengthwise.eval.statistics.reach import reach
+from lengthwise.experiments.definition import BEYOND, CRITICAL, IN_RANGE, SAMPLES, Arm, Experiment
+from lengthwise.experiments.measures import critical, doublings, gap, knew
+from lengthwise.experiments.results import Results, means
+from lengthwise.experiments.runs import Run
+from lengthwise.experiments.variance import MOST_SEEDS, POWER, seeds_needed, shares, success
+from lengthwise.experiments.verdict import ALPHA, GATE, NOT_AT_THIS_SCALE
 
 FALLEN = 0.85  # right answers, under which accuracy counts as fallen; as eval.answers.threshold
 

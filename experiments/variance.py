@@ -14,8 +14,8 @@ import numpy as np
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
-from eval.statistics import Estimate
-from experiments.verdict import ALPHA, Effect
+from lengthwise.eval.statistics.bootstrap import Estimate
+from lengthwise.experiments.verdict import ALPHA, Effect
 
 POWER = 0.8  # share of repetitions in which a claim's test should succeed
 MOST_SEEDS = 50  # looked at for that

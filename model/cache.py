@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from model.backends.cached import CachedKeys
-from model.backends.mesh import ROWS, split_mesh
-from model.config import ModelConfig
-from model.masks import Mask
-from model.positions.scheme import LayerScheme
+from lengthwise.model.attention.backends.cached import CachedKeys
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.parallel.mesh import ROWS, split_mesh
+from lengthwise.model.positions.scheme import LayerScheme
 
 _NO_TOKEN = -1  # stands before the first token of a row
 

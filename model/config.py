@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, fields
 
-from errors import UserError
-from model.positions.scheme import Dims, InputScheme, LayerScheme, Scheme
-from model.softplus import KINDS as ATTENTION_WEIGHTS
+from lengthwise.common.errors import UserError
+from lengthwise.model.attention.softplus import KINDS as ATTENTION_WEIGHTS
+from lengthwise.model.positions.scheme import Dims, InputScheme, LayerScheme, Scheme
 
 LAYER_EXECUTIONS = ("unroll", "scan")
 REMAT_POLICIES = ("none", "dots", "full", "offload")
@@ -31,7 +31,7 @@ class ModelConfig:
     randomized: int  # positions are drawn from 0 ... this - 1; 0: they count up from 0
     qk_norm: bool  # RMSNorm on queries and keys, a head at a time, before RoPE
     attention_softcap: float | None  # scores -> cap * tanh(scores / cap); None: off
-    attention_weights: str  # "softmax", or "lssa" or "lssar" of model.softplus
+    attention_weights: str  # "softmax", or "lssa" or "lssar" of model.attention.softplus
     logit_softcap: float | None  # logits -> cap * tanh(logits / cap); None: off
     dropout: float  # share of channels dropped after the embedding, attention and MLP
     tie_embeddings: bool  # the output projection is the embedding, transposed

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from model.cache import KVCache
-from model.config import ModelConfig
-from model.masks import Mask
-from model.token_losses import project
-from model.transformer import Params, Tables, extend
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.cache import KVCache
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.token_losses import project
+from lengthwise.model.transformer import Params, Tables, extend
 
 
 @dataclass(frozen=True)

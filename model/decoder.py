@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from model.backends.mesh import activations
-from model.cache import KVCache, held_on_devices
-from model.config import ModelConfig
-from model.layer_stack import run_layers
-from model.layers import Block, BlockContext, CachePlaces, RMSNorm, dropout, normal_param
-from model.masks import Mask
-from model.positions.scheme import Scheme
-from model.sharding import lookup
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.cache import KVCache, held_on_devices
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.layer_stack import run_layers
+from lengthwise.model.layers import Block, BlockContext, CachePlaces, RMSNorm, dropout, normal_param
+from lengthwise.model.parallel.mesh import activations
+from lengthwise.model.parallel.sharding import lookup
+from lengthwise.model.positions.scheme import Scheme
 
 # Numbers of a step's keys; small ones are those of dropout, 2**32 - 1 that of drawn positions.
 INPUT_SCHEME_KEY, PENALTY_KEY = 2**32 - 2, 2**32 - 3

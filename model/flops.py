@@ -9,9 +9,9 @@ PaLM, arXiv:2204.02311, appendix B, with its attention term cut to the visible p
 
 import numpy as np
 
-from model.config import ModelConfig
-from model.masks import Mask
-from model.positions.scheme import Scheme
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.positions.scheme import Scheme
 
 
 def parameter_count(config: ModelConfig) -> int:

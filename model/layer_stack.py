@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from model.backends.cached import CachedKeys
-from model.backends.mesh import devices_of_a_program
-from model.config import ModelConfig
-from model.layers import Block, BlockContext, LayerCache, LayerPositions
-from model.masks import Mask
-from model.positions.scheme import LayerScheme
-from model.sharding import save_all_but_gathered
+from lengthwise.model.attention.backends.cached import CachedKeys
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.layers import Block, BlockContext, LayerCache, LayerPositions
+from lengthwise.model.parallel.mesh import devices_of_a_program
+from lengthwise.model.parallel.sharding import save_all_but_gathered
+from lengthwise.model.positions.scheme import LayerScheme
 
 _BLOCK_INPUT = "block_input"
 _REMAT = {

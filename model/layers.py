@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from model.attention import attend
-from model.backends.cached import CachedKeys, FarQueries, cached_attention
-from model.backends.mesh import activations, row_columns
-from model.config import ModelConfig
-from model.masks import Mask
-from model.positions.scheme import LayerScheme, Terms
-from model.sharding import matmul
-from model.softplus import normalizer, unit_queries_and_keys
+from lengthwise.model.attention.attention import attend
+from lengthwise.model.attention.backends.cached import CachedKeys, FarQueries, cached_attention
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.attention.softplus import normalizer, unit_queries_and_keys
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.parallel.mesh import activations, row_columns
+from lengthwise.model.parallel.sharding import matmul
+from lengthwise.model.positions.scheme import LayerScheme, Terms
 
 
 def normal_param(rngs: nnx.Rngs, shape: tuple[int, ...], std: float, axes: tuple) -> nnx.Param:

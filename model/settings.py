@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from errors import UserError
-from model.attention import choose_backend
-from model.backends.support import Request
-from model.config import ModelConfig
-from model.masks import CAUSAL, Mask
-from model.positions.rope_scaling import UNSCALED, RopeScaling
-from model.positions.scheme import BIASES, LayerScheme
-from model.positions.settings import PositionSettings
+from lengthwise.common.errors import UserError
+from lengthwise.model.attention.attention import choose_backend
+from lengthwise.model.attention.backends.support import Request
+from lengthwise.model.attention.masks import CAUSAL, Mask
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.positions.scheme import BIASES, LayerScheme
+from lengthwise.model.positions.settings import PositionSettings
 
 
 @dataclasses.dataclass(frozen=True)

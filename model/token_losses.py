@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from model.backends.mesh import ROWS, SHARDS, split_mesh
+from lengthwise.model.parallel.mesh import ROWS, SHARDS, split_mesh
 
 _LOGITS_BYTES = 2**28  # of a device's logits that exist at a time, at most
 # ([N, V] logits, [N] targets) -> two numbers of each token.

@@ -14,13 +14,13 @@ import jax
 import numpy as np
 from flax import nnx
 
-from errors import UserError
-from model.cache import KVCache
-from model.config import ModelConfig
-from model.decoder import PENALTY_KEY, Decoder
-from model.masks import Mask
-from model.positions.rope_scaling import RopeScaling
-from model.token_losses import project, token_losses, token_scores
+from lengthwise.common.errors import UserError
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.cache import KVCache
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.decoder import PENALTY_KEY, Decoder
+from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.token_losses import project, token_losses, token_scores
 
 # Nested dict of float32 arrays. Leaves under "blocks" are [layers, ...], those under "positions"
 # and the name of a scheme [layers with the scheme, ...] where each layer has its own.

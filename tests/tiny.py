@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import base
+from lengthwise.configs import base
 
 
 def get_config() -> ConfigDict:

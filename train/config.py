@@ -2,16 +2,25 @@
 
 import dataclasses
 
-from data.pipeline import ReadingConfig
-from model.settings import ModelSettings
-from train.anomaly import AnomalyConfig
-from train.mesh import MeshConfig
-from train.optimizer import OptimizerConfig, learning_rate_schedule
-from train.phases import PhaseConfig
-from train.profile import ProfileConfig
-from train.running import LoopConfig
-from train.seeds import Seeds
-from train.stopping import StoppingConfig
+from lengthwise.data.batches.pipeline import ReadingConfig
+from lengthwise.model.settings import ModelSettings
+from lengthwise.train.mesh import MeshConfig
+from lengthwise.train.metrics.profile import ProfileConfig
+from lengthwise.train.phases import PhaseConfig
+from lengthwise.train.rules.anomaly import AnomalyConfig
+from lengthwise.train.rules.stopping import StoppingConfig
+from lengthwise.train.seeds import Seeds
+from lengthwise.train.step.optimizer import OptimizerConfig, learning_rate_schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig:
+    """How often what happens, in optimizer steps."""
+
+    log_every: int  # steps between rows of metrics.jsonl
+    eval_every: int  # steps between scores on the selection split; 0: only at the end
+    checkpoint_every: int  # steps between checkpoints; one is always written at the end
+    checksums: bool  # a hash of (batch, loss, parameters) in every row, to compare runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +36,7 @@ class TrainConfig:
     stopping: StoppingConfig
     anomaly: AnomalyConfig
     mesh: MeshConfig
-    compile: str  # one of train.compiled.COMPILE_MODES
+    compile: str  # one of train.programs.compiled.COMPILE_MODES
     profile: ProfileConfig
     compilation_cache: str  # see train.compilation_cache.enable_compilation_cache
     init_from: str  # a work directory to take the first weights from; empty: random ones

@@ -15,10 +15,10 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from errors import UserError
-from model.backends.mesh import ROWS
-from model.columns import column_at
-from model.sharding import parameter_spec
+from lengthwise.common.errors import UserError
+from lengthwise.model.parallel.mesh import ROWS
+from lengthwise.model.parallel.sharding import parameter_spec
+from lengthwise.model.parallel.zigzag import column_at
 
 AXES = ("slice", "data", "context", "tensor")
 
@@ -121,7 +121,7 @@ def candidate_views(length: int, rows: int, config: MeshConfig, devices: int) ->
     for data in range(shared, 0, -1):
         context = shared // data
         whole = shared % data == 0 and rows % (config.slices * data) == 0
-        if whole and (context == 1 or length % (2 * context) == 0):  # see model.columns
+        if whole and (context == 1 or length % (2 * context) == 0):  # see model.parallel.zigzag
             views.append(ViewShape(config.slices, data, context, config.tensor))
     return views
 
@@ -164,7 +164,7 @@ def parameter_shardings(axes: object, abstract: object, mesh: Mesh) -> object:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Sharding of [batch, length] arrays: rows over slices and data, columns over context.
 
-    The columns are in the order of `model.columns`.
+    The columns are in the order of `model.parallel.zigzag`.
     """
     return NamedSharding(mesh, PartitionSpec(ROWS, "context"))
 

@@ -9,20 +9,20 @@ from typing import Protocol
 
 import numpy as np
 
-from data.curriculum import CurriculumConfig
-from data.exposure import Exposure, exposure
-from data.layouts import Layout, LayoutConfig, SplitDocuments, build_layout
-from data.pipeline import HostBatch, ReadingConfig, check_reading, store_batches
-from data.sampling import SamplingConfig
-from data.schedule import Schedule
-from data.splits import Split
-from data.token_store import TokenStore
-from errors import UserError
-from model.positions.rope_scaling import RopeScaling
-from model.positions.stretched import StretchedPositions
-from train.anomaly import AnomalyRules
-from train.data_steps import DataSteps
-from train.seeds import Seeds
+from lengthwise.common.errors import UserError
+from lengthwise.data.batches.pipeline import HostBatch, ReadingConfig, check_reading, store_batches
+from lengthwise.data.layouts import Layout, LayoutConfig, SplitDocuments, build_layout
+from lengthwise.data.schedule.curriculum import CurriculumConfig
+from lengthwise.data.schedule.exposure import Exposure, exposure
+from lengthwise.data.schedule.sampling import SamplingConfig
+from lengthwise.data.schedule.schedule import Schedule
+from lengthwise.data.store.splits import Split
+from lengthwise.data.store.token_store import TokenStore
+from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.stretched import StretchedPositions
+from lengthwise.train.rules.anomaly import AnomalyRules
+from lengthwise.train.rules.data_steps import DataSteps
+from lengthwise.train.seeds import Seeds
 
 # Stores of more documents keep their layout's index on disk; below, it is built in a second or two.
 IN_MEMORY_DOCUMENTS = 1 << 20

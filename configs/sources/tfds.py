@@ -1,8 +1,8 @@
-"""The standard library through TFDS: python -m data.sources.stdlib_tfds corpora/tfds"""
+"""The standard library through TFDS: python -m lengthwise.data.sources.tfds corpora/tfds"""
 
 from ml_collections import ConfigDict
 
-from configs import quickstart
+from lengthwise.configs import quickstart
 
 
 def get_config() -> ConfigDict:

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import quickstart
+from lengthwise.configs import quickstart
 
 
 def get_config() -> ConfigDict:

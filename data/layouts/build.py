@@ -11,24 +11,24 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from cores import available_cores
-from data.layouts.concatenate import concatenate
-from data.layouts.config import LayoutConfig
-from data.layouts.decompose import decompose, sequence_counts
-from data.layouts.documents import Blocks, Cell, Documents
-from data.layouts.index import shift_references
-from data.layouts.index_file import (
+from lengthwise.common.cores import available_cores
+from lengthwise.data.layouts.config import LayoutConfig
+from lengthwise.data.layouts.cuts.concatenate import concatenate
+from lengthwise.data.layouts.cuts.decompose import decompose, sequence_counts
+from lengthwise.data.layouts.cuts.whole import whole
+from lengthwise.data.layouts.documents import Blocks, Cell, Documents
+from lengthwise.data.layouts.index import shift_references
+from lengthwise.data.layouts.index_file import (
     IndexFiles,
     IndexMemory,
     IndexWriter,
     has_index,
     open_index,
 )
-from data.layouts.layout import Layout
-from data.layouts.rows import Rows
-from data.layouts.tally import BlockRows, BucketPart, Tally
-from data.layouts.whole import whole
-from data.mixture import plan_halving, resolve_mixture
+from lengthwise.data.layouts.layout import Layout
+from lengthwise.data.layouts.mixture import plan_halving, resolve_mixture
+from lengthwise.data.layouts.rows import Rows
+from lengthwise.data.layouts.tally import BlockRows, BucketPart, Tally
 
 FORMAT_VERSION = 2
 # Each holds the documents of a block, some 200 bytes a document.

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from data.mixture import resolve_mixture
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.layouts.mixture import resolve_mixture
 
 LAYOUTS = ("decompose", "concat_and_chunk", "pack", "pad", "window", "whole")
 TARGETS = ("all", "answers")

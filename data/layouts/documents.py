@@ -6,11 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
-from data.document_tables import table_path
-from data.row_groups import Stratum
-from data.splits import Split
-from data.token_store import TokenStore
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.layouts.row_groups import Stratum
+from lengthwise.data.store.document_tables import table_path
+from lengthwise.data.store.splits import Split
+from lengthwise.data.store.token_store import TokenStore
 
 
 class Documents(Protocol):

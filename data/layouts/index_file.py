@@ -20,15 +20,21 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import xxhash
 
-from atomic_write import TEMPORARY
-from data.accounting import Accounting, BucketAccount
-from data.layouts.config import LayoutConfig
-from data.layouts.index import PIECE, ROW, BucketIndex, SegmentCounts
-from data.layouts.layout import Layout
-from data.layouts.tables import ArrayTable, FileTable, Table
-from data.layouts.tally import BucketSummary, Summary
-from data.row_groups import RowGroups, Stratum
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import TEMPORARY
+from lengthwise.data.layouts.config import LayoutConfig
+from lengthwise.data.layouts.index import (
+    PIECE,
+    ROW,
+    ArrayTable,
+    BucketIndex,
+    FileTable,
+    SegmentCounts,
+    Table,
+)
+from lengthwise.data.layouts.layout import Accounting, BucketAccount, Layout
+from lengthwise.data.layouts.row_groups import RowGroups, Stratum
+from lengthwise.data.layouts.tally import BucketSummary, Summary
 
 INDEX = "index.json"
 GROUPS = "groups.npz"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.layouts.index import PIECE, make_references
+from lengthwise.data.layouts.index import PIECE, make_references
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.accounting import Accounting, BucketAccount
-from data.layouts.config import LayoutConfig
-from data.layouts.documents import Blocks
-from data.layouts.index import PIECE, SegmentCounts, shift_references
-from data.layouts.rows import Rows
-from data.mixture import resolve_mixture
-from data.row_groups import RowGroups, Stratum
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.layouts.config import LayoutConfig
+from lengthwise.data.layouts.documents import Blocks
+from lengthwise.data.layouts.index import PIECE, SegmentCounts, shift_references
+from lengthwise.data.layouts.layout import Accounting, BucketAccount
+from lengthwise.data.layouts.mixture import resolve_mixture
+from lengthwise.data.layouts.row_groups import RowGroups, Stratum
+from lengthwise.data.layouts.rows import Rows
 
 
 @dataclass(frozen=True)

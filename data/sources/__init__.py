@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.sources.source import EMPTY_DOCUMENTS, Document, Source, SourceConfig, Unit
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.source import EMPTY_DOCUMENTS, Document, Source, SourceConfig, Unit
 
 __all__ = ["KINDS", "Document", "Source", "SourceConfig", "Unit", "make_source"]
 
@@ -42,7 +42,7 @@ def make_source(configs: Sequence[SourceConfig], ids: bool) -> Source:
     sources = [_make_one(config, ids) for config in configs]
     if len(sources) == 1:
         return sources[0]
-    from data.sources.mixture import Mixture
+    from lengthwise.data.sources.mixture import Mixture
 
     return Mixture(tuple(sources))
 
@@ -79,37 +79,37 @@ def _of_kind(config: SourceConfig, ids: bool) -> Source:
     domains, skip_empty = (config.domain,), config.skip_empty
     match config.source:
         case "stdlib":
-            from data.sources.text_files import StdlibSource
+            from lengthwise.data.sources.text_files import StdlibSource
 
             return StdlibSource(Path(sysconfig.get_path("stdlib")), domains)
         case "aws_docs":
-            from data.sources.aws_docs import AwsDocsSource
+            from lengthwise.data.sources.aws_docs import AwsDocsSource
 
             return AwsDocsSource(domains)
         case "text":
-            from data.sources.text_files import TextSource
+            from lengthwise.data.sources.text_files import TextSource
 
             return TextSource(config.path, config.pattern, skip_empty, domains)
         case "task":
-            from data.sources.tasks import TaskSource
+            from lengthwise.data.sources.tasks import TaskSource
 
             return TaskSource(config.task, domains)
-    from data.sources.records import RecordFields
+    from lengthwise.data.sources.records import RecordFields
 
     fields = RecordFields(config.field, config.group_field, ids)
     match config.source:
         case "jsonl":
-            from data.sources.json_lines import JsonlSource
+            from lengthwise.data.sources.json_lines import JsonlSource
 
             return JsonlSource(config.path, fields, skip_empty, domains)
         case "parquet":
-            from data.sources.parquet import ParquetSource
+            from lengthwise.data.sources.parquet import ParquetSource
 
             return ParquetSource(config.path, fields, skip_empty, domains)
         case "array_record":
-            from data.sources.array_record import ArrayRecordSource
+            from lengthwise.data.sources.array_record import ArrayRecordSource
 
             return ArrayRecordSource(config.path, fields, skip_empty, domains)
-    from data.sources.tfds import TfdsSource
+    from lengthwise.data.sources.tfds import TfdsSource
 
     return TfdsSource(config.tfds_name, config.tfds_split, config.path, fields, skip_empty, domains)

@@ -8,11 +8,11 @@ from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data.sources.files import find_files, make_units
-from data.sources.json_lines import parse_object
-from data.sources.records import Numbered, RecordFields, read_documents
-from data.sources.source import Document, Part, Unit
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.files import find_files, make_units
+from lengthwise.data.sources.json_lines import parse_object
+from lengthwise.data.sources.records import Numbered, RecordFields, read_documents
+from lengthwise.data.sources.source import Document, Part, Unit
 
 # TFDS numbers its shards: NAME.array_record-00000-of-00008.
 PATTERNS = ("*.array_record", "*.array_record-*-of-*")

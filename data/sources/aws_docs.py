@@ -21,9 +21,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from data.sources.files import make_units, read_file
-from data.sources.source import Document, Unit
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.files import make_units, read_file
+from lengthwise.data.sources.source import Document, Unit
 
 PACKAGE, VERSION = "botocore", "1.44.5"  # as in requirements-corpora.txt
 _DEPTH = 2  # levels of members below the parameters of an operation

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from data.sources.source import Part, Unit
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.source import Part, Unit
 
 # A unit is about 1/64 of the corpus within these bounds [bytes]: enough units to keep cores busy,
 # few enough that their shards fit into the open files of a process.

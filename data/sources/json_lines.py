@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from data.sources.files import find_files, make_units
-from data.sources.records import RecordFields, read_documents
-from data.sources.source import Document, Part, Unit
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.files import find_files, make_units
+from lengthwise.data.sources.records import RecordFields, read_documents
+from lengthwise.data.sources.source import Document, Part, Unit
 
 PATTERNS = ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst")
 

@@ -1,12 +1,13 @@
 """Several sources as one corpus, each a domain of its own."""
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from data.sources.source import Document, Source, Unit
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.source import Document, Source, Unit
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,38 @@ class Mixture:
         for document in source.documents(unit, skipped):
             name = f"{source.domains[0]}/{document.name}"
             yield Document(name, document.content, unit.domain, document.group)
+
+
+@dataclass(frozen=True)
+class EvaluationSets:
+    """The documents of `source`, whose domains are the items of data.contamination.sources."""
+
+    source: Source
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return self.source.domains
+
+    def describe(self) -> str:
+        return self.source.describe()
+
+    def units(self) -> list[Unit]:
+        with errors_of_items(self.domains):
+            return self.source.units()
+
+    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
+        with errors_of_items((self.domains[unit.domain],)):
+            yield from self.source.documents(unit, skipped)
+
+
+@contextlib.contextmanager
+def errors_of_items(domains: tuple[str, ...]) -> Iterator[None]:
+    """Names those items in what is raised."""
+    try:
+        yield
+    except UserError as error:
+        items = ", ".join(map(repr, domains))
+        raise UserError(
+            f"data.contamination.sources, item {items}: {error}; an item takes what it does not "
+            "set from config.data: set it in the item"
+        ) from error

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
-from data.sources.files import find_files, make_units
-from data.sources.records import Numbered, RecordFields, read_documents
-from data.sources.source import Document, Part, Unit
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.files import find_files, make_units
+from lengthwise.data.sources.records import Numbered, RecordFields, read_documents
+from lengthwise.data.sources.source import Document, Part, Unit
 
 _BATCH_ROWS = 64  # rows in memory at a time: books take a megabyte each
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from data.sources.files import check_unchanged
-from data.sources.source import Document, Part, Unit, note_empty
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.files import check_unchanged
+from lengthwise.data.sources.source import Document, Part, Unit, note_empty
 
 
 class Place(Protocol):

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from data.tasks.config import NO_TASK, TaskConfig
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.config import NO_TASK, TaskConfig
 
 EMPTY_DOCUMENTS = ("error", "skip")
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.sources.source import Document, Part, Unit
-from data.tasks.config import TaskConfig
-from data.tasks.samples import TaskSamples
-from data.tasks.symbols import END
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.source import Document, Part, Unit
+from lengthwise.data.tasks.config import TaskConfig
+from lengthwise.data.tasks.samples import TaskSamples
+from lengthwise.data.tasks.symbols import END
 
 _UNIT = 1 << 16  # samples
 _BATCH = 1 << 11  # generated at once

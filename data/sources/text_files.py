@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.sources.files import find_files, folder_of, make_units, read_file
-from data.sources.source import Document, Unit, note_empty
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources.files import find_files, folder_of, make_units, read_file
+from lengthwise.data.sources.source import Document, Unit, note_empty
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import sys
+import sysconfig
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +12,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data.sources import files
-from data.sources.records import RecordFields, read_documents
-from data.sources.source import Document, Part, Unit
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.sources import files
+from lengthwise.data.sources.records import RecordFields, read_documents
+from lengthwise.data.sources.source import Document, Part, Unit
+from lengthwise.data.sources.text_files import StdlibSource
 
 _READ_BYTES = 4 << 20  # examples in memory at a time, about
 
@@ -132,3 +135,45 @@ def _open(name: str, split: str, data_dir: str) -> tuple[Any, Any]:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+class EmbeddedStdlib(tfds.core.GeneratorBasedBuilder):
+    """The documents of `StdlibSource` in their order, as {name, text, group}."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text()
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_source().describe(),
+            features=tfds.features.FeaturesDict({"name": text, "text": text, "group": text}),
+            disable_shuffling=True,  # the order of documents is part of a corpus
+        )
+
+    def _split_generators(self, dl_manager: object) -> dict[str, object]:
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, object]]]:
+        source = _source()
+        documents = (d for unit in source.units() for d in source.documents(unit, Counter()))
+        for number, document in enumerate(documents):
+            yield (
+                number,
+                {"name": document.name, "text": document.content, "group": document.group},
+            )
+
+
+def _source() -> StdlibSource:
+    return StdlibSource(Path(sysconfig.get_path("stdlib")))
+
+
+def build(data_dir: str) -> EmbeddedStdlib:
+    """Writes the dataset below `data_dir`, unless it is there."""
+    builder = EmbeddedStdlib(data_dir=data_dir, file_format="array_record")
+    builder.download_and_prepare()
+    return builder
+
+
+if __name__ == "__main__":
+    print(build(sys.argv[1]).data_dir)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.tasks.draws import Draws
-from data.tasks.sequences import NONE, flip, join, right_aligned, sizes, squeeze
-from data.tasks.symbols import Symbols
-from data.tasks.task import Numbers, Problems, Task
-from data.tasks.written import Written
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.draws import Draws
+from lengthwise.data.tasks.sequences import NONE, flip, join, right_aligned, sizes, squeeze
+from lengthwise.data.tasks.symbols import Symbols, Written
+from lengthwise.data.tasks.task import Numbers, Problems, Task
 
 REVERSED = "$"
 

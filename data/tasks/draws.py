@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.shuffle import derive_key, hash64
+from lengthwise.data.shuffle import derive_key, hash64
 
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)

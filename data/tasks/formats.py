@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from data.tasks.config import FormatConfig
-from data.tasks.digits import DigitFormat
-from data.tasks.draws import Draws
-from data.tasks.scratchpads import (
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.config import FormatConfig
+from lengthwise.data.tasks.digits import DigitFormat
+from lengthwise.data.tasks.draws import Draws
+from lengthwise.data.tasks.scratchpads import (
     NAMES,
     SCRATCHPAD_PARTS,
     TAIL_PARTS,
@@ -16,10 +17,8 @@ from data.tasks.scratchpads import (
     tail,
     with_work,
 )
-from data.tasks.symbols import Symbols
-from data.tasks.task import Problems, Task
-from data.tasks.written import Written
-from errors import UserError
+from lengthwise.data.tasks.symbols import Symbols, Written
+from lengthwise.data.tasks.task import Problems, Task
 
 DIGIT_FORMATS = ("padded", "reversed", "index_hints")
 WORK_FORMATS = ("simple_scratchpad", "detailed_scratchpad", "scratchpad", "tail")

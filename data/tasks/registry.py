@@ -1,6 +1,7 @@
 """All tasks by name."""
 
-from data.tasks import (
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.families import (
     arithmetic,
     automata,
     copying,
@@ -13,8 +14,7 @@ from data.tasks import (
     stack,
     string_edits,
 )
-from data.tasks.task import Task
-from errors import UserError
+from lengthwise.data.tasks.task import Task
 
 _FAMILIES = (
     copying,

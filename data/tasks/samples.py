@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.tasks.config import PLAIN, TaskConfig
-from data.tasks.draws import Draws
-from data.tasks.formats import Format
-from data.tasks.registry import task_named
-from data.tasks.sequences import NONE, constant, join, squeeze
-from data.tasks.symbols import ANSWER, END, SEPARATOR, Symbols
-from data.tasks.written import Written
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.config import PLAIN, TaskConfig
+from lengthwise.data.tasks.draws import Draws
+from lengthwise.data.tasks.formats import Format
+from lengthwise.data.tasks.registry import task_named
+from lengthwise.data.tasks.sequences import NONE, constant, join, squeeze
+from lengthwise.data.tasks.symbols import ANSWER, END, SEPARATOR, Symbols, Written
 
 _PATTERN = 1000  # samples after which the order of tasks repeats
 

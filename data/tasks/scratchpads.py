@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from data.tasks.sequences import NONE, join, squeeze, within
-from data.tasks.symbols import Symbols
-from data.tasks.task import Problems, Task, Trace
+from lengthwise.data.tasks.sequences import NONE, join, squeeze, within
+from lengthwise.data.tasks.symbols import Symbols
+from lengthwise.data.tasks.task import Problems, Task, Trace
 
 NAMES = ("=>", "<step>", "|", "A", "C", "->", "[", "]", ",", "+", "=", "END", "next")
 SCRATCHPAD_PARTS = ("input", "computation", "output", "variables", "remaining")

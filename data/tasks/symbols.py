@@ -1,6 +1,7 @@
 """The vocabulary of a task in a format: special tokens, then symbols, each once by its name."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,3 +31,11 @@ class Symbols:
 
     def text(self, ids: Iterable[int]) -> str:
         return " ".join(self.names[i] for i in ids)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Left-aligned batches of the ids of `data.tasks.symbols`."""
+
+    prompt: np.ndarray  # int32 [N, W]
+    answer: np.ndarray  # int32 [N, V]: what the model has to say, its trace first

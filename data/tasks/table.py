@@ -1,6 +1,6 @@
 """The table of all tasks in docs/tasks.md.
 
-    python -m data.tasks.table          # writes it
+    python -m lengthwise.data.tasks.table          # writes it
 
 Everything in it comes from the registry.
 """
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.tasks.draws import Draws
-from data.tasks.formats import formats_of
-from data.tasks.registry import TASKS
-from data.tasks.sequences import rows_of
-from data.tasks.task import Task
+from lengthwise.data.tasks.draws import Draws
+from lengthwise.data.tasks.formats import formats_of
+from lengthwise.data.tasks.registry import TASKS
+from lengthwise.data.tasks.sequences import rows_of
+from lengthwise.data.tasks.task import Task
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
 BEGIN, END = "<!-- table of tasks: begin -->\n", "<!-- table of tasks: end -->\n"

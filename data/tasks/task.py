@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data.tasks.draws import Draws
-from data.tasks.sequences import as_batch, rows_of, same
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.draws import Draws
+from lengthwise.data.tasks.sequences import as_batch, rows_of, same
 
 # The grammar that tells right answers from wrong ones, from Deletang et al. 2023 (arXiv 2207.02098)
 # where the task is theirs; "finite" where the input has bounded length.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data.tasks.samples import Documents
-from data.tasks.sequences import NONE, same, squeeze
+from lengthwise.data.tasks.samples import Documents
+from lengthwise.data.tasks.sequences import NONE, same, squeeze
 
 
 def constant_guess(seen: Documents, asked: Documents) -> float:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from atomic_write import atomic_write
-from errors import UserError
-from eval.answers.score import Hits
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import atomic_write
+from lengthwise.eval.answers.score import Hits
 
 HITS = Path("eval") / "answers.npz"  # in a work directory
 # What numpy and zipfile raise at a file that is missing, cut short or changed.

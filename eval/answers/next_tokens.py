@@ -7,14 +7,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from data.tasks.symbols import END
-from eval.scoring_executables import ScoringExecutables
-from model import transformer
-from model.backends.mesh import on_view, split_over
-from model.config import ModelConfig
-from model.masks import CAUSAL
-from model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
-from model.settings import ModelSettings
+from lengthwise.data.tasks.symbols import END
+from lengthwise.eval.inference.scoring_executables import ScoringExecutables
+from lengthwise.model import transformer
+from lengthwise.model.attention.masks import CAUSAL
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.parallel.mesh import on_view, split_over
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
+from lengthwise.model.settings import ModelSettings
 
 
 class Rows(NamedTuple):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from errors import UserError
-from eval.answers.score import Hits
-from eval.curves import PLAIN_CONTROL, Curve, Group, population
+from lengthwise.common.errors import UserError
+from lengthwise.eval.answers.score import Hits
+from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve, Group, population
 
 EXACT, TOKEN = "exact match", "right tokens"
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.tasks.samples import Documents
-from data.tasks.symbols import END
-from eval.answers.next_tokens import NextTokens, Rows, padded_length
+from lengthwise.data.tasks.samples import Documents
+from lengthwise.data.tasks.symbols import END
+from lengthwise.eval.answers.next_tokens import NextTokens, Rows, padded_length
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from eval.answers.runs import EXACT, TOKEN, Training
-from eval.answers.score import Hits
-from eval.card.resampling import resample
-from eval.statistics import Estimate, within_bounds
+from lengthwise.eval.answers.runs import EXACT, TOKEN, Training
+from lengthwise.eval.answers.score import Hits
+from lengthwise.eval.statistics.bootstrap import Estimate, within_bounds
+from lengthwise.eval.statistics.resampling import resample
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def over_seeds(
     seed: int,
 ) -> Answers:
     """Means over the seeds of a training, with intervals over seeds and samples: samples are
-    resampled, and the mean over seeds moves as Student's t has it (eval/statistics.py), so that
+    resampled, and the mean over seeds moves as Student's t has it (eval/statistics/), so that
     they hold for seeds that were not trained. Cut to [0, 1].
 
     Sample i is resampled for all seeds together. That is right where all seeds have the same

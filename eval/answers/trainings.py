@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atomic_write import write_json
-from eval.answers.runs import EXACT, Training
-from eval.answers.summary import Answers, over_seeds, summarize
-from eval.card.comparison import Comparison, compared
-from eval.config import EvalConfig
+from lengthwise.common.files import write_json
+from lengthwise.eval.answers.runs import EXACT, Training
+from lengthwise.eval.answers.summary import Answers, over_seeds, summarize
+from lengthwise.eval.card.comparison import Comparison, compared
+from lengthwise.eval.config import EvalConfig
 
 COMPARISON = Path("eval") / "comparison.json"  # in a work directory
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atomic_write import write_json
-from eval.card.comparison import Comparison, compare, compare_methods
-from eval.card.contestants import Contestant, contestants
-from eval.card.judgement import Judgement, judge
-from eval.card.lengths import ABSOLUTE, RELATIVE, SAFE_NATS
-from eval.card.shape import GROWTH
-from eval.config import EvalConfig
-from eval.curve_file import Evaluation
-from eval.reach import Reach
+from lengthwise.common.files import write_json
+from lengthwise.eval.card.comparison import Comparison, compare, compare_methods
+from lengthwise.eval.card.contestants import Contestant, contestants
+from lengthwise.eval.card.judgement import Judgement, judge
+from lengthwise.eval.card.lengths import ABSOLUTE, RELATIVE, SAFE_NATS
+from lengthwise.eval.card.shape import GROWTH
+from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.losses.curve_file import Evaluation
+from lengthwise.eval.statistics.reach import Reach
 
 FORMAT_VERSION = 2
 CARD = Path("eval") / "card.json"  # in a work directory

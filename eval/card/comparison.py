@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from eval.card.contestants import Contestant
-from eval.card.resampling import chance_corrected, resample
-from eval.config import EvalConfig
-from eval.curves import PLAIN_CONTROL, Curve
-from eval.methods import PLAIN
-from eval.statistics import Estimate, Resamples
+from lengthwise.eval.card.contestants import Contestant
+from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.losses.methods import PLAIN
+from lengthwise.eval.statistics.bootstrap import Estimate, Resamples
+from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
+from lengthwise.eval.statistics.resampling import chance_corrected, resample
 
 
 class Difference(StrEnum):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import UserError
-from eval.curve_file import Evaluation, load_evaluation
-from eval.curves import Curve
+from lengthwise.common.errors import UserError
+from lengthwise.eval.losses.curve_file import Evaluation, load_evaluation
+from lengthwise.eval.statistics.curves import Curve
 
 Key = tuple[str, str, str, str]  # scorer, metric, method, control
 

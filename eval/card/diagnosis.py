@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eval.prompts.diagnosis import Evidence, diagnose
-from eval.prompts.prompt import Control
-from eval.statistics import Resamples
+from lengthwise.eval.prompts.diagnosis import Evidence, diagnose
+from lengthwise.eval.prompts.prompt import Control
+from lengthwise.eval.statistics.bootstrap import Resamples
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.card.contestants import Contestant, Key
-from eval.card.diagnosis import Finding, findings
-from eval.card.lengths import (
+from lengthwise.eval.card.contestants import Contestant, Key
+from lengthwise.eval.card.diagnosis import Finding, findings
+from lengthwise.eval.card.lengths import (
     ABSOLUTE,
     RELATIVE,
     SAFE_NATS,
@@ -25,13 +25,13 @@ from eval.card.lengths import (
     safe_length,
     useful_length,
 )
-from eval.card.resampling import chance_corrected, resample
-from eval.card.shape import Areas, Drop, areas, sudden_drops
-from eval.config import EvalConfig
-from eval.curves import PLAIN_CONTROL, Curve
-from eval.methods import PLAIN
-from eval.reach import Reach
-from eval.statistics import Estimate, Resamples
+from lengthwise.eval.card.shape import Areas, Drop, areas, sudden_drops
+from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.losses.methods import PLAIN
+from lengthwise.eval.statistics.bootstrap import Estimate, Resamples
+from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
+from lengthwise.eval.statistics.reach import Reach
+from lengthwise.eval.statistics.resampling import chance_corrected, resample
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from eval.reach import Reach, reach
-from eval.statistics import Resamples
+from lengthwise.eval.statistics.bootstrap import Resamples
+from lengthwise.eval.statistics.reach import Reach, reach
 
 ABSOLUTE = 0.856  # share of the way from chance to perfect; RULER's 85.6 % (arXiv 2404.06654)
 RELATIVE = 0.85  # share of the score at the shortest tested length (NoLiMa, arXiv 2502.05167)

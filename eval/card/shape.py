@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.statistics import Estimate, Resamples
+from lengthwise.eval.statistics.bootstrap import Estimate, Resamples
 
 GROWTH = 1.5  # of the length, over which a drop is sudden
 

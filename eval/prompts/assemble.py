@@ -8,10 +8,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from data.tokenizers import IdsTokenizer, Tokenizer
-from errors import UserError
-from eval.prompts.prompt import Control, DoesNotFit, Material, Part, Prompt, Prompting, PromptTask
-from eval.prompts.words import words_of
+from lengthwise.common.errors import UserError
+from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
+from lengthwise.eval.prompts.prompt import (
+    Control,
+    DoesNotFit,
+    Material,
+    Part,
+    Prompt,
+    Prompting,
+    PromptTask,
+)
+from lengthwise.eval.prompts.words import words_of
 
 # Raised when a task's prompts become others, so that a card pairs no old score with a new one.
 GENERATION = 2

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.cached_scorer import Continuation, score_continuations
-from eval.prompts.prompt import Prompt
-from eval.scorer import TargetScorer
+from lengthwise.eval.inference.cached_scorer import Continuation, score_continuations
+from lengthwise.eval.inference.scorer import TargetScorer
+from lengthwise.eval.prompts.prompt import Prompt
 
 
 @dataclass(frozen=True)

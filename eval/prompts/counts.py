@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eval.prompts.lookups import CANDIDATES, depths
-from eval.prompts.prompt import Asked, Material, Words
+from lengthwise.eval.prompts.lookups import CANDIDATES, depths
+from lengthwise.eval.prompts.prompt import Asked, Material, Words
 
 ODDS = (9, 4, 2, 1)
 TEN_TO_ONE = (10, 1, 1, 1)

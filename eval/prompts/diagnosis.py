@@ -12,8 +12,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eval.prompts.prompt import Control
-from eval.statistics import Estimate
+from lengthwise.eval.prompts.prompt import Control
+from lengthwise.eval.statistics.bootstrap import Estimate
 
 # Share of the way from chance to perfect; of four candidates, right 40 % of the time.
 NEGLIGIBLE = 0.2

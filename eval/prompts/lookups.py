@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eval.prompts.prompt import Asked, Draw, Material, Words
+from lengthwise.eval.prompts.prompt import Asked, Draw, Material, Words
 
 CANDIDATES = 4  # the answer and three distractors
 SEVERAL = 4  # values of a key, or keys that are asked for

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from errors import UserError
+from lengthwise.common.errors import UserError
 
 
 class DoesNotFit(UserError):
@@ -139,7 +139,7 @@ class PromptTask:
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """Those that the prompts have; see eval/prompts/score.py for the one by position ids."""
+        """Those that the prompts have; see eval/scorers/prompts.py for the one by position ids."""
         if self.aggregates:
             return Control.PLAIN, Control.NO_CONTEXT, Control.TRUNCATED, Control.FAR_POSITIONS
         return tuple(Control)

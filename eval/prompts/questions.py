@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errors import UserError, reason
-from eval.prompts.lookups import CANDIDATES, depths
-from eval.prompts.prompt import Asked, Material, PromptTask, Words
+from lengthwise.common.errors import UserError, reason
+from lengthwise.eval.prompts.lookups import CANDIDATES, depths
+from lengthwise.eval.prompts.prompt import Asked, Material, PromptTask, Words
 
 _TRIES = 1000  # questions in a row that have too few answers of as many tokens
 

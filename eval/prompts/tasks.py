@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from errors import UserError
-from eval.prompts import counts, lookups, questions, world
-from eval.prompts.prompt import PromptTask
+from lengthwise.common.errors import UserError
+from lengthwise.eval.prompts import counts, lookups, questions, world
+from lengthwise.eval.prompts.prompt import PromptTask
 
 TASKS = {
     task.name: task

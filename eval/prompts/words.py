@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.splits import Split
-from data.tokenizers import Tokenizer
-from errors import UserError, reason
-from eval.prompts.prompt import Draw, Words
-from eval.targets import DocumentSource
+from lengthwise.common.errors import UserError, reason
+from lengthwise.data.store.splits import Split
+from lengthwise.data.store.tokenizers import Tokenizer
+from lengthwise.eval.losses.targets import DocumentSource
+from lengthwise.eval.prompts.prompt import Draw, Words
 
 SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "zo")
 _MISSES = 1000  # names in a row that are taken or of another size, before one gives up

@@ -1,6 +1,6 @@
 """Questions about a small world whose facts stand between held-out text, after BABILong.
 
-The facts are those of `data.facts_world`: bAbI's families (arXiv 1502.05698), in a haystack as
+The facts are those of `facts_world.py`: bAbI's families (arXiv 1502.05698), in a haystack as
 BABILong (arXiv 2406.10149) has them.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.facts_world import Fact, Names, Question, story
-from eval.prompts.lookups import CANDIDATES, depths
-from eval.prompts.prompt import Asked, Material, Words
+from lengthwise.eval.prompts.facts_world import Fact, Names, Question, story
+from lengthwise.eval.prompts.lookups import CANDIDATES, depths
+from lengthwise.eval.prompts.prompt import Asked, Material, Words
 
 PEOPLE, THINGS = 3, 4
 FACTS = 12  # of a story: the longest chain takes three of them, the others distract

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from data.splits import Split
-from data.tokenizers import Tokenizer
-from eval.config import EvalConfig
-from eval.curves import Scored
-from eval.prompts.words import held_out_sentences, sentences_of_files
-from eval.scorer import Method
-from eval.targets import DocumentSource
+from lengthwise.data.store.splits import Split
+from lengthwise.data.store.tokenizers import Tokenizer
+from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.inference.scorer import Method
+from lengthwise.eval.losses.targets import DocumentSource
+from lengthwise.eval.prompts.words import held_out_sentences, sentences_of_files
+from lengthwise.eval.statistics.curves import Scored
 
 
 @dataclass(frozen=True)

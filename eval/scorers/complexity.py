@@ -1,4 +1,4 @@
-"""Critical complexity of the families of tasks that come in levels; see eval/scylla.py.
+"""Critical complexity of the families of tasks that come in levels; see eval/statistics/scylla.py.
 
 In distribution are inputs of the longest tested length up to L_train, out of it those of the
 longest tested length; the level is the number of facts that an answer takes.
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eval.config import EvalConfig
-from eval.curves import PLAIN_CONTROL, Curve
-from eval.scylla import scylla
+from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
+from lengthwise.eval.statistics.scylla import scylla
 
 # Family -> its tasks by level.
 FAMILIES = {"supporting facts": {"one_fact": 1, "two_facts": 2, "three_facts": 3}}

@@ -21,11 +21,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from errors import UserError
-from eval.curves import PLAIN_CONTROL, Curve, Group, Scored, population
-from eval.scorer import Method, score_greedy
-from eval.scorers.bench import Bench
-from eval.targets import choose_targets
+from lengthwise.common.errors import UserError
+from lengthwise.eval.inference.scorer import Method, score_greedy
+from lengthwise.eval.losses.targets import choose_targets
+from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.statistics.curves import (
+    PLAIN_CONTROL,
+    Curve,
+    Group,
+    Scored,
+    population,
+)
 
 NAME = "forgetting"
 ALONE = "no_copy"  # the control: the same tokens behind other text

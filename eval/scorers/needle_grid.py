@@ -14,14 +14,21 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
-from errors import UserError
-from eval.curves import PLAIN_CONTROL, Curve, Grid, Group, Scored, population
-from eval.prompts.assemble import PromptMaker
-from eval.prompts.candidates import Outcomes, score_prompts
-from eval.prompts.prompt import Prompt
-from eval.prompts.tasks import TASKS
-from eval.scorer import Method
-from eval.scorers.bench import Bench
+from lengthwise.common.errors import UserError
+from lengthwise.eval.inference.scorer import Method
+from lengthwise.eval.prompts.assemble import PromptMaker
+from lengthwise.eval.prompts.candidates import Outcomes, score_prompts
+from lengthwise.eval.prompts.prompt import Prompt
+from lengthwise.eval.prompts.tasks import TASKS
+from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.statistics.curves import (
+    PLAIN_CONTROL,
+    Curve,
+    Grid,
+    Group,
+    Scored,
+    population,
+)
 
 DEPTH, DISTANCE = "needle_depth", "needle_distance"
 AXES = {DEPTH: "depth (share of the input)", DISTANCE: "distance, tokens"}

@@ -25,12 +25,12 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
-from errors import UserError
-from eval.curves import PLAIN_CONTROL, Curve, Group, Scored
-from eval.methods import PLAIN
-from eval.scorer import Method, score
-from eval.scorers.bench import Bench
-from eval.targets import choose_targets
+from lengthwise.common.errors import UserError
+from lengthwise.eval.inference.scorer import Method, score
+from lengthwise.eval.losses.methods import PLAIN
+from lengthwise.eval.losses.targets import choose_targets
+from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve, Group, Scored
 
 NAME = "power_law"
 _FIRST = 8  # preceding tokens: openings of documents follow no law

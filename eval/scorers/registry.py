@@ -1,21 +1,21 @@
-"""Every scorer by name. A test asks models with known answers of each: tests/eval/test_trust.py."""
+"""Every scorer by name. tests/eval/scorers/test_trust.py asks models with known answers of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from errors import UserError
-from eval.prompts.assemble import PromptMaker
-from eval.prompts.prompt import Prompting
-from eval.prompts.questions import tasks_of_files
-from eval.prompts.score import PromptScorer
-from eval.prompts.tasks import TASKS, task_names
-from eval.scorers import forgetting, needle_grid, power_law, sliding_window
-from eval.scorers.bench import Bench, CurveScorer
-from eval.scorers.forgetting import ForgettingCurve
-from eval.scorers.needle_grid import NeedleGrid
-from eval.scorers.power_law import PowerLawForecast
-from eval.scorers.sliding_window import SlidingWindow
+from lengthwise.common.errors import UserError
+from lengthwise.eval.prompts.assemble import PromptMaker
+from lengthwise.eval.prompts.prompt import Prompting
+from lengthwise.eval.prompts.questions import tasks_of_files
+from lengthwise.eval.prompts.tasks import TASKS, task_names
+from lengthwise.eval.scorers import forgetting, needle_grid, power_law, sliding_window
+from lengthwise.eval.scorers.bench import Bench, CurveScorer
+from lengthwise.eval.scorers.forgetting import ForgettingCurve
+from lengthwise.eval.scorers.needle_grid import NeedleGrid
+from lengthwise.eval.scorers.power_law import PowerLawForecast
+from lengthwise.eval.scorers.prompts import PromptScorer
+from lengthwise.eval.scorers.sliding_window import SlidingWindow
 
 # What eval.scorers may name.
 SCORERS: dict[str, Callable[[Bench], CurveScorer]] = {

@@ -18,12 +18,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from errors import UserError
-from eval.curves import PLAIN_CONTROL, Curve, Group, Scored, population
-from eval.prompts.prompt import Control
-from eval.scorer import Method, score
-from eval.scorers.bench import Bench
-from eval.targets import choose_targets
+from lengthwise.common.errors import UserError
+from lengthwise.eval.inference.scorer import Method, score
+from lengthwise.eval.losses.targets import choose_targets
+from lengthwise.eval.prompts.prompt import Control
+from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.statistics.curves import (
+    PLAIN_CONTROL,
+    Curve,
+    Group,
+    Scored,
+    population,
+)
 
 NAME = "sliding_window"
 _DOCUMENT = 2  # of a document at most so many times the longest window

@@ -1,8 +1,10 @@
 """The experiments, a small module each, in the order of docs/reproductions.md."""
 
-from experiments.definition import Experiment
-from experiments.definitions import (
-    addition_formats,
+from lengthwise.experiments.definition import Experiment
+from lengthwise.experiments.definitions import (
+    addition as addition_formats,
+)
+from lengthwise.experiments.definitions import (
     addition_hints,
     early_stopping,
     half_longer,

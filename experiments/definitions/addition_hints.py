@@ -1,8 +1,8 @@
 """Addition with a hint of its place before each digit (Zhou et al. 2023)."""
 
-from experiments.definition import Arm, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
-from experiments.definitions.shifted import shifted
+from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definitions.shifted import shifted
 
 
 def _arm(name: str, label: str, transforms: tuple[str, ...], published: str) -> Arm:

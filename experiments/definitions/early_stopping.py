@@ -1,7 +1,7 @@
 """Whether longer inputs get worse while the training loss falls, and what stopping early saves."""
 
-from experiments.definition import Arm, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _BEST = {"eval.checkpoint": "best"}
 _PATIENCE = {"stopping.patience": 6}

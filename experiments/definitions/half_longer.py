@@ -1,7 +1,7 @@
 """Accuracy where the length grows by half past the longest trained one."""
 
-from experiments.definition import FALL, Arm, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definition import FALL, Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _TASKS = {
     "copy_v1": ("copying one symbol", "NoPE .96 at twice the length"),

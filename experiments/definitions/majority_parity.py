@@ -1,6 +1,6 @@
 """Majority against parity, one with a short RASP-L program and one without (Zhou et al. 2023)."""
 
-from experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definition import Arm, Claim, Experiment
 
 _AT_50 = {
     "data.task.lengths": (1, 50),

@@ -1,7 +1,7 @@
 """The size of a model against its generalization gap and its critical complexity (Scylla)."""
 
-from experiments.definition import CRITICAL, GAP, Arm, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definition import CRITICAL, GAP, Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 # From easy to hard for a transformer: what RASP-L has the shorter program for comes first.
 _LEVELS = ("majority", "bucket_sort", "parity")

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from experiments.definition import Arm, Changes, Claim, Experiment
-from experiments.definitions.model_sizes import TWELVE_LAYERS
+from lengthwise.experiments.definition import Arm, Changes, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import TWELVE_LAYERS
 
 _LABELS = {"none": "NoPE", "t5": "T5", "alibi": "ALiBi", "rope": "RoPE", "sinusoidal": "sinusoidal"}
 # Rotary angles as in the source's code: a quarter of the channels of a head.

@@ -1,7 +1,7 @@
 """Positions drawn from a longer range on tasks of the Chomsky hierarchy (Ruoss et al. 2023)."""
 
-from experiments.definition import Arm, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _TASKS = ("reverse_string", "bucket_sort", "missing_duplicate_string", "parity")
 _DRAWN_FROM = {"cpu": 48, "h200": 2048}  # so many positions

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from experiments.definition import Arm, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _OFF = {"model.dropout": 0.0, "optimizer.l2": 0.0, "optimizer.l1": 0.0}
 # Both decays are decoupled, as in AdamW, and act on each matrix.

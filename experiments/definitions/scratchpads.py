@@ -1,7 +1,7 @@
 """The five-part scratchpad of addition, whole, with as little as it needs, and none."""
 
-from experiments.definition import Arm, Claim, Experiment
-from experiments.definitions.model_sizes import TWELVE_LAYERS
+from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import TWELVE_LAYERS
 
 _PAD = {"data.task.format.transforms": ("reversed", "scratchpad")}
 _COMMON = {"data.task.name": "addition", "data.task.format.transforms": ("reversed",)}

@@ -1,7 +1,7 @@
 """How often two (task, scheme) pairs generalize over crossed seeds, and how many a claim needs."""
 
-from experiments.definition import Arm, Claim, Crossed, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definition import Arm, Claim, Crossed, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 EXPERIMENT = Experiment(
     name="seed_variance",

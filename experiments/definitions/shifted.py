@@ -1,6 +1,6 @@
 """Learned positions of which each row begins at a random one (Zhou et al. 2023, 2310.16028)."""
 
-from experiments.definition import Changes
+from lengthwise.experiments.definition import Changes
 
 
 def shifted(positions: int) -> Changes:

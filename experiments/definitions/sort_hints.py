@@ -1,7 +1,7 @@
 """Sorting with an auxiliary task mixed in, at as many samples of sorting (Awasthi, Gupta 2023)."""
 
-from experiments.definition import Arm, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 # Half of the samples are of the hint, so that twice the steps show as many of sorting.
 _STEPS = {"cpu": 6000, "h200": 30_000}

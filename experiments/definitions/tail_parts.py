@@ -1,7 +1,7 @@
 """TAIL traces of addition with and without each of their parts (arXiv 2507.13332)."""
 
-from experiments.definition import Arm, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _PARTS = ("transition", "atomic", "fetcher")
 

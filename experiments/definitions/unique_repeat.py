@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from experiments.definition import Arm, Changes, Claim, Experiment
-from experiments.definitions.model_sizes import FOUR_LAYERS
-from experiments.definitions.shifted import shifted
+from lengthwise.experiments.definition import Arm, Changes, Claim, Experiment
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
+from lengthwise.experiments.definitions.shifted import shifted
 
 _H200 = {
     **shifted(512),

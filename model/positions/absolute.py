@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from errors import UserError
-from model.positions.rope import RopeTables, rope_angles, rope_tables
-from model.positions.rope_scaling import UNSCALED, RopeScaling
-from model.positions.scheme import Dims, InputScheme, Parameter
+from lengthwise.common.errors import UserError
+from lengthwise.model.positions.rope import RopeTables, rope_angles, rope_tables
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.positions.scheme import Dims, InputScheme, Parameter
 
 
 @dataclass(frozen=True)

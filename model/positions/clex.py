@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from errors import UserError
-from model.positions.rope import RopeAngles, rotate
-from model.positions.scheme import Dims, LayerScheme, Parameter, Terms
+from lengthwise.common.errors import UserError
+from lengthwise.model.positions.rope import RopeAngles, rotate
+from lengthwise.model.positions.scheme import Dims, LayerScheme, Parameter, Terms
 
 _STEPS = 4  # of the classical Runge-Kutta method in a unit of t
 _LOW = 1024

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from errors import UserError
-from model.positions.scheme import Dims, LayerScheme, Parameter, Terms
-from model.scores import ContextBias
+from lengthwise.common.errors import UserError
+from lengthwise.model.attention.biases import ContextBias
+from lengthwise.model.positions.scheme import Dims, LayerScheme, Parameter, Terms
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from errors import UserError
-from model.positions.rope_scaling import (
+from lengthwise.common.errors import UserError
+from lengthwise.model.attention.biases import FarField
+from lengthwise.model.positions.rope_scaling import (
     UNSCALED,
     FarPositions,
     RopeScaling,
     scaled_frequencies,
 )
-from model.positions.scheme import MAX_POSITION, Dims, LayerScheme, Terms
-from model.scores import FarField
+from lengthwise.model.positions.scheme import MAX_POSITION, Dims, LayerScheme, Terms
 
 _LOW = 1024
 

@@ -44,7 +44,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from errors import UserError
+from lengthwise.common.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 
-from model.positions.rope_scaling import RopeScaling
-from model.scores import Bias, ContextBias, FarField
+from lengthwise.model.attention.biases import Bias, ContextBias, FarField
+from lengthwise.model.positions.rope_scaling import RopeScaling
 
 MAX_POSITION = 2**20  # the largest position, and the longest sequence
 BIASES = (None, "linear", "block", "context")  # kinds of a bias, the least demanding first
@@ -156,3 +156,11 @@ class LayerScheme(Scheme):
         params: the layer's own, if it has such; shared: see `prepare`.
         """
         return Terms(q_BLHC, k_BLKC)
+
+
+@dataclass(frozen=True)
+class NoPositions(LayerScheme):
+    """Queries and keys as they are (Haviv et al., arXiv:2203.16634; Kazemnejad et al. above)."""
+
+    name: ClassVar[str] = "none"
+    reads_positions: ClassVar[bool] = False

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from errors import UserError
-from model.positions.scheme import MAX_POSITION, Dims, LayerScheme, Parameter, Terms
+from lengthwise.common.errors import UserError
+from lengthwise.model.positions.scheme import MAX_POSITION, Dims, LayerScheme, Parameter, Terms
 
 _DRAWS = 32  # pivots of the contrastive loss, and stretches of the distillation, in a step
 _CANDIDATES = 32  # candidates a pivot, and positions a stretch

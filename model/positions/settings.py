@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 
-from errors import UserError
-from model.positions.absolute import Learned, Sinusoidal
-from model.positions.alibi import Alibi
-from model.positions.clex import Clex
-from model.positions.cope import Cope
-from model.positions.digits import Abacus
-from model.positions.none import NoPositions
-from model.positions.relative import Fire, Kerple, T5Buckets
-from model.positions.rope import Rope
-from model.positions.scheme import InputScheme, LayerScheme, Scheme
-from model.positions.seqpe import SeqPE
+from lengthwise.common.errors import UserError
+from lengthwise.model.positions.abacus import Abacus
+from lengthwise.model.positions.absolute import Learned, Sinusoidal
+from lengthwise.model.positions.clex import Clex
+from lengthwise.model.positions.cope import Cope
+from lengthwise.model.positions.relative import Alibi, Fire, Kerple, T5Buckets
+from lengthwise.model.positions.rope import Rope
+from lengthwise.model.positions.scheme import InputScheme, LayerScheme, NoPositions, Scheme
+from lengthwise.model.positions.seqpe import SeqPE
 
 _WITHOUT_SETTINGS = {"none": NoPositions(), "alibi": Alibi()}
 # Fields of PositionSettings.

@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from errors import UserError
-from model.positions.scheme import MAX_POSITION
+from lengthwise.common.errors import UserError
+from lengthwise.model.positions.scheme import MAX_POSITION
 
 KINDS = ("none", "pose", "shift", "e2_llm", "clex")
 _SCHEMES = {"clex": ("clex",), "shift": ("learned", "sinusoidal")}  # all others are RoPE's

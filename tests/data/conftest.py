@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data.config import DataConfig
-from data.sources import files
+from lengthwise.data.config import DataConfig
+from lengthwise.data.sources import files
 from tests.data.settings import NO_CHECK, source_config
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data.curriculum import CurriculumConfig
-from data.layouts import SplitDocuments, build_layout
-from data.pipeline import ReadingConfig, check_reading, store_batches
-from data.sampling import DomainWeight, SamplingConfig
-from data.schedule import Schedule
-from data.splits import Split
-from data.token_store import TokenStore
-from tests.data.layout_cases import changed
+from lengthwise.data.batches.pipeline import ReadingConfig, check_reading, store_batches
+from lengthwise.data.layouts import SplitDocuments, build_layout
+from lengthwise.data.schedule.curriculum import CurriculumConfig
+from lengthwise.data.schedule.sampling import DomainWeight, SamplingConfig
+from lengthwise.data.schedule.schedule import Schedule
+from lengthwise.data.store.splits import Split
+from lengthwise.data.store.token_store import TokenStore
+from tests.data.layouts.layout_cases import changed
 
 TOKENS_PER_STEP = 512
 LAYOUT = changed(smallest_bucket=16, largest_bucket=128, block_tokens=2_000)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data.row_groups import RowGroups, Stratum
-from data.sampling import SamplingConfig
+from lengthwise.data.layouts.row_groups import RowGroups, Stratum
+from lengthwise.data.schedule.sampling import SamplingConfig
 
 ONE_STRATUM = (Stratum("all", 0),)
 AS_THEY_COME = SamplingConfig((), (), stratify=False, shuffle_blocks=0)

@@ -4,8 +4,8 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from data.config import ContaminationConfig, DataConfig
-from data.sources import Source, SourceConfig
+from lengthwise.data.config import ContaminationConfig, DataConfig
+from lengthwise.data.sources import Source, SourceConfig
 
 SOURCE = SourceConfig(
     domain="all",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from data.shuffle import derive_key, hash64, permute
+from lengthwise.data.shuffle import derive_key, hash64, permute
 
 keys = st.integers(0, 2**64 - 1)
 

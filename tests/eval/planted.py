@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data.splits import Split
-from eval.config import AnswersConfig, EvalConfig
+from lengthwise.data.store.splits import Split
+from lengthwise.eval.config import AnswersConfig, EvalConfig
 
 VOCAB = 16
 

@@ -9,8 +9,8 @@ from collections import Counter
 
 import numpy as np
 
-from data.tokenizers import ByteTokenizer
-from eval.scorer import TargetScores
+from lengthwise.data.store.tokenizers import ByteTokenizer
+from lengthwise.eval.inference.scorer import TargetScores
 
 BYTES = ByteTokenizer()
 SURE, UNSURE = 0.01, 5.0  # nats of a byte that it expects, and of any other

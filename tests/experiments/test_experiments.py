@@ -6,24 +6,32 @@ import json
 import numpy as np
 import pytest
 
-import modes
-import session
-from data.tasks.samples import TaskSamples
-from errors import UserError
-from experiment import load
-from experiments import cells
-from experiments.cells import LOG, is_finished, run_cells, steps_to_score
-from experiments.definition import BEYOND, FALL, IN_RANGE, MEASURES, Arm, Claim, Crossed, Experiment
-from experiments.definitions import EXPERIMENTS
-from experiments.page import DOCS, PAGE, STORED, page
-from experiments.picture import over_seeds
-from experiments.results import Results, read, save
-from experiments.run import main, run
-from experiments.runs import Run, Scored
-from experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
-from train.metrics import read_rows
-from train.peak import Peak
-from train.workdir import read_config
+from lengthwise.app import modes, session
+from lengthwise.common.errors import UserError
+from lengthwise.configs.resolve import load
+from lengthwise.data.tasks.samples import TaskSamples
+from lengthwise.experiments import cells
+from lengthwise.experiments.cells import LOG, is_finished, run_cells, steps_to_score
+from lengthwise.experiments.definition import (
+    BEYOND,
+    FALL,
+    IN_RANGE,
+    MEASURES,
+    Arm,
+    Claim,
+    Crossed,
+    Experiment,
+)
+from lengthwise.experiments.definitions import EXPERIMENTS
+from lengthwise.experiments.page import DOCS, PAGE, STORED, page
+from lengthwise.experiments.picture import over_seeds
+from lengthwise.experiments.results import Results, read, save
+from lengthwise.experiments.run import main, run
+from lengthwise.experiments.runs import Run, Scored
+from lengthwise.experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
+from lengthwise.train.machine.peak import Peak
+from lengthwise.train.machine.workdir import read_config
+from lengthwise.train.metrics.writer import read_rows
 
 _STEPS = 30
 TINY = Experiment(
@@ -272,7 +280,7 @@ def test_lines_have_students_interval_cut_to_shares():
 def test_the_published_page_is_what_the_stored_results_give():
     given = page(EXPERIMENTS, DOCS / STORED)
     assert (DOCS / PAGE).read_text("utf-8") == given, (
-        "run: python -m experiments.run NAME --publish"
+        "run: python -m lengthwise.experiments.run NAME --publish"
     )
     for stored in (DOCS / STORED).glob("*.json"):
         assert stored.with_suffix(".png").exists()
@@ -383,7 +391,9 @@ def test_scores_along_training_are_shown_where_they_are_of_longer_inputs(tmp_pat
 def test_unknown_names_are_refused_with_the_options():
     with pytest.raises(UserError, match=r"nosuch is no experiment; choose one of copy_positions"):
         main(["nosuch"])
-    with pytest.raises(UserError, match=r"required: name; see python -m experiments.run --help"):
+    with pytest.raises(
+        UserError, match=r"required: name; see python -m lengthwise.experiments.run --help"
+    ):
         main([])
     with pytest.raises(UserError, match=r"--seeds=0 must be at least 1"):
         main(["majority_parity", "--seeds=0"])

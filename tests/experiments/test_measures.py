@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.definition import (
+from lengthwise.experiments.definition import (
     BEYOND,
     CRITICAL,
     FALL,
@@ -20,12 +20,12 @@ from experiments.definition import (
     Claim,
     Experiment,
 )
-from experiments.measures import closeness, critical, doublings, gap
-from experiments.page import section
-from experiments.results import Results
-from experiments.runs import Run, Scored, curve, plain, run_from
-from experiments.tables import arms, levels, samples_needed
-from experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
+from lengthwise.experiments.measures import closeness, critical, doublings, gap
+from lengthwise.experiments.page import section
+from lengthwise.experiments.results import Results
+from lengthwise.experiments.runs import Run, Scored, curve, plain, run_from
+from lengthwise.experiments.tables import arms, levels, samples_needed
+from lengthwise.experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 
 counts = st.integers(0, 100)
 

@@ -9,20 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import modes
-import session
-from errors import UserError
-from eval.answers.hits_file import load_hits
-from experiments.cells import LOG, is_finished, run_cells
-from experiments.definition import Arm, Claim, Experiment
-from experiments.groups import checkpoint_steps, grouped, why_alone
-from experiments.results import collect
+from lengthwise.app import modes, session
+from lengthwise.common.errors import UserError
+from lengthwise.eval.answers.hits_file import load_hits
+from lengthwise.experiments.cells import (
+    LOG,
+    checkpoint_steps,
+    grouped,
+    is_finished,
+    run_cells,
+    why_alone,
+)
+from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.results import collect
+from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.machine.peak import Peak
+from lengthwise.train.metrics.writer import read_rows
+from lengthwise.train.programs.stacked import DifferentBucketsError, StackedSteps, mapped
+from lengthwise.train.step.update import TrainState
 from tests.experiments.test_experiments import TINY
-from train.checkpoint import Checkpoints
-from train.metrics import read_rows
-from train.peak import Peak
-from train.stacked import DifferentBucketsError, StackedSteps, mapped
-from train.step import TrainState
 
 _STEPS, _HALF = 16, 8
 PAIR = Experiment(
@@ -203,7 +208,7 @@ def test_seeds_that_fill_different_buckets_are_run_one_after_the_other(tmp_path,
         begun.append((mode, workdir))
         return 143 if workdir.endswith("seed1") else 0
 
-    monkeypatch.setattr("experiments.cells.run_group", refuse)
+    monkeypatch.setattr("lengthwise.experiments.cells.run_group", refuse)
     monkeypatch.setattr(modes, "run", alone)
     assert run_cells(PAIR.cells("cpu", 3), tmp_path, together=3) == 143
     # The third is not begun: SIGTERM ended the second.

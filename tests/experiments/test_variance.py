@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest, f_oneway
 
-from experiments.variance import (
+from lengthwise.experiments.variance import (
     MOST_SEEDS,
     crossed_effect,
     mean_squares,
@@ -18,7 +18,7 @@ from experiments.variance import (
     shares,
     success,
 )
-from experiments.verdict import ALPHA, REPRODUCED, Measured, effect, judge
+from lengthwise.experiments.verdict import ALPHA, REPRODUCED, Measured, effect, judge
 
 tables = arrays(np.float64, (4, 3), elements=st.floats(0, 1))
 

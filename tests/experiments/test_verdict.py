@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from experiments.verdict import (
+from lengthwise.experiments.verdict import (
     ALPHA,
     CONTRADICTED,
     GATE,

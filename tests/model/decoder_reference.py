@@ -6,14 +6,14 @@ import functools
 import jax
 import numpy as np
 
-from model.config import ModelConfig
-from model.masks import Mask
-from model.positions.rope import Rope
-from model.positions.rope_scaling import UNSCALED
-from model.transformer import apply, init_params, position_tables
-from tests.model.attention_reference import softplus_weights, visible
-from tests.model.position_reference import input_vectors
-from tests.model.position_reference import scores as position_scores
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.positions.rope import Rope
+from lengthwise.model.positions.rope_scaling import UNSCALED
+from lengthwise.model.transformer import apply, init_params, position_tables
+from tests.model.attention.attention_reference import softplus_weights, visible
+from tests.model.positions.position_reference import input_vectors
+from tests.model.positions.position_reference import scores as position_scores
 
 CAUSAL = Mask(None, 0)
 LENGTH = 20

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model.cache import cache_capacity, cache_refusal, empty_cache
-from model.masks import CAUSAL, Mask
-from model.positions.clex import Clex
-from model.positions.rope_scaling import UNSCALED, RopeScaling
-from model.token_losses import nats_of_logits, project
-from model.transformer import apply, extend, position_tables
+from lengthwise.model.attention.masks import CAUSAL, Mask
+from lengthwise.model.cache import cache_capacity, cache_refusal, empty_cache
+from lengthwise.model.positions.clex import Clex
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.token_losses import nats_of_logits, project
+from lengthwise.model.transformer import apply, extend, position_tables
 from tests.model.decoder_reference import CONFIG, changed, make_params
-from tests.model.schemes import CASES, SETTINGS, SPAN, decoder, position_settings
+from tests.model.positions.schemes import CASES, SETTINGS, SPAN, decoder, position_settings
 
 # Blocks of 8 (`CONFIG.attention_block`): a cache of four, of which chunks visit one to three.
 ROWS, LENGTH, CHUNK, CAPACITY = 2, 24, 12, 32

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from model.decode import Sampling, choose, decode
-from model.masks import Mask
-from model.positions.rope_scaling import UNSCALED
-from model.transformer import position_tables
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.decode import Sampling, choose, decode
+from lengthwise.model.positions.rope_scaling import UNSCALED
+from lengthwise.model.transformer import position_tables
 from tests.model.decoder_reference import CONFIG, make_params
-from tests.model.schemes import decoder
+from tests.model.positions.schemes import decoder
 from tests.model.test_cache import COUNTED, LENGTH, ROWS, TOKENS, empty, extended, whole_pass
 
 LENGTHS = np.array([3, 13], np.int32)

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import flops
-from model.config import ModelConfig
-from model.masks import Mask
-from model.positions.rope import Rope
-from model.positions.rope_scaling import UNSCALED
-from model.transformer import apply, init_params, position_tables
-from tests.model.attention_reference import visible
-from tests.model.test_masks import masks
+from lengthwise.model import flops
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.positions.rope import Rope
+from lengthwise.model.positions.rope_scaling import UNSCALED
+from lengthwise.model.transformer import apply, init_params, position_tables
+from tests.model.attention.attention_reference import visible
+from tests.model.attention.test_masks import masks
 
 CONFIG = ModelConfig(
     vocab_size=31,

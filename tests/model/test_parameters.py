@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from errors import UserError
-from model.transformer import init_params, logical_axes
+from lengthwise.common.errors import UserError
+from lengthwise.model.transformer import init_params, logical_axes
 from tests.model.decoder_reference import CONFIG, PLAIN, changed, compiled_init
 
 

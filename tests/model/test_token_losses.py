@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import token_losses as module
-from model.backends.mesh import split_over
-from model.token_losses import chunks_of, token_losses, token_scores
+from lengthwise.model import token_losses as module
+from lengthwise.model.parallel.mesh import split_over
+from lengthwise.model.token_losses import chunks_of, token_losses, token_scores
 
 B, L, D, V = 4, 16, 8, 11
 

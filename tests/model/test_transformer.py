@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model.layers import block_keys, dropout
-from model.masks import Mask
-from model.positions.rope_scaling import RopeScaling
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.layers import block_keys, dropout
+from lengthwise.model.positions.rope_scaling import RopeScaling
 from tests.model.decoder_reference import (
     CONFIG,
     LENGTH,

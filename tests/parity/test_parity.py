@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model.attention import attend
-from model.masks import Mask
-from model.positions.alibi import Alibi
-from model.positions.relative import T5Buckets, t5_buckets
-from model.positions.rope import Rope, rope_frequencies
-from model.positions.rope_scaling import UNSCALED, RopeScaling
-from model.transformer import apply, position_tables
+from lengthwise.model.attention.attention import attend
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.positions.relative import Alibi, T5Buckets, t5_buckets
+from lengthwise.model.positions.rope import Rope, rope_frequencies
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.transformer import apply, position_tables
 from tests.model.decoder_reference import PLAIN, changed
 from tests.parity import cases
 

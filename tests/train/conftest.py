@@ -3,14 +3,14 @@
 import jax
 import pytest
 
-from data.prepare import prepare
-from experiment import load
+from lengthwise.configs.resolve import load
+from lengthwise.data.prepare.prepare import prepare
+from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.loop.start import Trainee, train
+from lengthwise.train.phases import Phases
+from lengthwise.train.programs.setup import Setup
 from tests import tiny
 from tests.train.runs import config
-from train.checkpoint import Checkpoints
-from train.phases import Phases
-from train.run import Trainee, train
-from train.setup import Setup
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 """A config that trains in seconds, and what a work directory holds afterwards."""
 
-from configs import base
+from lengthwise.configs import base
+from lengthwise.train.metrics.writer import read_rows
+from lengthwise.train.rules.anomaly import AnomalyConfig
 from tests import tiny
-from train.anomaly import AnomalyConfig
-from train.metrics import read_rows
 
 
 def config(corpus, **changes):

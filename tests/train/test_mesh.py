@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding
 
-from errors import UserError
-from model.columns import column_at
-from model.sharding import parameter_spec
-from train.mesh import (
+from lengthwise.common.errors import UserError
+from lengthwise.model.parallel.sharding import parameter_spec
+from lengthwise.model.parallel.zigzag import column_at
+from lengthwise.train.mesh import (
     MeshConfig,
     ViewShape,
     batch_sharding,

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiment import load
+from lengthwise.configs.resolve import load
+from lengthwise.train.machine.workdir import check_config, claim_config, training_fingerprint
+from lengthwise.train.phases import Phases
+from lengthwise.train.programs.setup import Setup
+from lengthwise.train.seeds import Seeds
 from tests.train.runs import config
-from train.phases import Phases
-from train.seeds import Seeds
-from train.setup import Setup
-from train.workdir import check_config, claim_config, training_fingerprint
 
 _STEPS = 60
 STREAMS = ("parameters", "rows", "buckets", "drawn")

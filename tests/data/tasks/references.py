@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 
-from data.tasks.registry import TASKS
+from lengthwise.data.tasks.registry import TASKS
 
 
 def _number_of(text: str, base: int = 10, little_endian: bool = False) -> int:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from data.tasks.draws import Draws
-from data.tasks.registry import TASKS
-from data.tasks.sequences import rows_of
+from lengthwise.data.tasks.draws import Draws
+from lengthwise.data.tasks.registry import TASKS
+from lengthwise.data.tasks.sequences import rows_of
 
 SAMPLES = 40_000
 Expected = dict[str, Fraction]

@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from data.tasks.config import FormatConfig, HintConfig, TaskConfig
-from data.tasks.formats import FORMATS, Format, formats_of
-from data.tasks.registry import TASKS
-from data.tasks.samples import TaskSamples
-from data.tasks.scratchpads import SCRATCHPAD_PARTS, TAIL_PARTS
-from data.tasks.sequences import rows_of
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.config import FormatConfig, HintConfig, TaskConfig
+from lengthwise.data.tasks.formats import FORMATS, Format, formats_of
+from lengthwise.data.tasks.registry import TASKS
+from lengthwise.data.tasks.samples import TaskSamples
+from lengthwise.data.tasks.scratchpads import SCRATCHPAD_PARTS, TAIL_PARTS
+from lengthwise.data.tasks.sequences import rows_of
 
 
 def task_config(name: str = "addition", *transforms: str, **changes) -> TaskConfig:

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.tasks.draws import Draws
-from data.tasks.registry import TASKS, task_named
-from data.tasks.sequences import as_batch, flip, rows_of, squeeze
-from data.tasks.task import Problems, Task
-from errors import UserError
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.draws import Draws
+from lengthwise.data.tasks.registry import TASKS, task_named
+from lengthwise.data.tasks.sequences import as_batch, flip, rows_of, squeeze
+from lengthwise.data.tasks.task import Problems, Task
 from tests.data.tasks.references import LONGEST, REFERENCES
 
 NAMES = sorted(TASKS)

@@ -9,19 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data.tasks.samples import Documents, TaskSamples
-from data.tasks.sequences import rows_of
-from data.tasks.symbols import END
-from eval.answers.next_tokens import NextTokenPrograms, Rows
-from eval.answers.score import Hits, by_row_length, decoded, score_answers
-from eval.answers.summary import summarize
-from eval.scoring_executables import ScoringExecutables
-from model import transformer
-from model.positions.rope_scaling import UNSCALED
-from model.settings import ModelSettings
+from lengthwise.data.tasks.samples import Documents, TaskSamples
+from lengthwise.data.tasks.sequences import rows_of
+from lengthwise.data.tasks.symbols import END
+from lengthwise.eval.answers.next_tokens import NextTokenPrograms, Rows
+from lengthwise.eval.answers.score import Hits, by_row_length, decoded, score_answers
+from lengthwise.eval.answers.summary import summarize
+from lengthwise.eval.inference.scoring_executables import ScoringExecutables
+from lengthwise.model import transformer
+from lengthwise.model.positions.rope_scaling import UNSCALED
+from lengthwise.model.settings import ModelSettings
 from tests.data.tasks.test_formats import task_config
-from tests.eval.test_model_scorer import SETTINGS, data_sharding
-from tests.model.schemes import position_settings
+from tests.eval.inference.test_model_scorer import SETTINGS, data_sharding
+from tests.model.positions.schemes import position_settings
 
 SAMPLES = TaskSamples(task_config("reverse", lengths=(1, 40)))
 

@@ -4,16 +4,21 @@ import re
 
 import pytest
 
-from eval.answers.page import AnswersInputs, Example, render, write_answers
-from eval.answers.runs import trainings
-from eval.answers.trainings import compare_trainings, score_training
-from eval.page import Figure
-from eval.results import RunIdentity
-from eval.training_log import TrainingLog
+from lengthwise.eval.answers.runs import trainings
+from lengthwise.eval.answers.trainings import compare_trainings, score_training
+from lengthwise.eval.losses.results import RunIdentity
+from lengthwise.eval.report.answers.page import (
+    AnswersInputs,
+    Example,
+    render,
+    write_answers,
+)
+from lengthwise.eval.report.page import Figure
+from lengthwise.eval.report.training_log import TrainingLog
 from tests.eval.answers.test_trainings import CONFIG, TRAINED, run
-from tests.eval.browser import look_at
-from tests.eval.synthetic_report import layout, metrics
-from tests.eval.test_report import Page
+from tests.eval.report.browser import look_at
+from tests.eval.report.synthetic_report import layout, metrics
+from tests.eval.report.test_report import Page
 
 PICTURES = ["answers", "training", "curriculum", "selection"]
 

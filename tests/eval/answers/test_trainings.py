@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from data.tasks.samples import Documents, TaskSamples
-from errors import UserError
-from eval.answers.chance import constant_guess
-from eval.answers.runs import EXACT, TOKEN, RunKey, TaskRun, check_comparable, trainings
-from eval.answers.score import Hits
-from eval.answers.summary import over_seeds
-from eval.answers.trainings import compare_trainings, save_comparison, score_training
-from eval.answers.words import comparison_lines
-from eval.card.comparison import Difference
-from eval.config import AnswersConfig
+from lengthwise.common.errors import UserError
+from lengthwise.data.tasks.samples import Documents, TaskSamples
+from lengthwise.eval.answers.chance import constant_guess
+from lengthwise.eval.answers.runs import EXACT, TOKEN, RunKey, TaskRun, check_comparable, trainings
+from lengthwise.eval.answers.score import Hits
+from lengthwise.eval.answers.summary import over_seeds
+from lengthwise.eval.answers.trainings import compare_trainings, save_comparison, score_training
+from lengthwise.eval.card.comparison import Difference
+from lengthwise.eval.config import AnswersConfig
+from lengthwise.eval.report.answers.words import comparison_lines
 from tests.data.tasks.test_formats import task_config
 from tests.eval.planted import eval_config
 

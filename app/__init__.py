@@ -1,0 +1,1 @@
+"""The application: the command line, the modes, and one run of training or scoring."""

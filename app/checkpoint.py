@@ -1,0 +1,79 @@
+"""A checkpoint of a work directory, ready to be run on what one likes."""
+
+import contextlib
+from pathlib import Path
+
+import jax
+
+from lengthwise.common.errors import UserError
+from lengthwise.configs.resolve import Experiment
+from lengthwise.data.store.token_store import TokenStore
+from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
+from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.inference.model_scorer import BoundModel
+from lengthwise.eval.inference.scoring_executables import ScoringExecutables
+from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.loop.start import checked_host
+from lengthwise.train.machine.compilation_cache import enable_compilation_cache
+from lengthwise.train.phases import Phases
+from lengthwise.train.programs.setup import Setup
+
+
+def scoring_executables(
+    experiment: Experiment, config: EvalConfig, setup: Setup, store: TokenStore, *, longest: int
+) -> ScoringExecutables:
+    """config: the settings of scoring, which may be others than the experiment's. longest: tokens
+    of the longest row that may be scored part by part."""
+    return ScoringExecutables(
+        experiment.train.model,
+        setup.vocab_size,
+        setup.platform,
+        setup.abstract_params,
+        config.tokens_per_call,
+        setup.data_sharding,
+        config.seed,
+        chunk=config.chunk,
+        longest=longest,
+        pad=store.manifest.end_of_text,
+    )
+
+
+def step_to_score(experiment: Experiment, checkpoints: Checkpoints, workdir: Path) -> int:
+    """The checkpoint that eval.checkpoint names. Raises UserError where there is none."""
+    best = experiment.eval_checkpoint == "best"
+    step = checkpoints.best_step() if best else checkpoints.latest_step()
+    if step is None:
+        raise UserError(f"--workdir={workdir} holds no checkpoint; train first")
+    return step
+
+
+class Trained:
+    """The checkpoint that eval.checkpoint names, of a locked work directory.
+
+    Raises:
+      UserError: there is none.
+    """
+
+    def __init__(self, experiment: Experiment, store: TokenStore, workdir: Path):
+        train = experiment.train
+        phases = Phases(train.phases, store, train.seeds, workdir, verify=experiment.data.verify)
+        print(enable_compilation_cache(train.compilation_cache, workdir))
+        setup = Setup(train, phases, jax.devices())
+        with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:
+            step = step_to_score(experiment, checkpoints, workdir)
+            checked_host(setup, checkpoints, step)
+            params = checkpoints.restore_params(step, setup.abstract_params)
+        executables = scoring_executables(experiment, experiment.eval, setup, store, longest=0)
+        self.step = step
+        self.l_train = phases.l_train
+        self.store = store
+        self.model = BoundModel(executables, params, phases.scaling_after(step))
+
+    def text_tokenizer(self) -> Tokenizer:
+        """Raises UserError where documents came as ids."""
+        tokenizer = self.store.tokenizer()
+        if isinstance(tokenizer, IdsTokenizer):
+            raise UserError(
+                f"the corpus came as ids ({tokenizer.describe()}), for which there is no text"
+            )
+        return tokenizer

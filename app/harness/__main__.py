@@ -1,0 +1,148 @@
+"""Runs tasks of lm-evaluation-harness on a checkpoint, without torch.
+
+    pip install -r requirements-harness.txt
+    python -m lengthwise.app.harness --workdir=RUN --tasks=hellaswag,lengthwise_passkey_256
+
+Besides the harness's own tasks, which it downloads, and those of --include_path there are the tasks
+of eval/prompts/tasks.py at any length, lengthwise_TASK_LENGTH. Writes WORKDIR/eval/harness.json.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import atomic_write
+from lengthwise.eval.config import tested_contexts
+from lengthwise.eval.inference.scorer import Setting
+
+
+def run(
+    workdir: Path,
+    tasks: list[str],
+    *,
+    max_length: int = 0,
+    include_path: str | None = None,
+    num_fewshot: int | None = None,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Scores the tasks; returns what harness.json holds.
+
+    Raises:
+      UserError: lm_eval is not installed, the work directory holds no run, a task is unknown, a
+        request is too long, there are several processes.
+    """
+    try:
+        from lm_eval import simple_evaluate
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise UserError(
+            f"{error}; pip install -r requirements-harness.txt brings lm-evaluation-harness"
+        ) from error
+    from lengthwise.app.checkpoint import Trained
+    from lengthwise.app.harness.model import CheckpointLM
+    from lengthwise.app.harness.tasks import is_own, names, task_config
+    from lengthwise.app.store import open_store
+
+    # Here, since this is a program of its own: nothing of eval needs these.
+    from lengthwise.configs.resolve import from_saved
+    from lengthwise.eval.scorers.bench import Bench
+    from lengthwise.eval.scorers.registry import prompt_maker
+    from lengthwise.train.machine.workdir import locked, read_config
+
+    if jax.process_count() > 1:
+        raise UserError("app.harness runs on one process; score on one host")
+    if not (workdir / "config.json").exists():
+        raise UserError(f"--workdir={workdir} holds no run; train one first")
+    others = [name for name in tasks if not is_own(name)]
+    # Reading the thousands of tasks that the harness comes with takes seconds.
+    manager = TaskManager(include_path=include_path, include_defaults=False)
+    if not all(manager.match_tasks([name]) for name in others):
+        manager = TaskManager(include_path=include_path)
+    for name in others:
+        if not manager.match_tasks([name]):
+            raise UserError(
+                f"--tasks names {name!r}, which is unknown; `lm-eval ls tasks` lists the tasks of "
+                f"the harness, and here are {', '.join(names('LENGTH'))}"
+            )
+    with locked(workdir):
+        saved = read_config(workdir)
+        assert saved is not None
+        experiment = from_saved(saved)
+        trained = Trained(experiment, open_store(experiment, workdir), workdir)
+        config, tokenizer = experiment.eval, trained.text_tokenizer()
+        longest = max_length or tested_contexts(config, trained.l_train)[-1]
+        bench = Bench(
+            source=trained.store,
+            tokenizer=tokenizer,
+            config=config,
+            l_train=trained.l_train,
+            lengths=tested_contexts(config, trained.l_train),
+            fingerprint=trained.store.manifest.corpus_fingerprint,
+            why_no_positions="",
+        )
+        own = {
+            name: task_config(name, tokenizer, prompt_maker(bench), config.prompts, config.seed)
+            for name in filter(is_own, tasks)
+        }
+        asked: list[Any] = [own.get(name, name) for name in tasks]
+        model = CheckpointLM(trained.model.cached(Setting()), tokenizer, longest)
+        found = simple_evaluate(
+            model,
+            tasks=asked,
+            task_manager=manager,
+            num_fewshot=num_fewshot,
+            limit=limit,
+            bootstrap_iters=config.bootstrap_samples,
+            random_seed=config.seed,
+            numpy_random_seed=config.seed,
+            fewshot_random_seed=config.seed,
+            log_samples=False,
+        )
+        assert found is not None
+        report = {
+            "checkpoint_step": trained.step,
+            "l_train": trained.l_train,
+            "max_length": longest,
+            **{key: found[key] for key in ("results", "versions", "n-shot", "n-samples")},
+        }
+        text = json.dumps(report, indent=1, default=str) + "\n"
+        atomic_write(workdir / "eval" / "harness.json", [text.encode("utf-8")])
+    return report
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lengthwise.app.harness", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--workdir", type=Path, required=True, help="of a trained run")
+    parser.add_argument("--tasks", required=True, help="names of tasks, with commas between")
+    parser.add_argument("--include_path", help="a folder with more tasks, as YAML")
+    parser.add_argument("--num_fewshot", type=int, help="examples before a question")
+    parser.add_argument("--limit", type=int, help="questions of a task, at most")
+    longest = "tokens of a request; a longer one is an error; default: the longest of eval.ratios"
+    parser.add_argument("--max_length", type=int, default=0, help=longest)
+    return parser
+
+
+def main() -> None:
+    asked = vars(arguments().parse_args())
+    logging.set_verbosity(logging.WARNING)
+    workdir = asked.pop("workdir")
+    try:
+        report = run(workdir, asked.pop("tasks").split(","), **asked)
+    except (UserError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    for name, metrics in report["results"].items():
+        values = (f"{key} {value}" for key, value in metrics.items() if key != "alias")
+        print(f"{name}: {', '.join(values)}")
+    print(f"harness: {workdir / 'eval' / 'harness.json'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""A checkpoint as a model of lm-evaluation-harness, without torch.
+
+What is too long is an error, never cut. Documents are scored whole, in one window.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lm_eval.api.model import TemplateLM
+from tqdm import tqdm
+
+from lengthwise.common.errors import UserError
+from lengthwise.data.store.tokenizers import Tokenizer
+from lengthwise.eval.inference.cached_model import CachedModel
+from lengthwise.eval.inference.cached_scorer import CachedScorer, Continuation
+from lengthwise.eval.inference.generation import generate
+from lengthwise.model.decode import Sampling
+
+_AT_A_TIME = 256  # contexts, so that the bar moves
+_MAX_NEW_TOKENS = 256  # where a task names no number, as in the harness's own models
+
+
+class CheckpointLM(TemplateLM):
+    """Args: longest: tokens of context and continuation together, at most."""
+
+    def __init__(self, model: CachedModel, tokenizer: Tokenizer, longest: int):
+        super().__init__()
+        self._model = dataclasses.replace(model, longest=longest)
+        self._scorer = CachedScorer(self._model)
+        self._tokens = tokenizer
+        self._longest = longest
+
+    @property
+    def eot_token_id(self) -> int:
+        return self._tokens.end_of_text
+
+    @property
+    def max_length(self) -> int:
+        return self._longest
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self._tokens.describe()
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
+    ) -> list[int]:
+        """Ids; there are no special tokens that could be added."""
+        ids: list[int] = self._tokens.encode_batch([string])[0].tolist()
+        return ids
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[tuple[tuple[str, str], list[int], list[int]]],
+        disable_tqdm: bool = False,
+        **kwargs: Any,
+    ) -> list[tuple[float, bool]]:
+        """(log-likelihood in nats, whether it is what greedy decoding would write) of each
+        continuation, in the order of the requests."""
+        by_context: dict[tuple[int, ...], list[int]] = {}
+        for number, (texts, context, continuation) in enumerate(requests):
+            self._check(len(context) + len(continuation))
+            if not continuation:
+                raise UserError(f"the continuation {texts[1]!r} has no token of its own")
+            by_context.setdefault(tuple(context), []).append(number)
+        # Contexts of like lengths together: what fills rows up is computed too.
+        contexts = sorted(by_context, key=len)
+        scored: dict[int, Continuation] = {}
+        starts = range(0, len(contexts), _AT_A_TIME)
+        for start in tqdm(starts, desc="scoring", unit="batch", disable=disable_tqdm or None):
+            part = contexts[start : start + _AT_A_TIME]
+            asked = [[np.array(requests[i][2], np.int32) for i in by_context[c]] for c in part]
+            found = self._scorer([np.array(c, np.int32) for c in part], asked)
+            for ids, each in zip(part, found, strict=True):
+                scored |= dict(zip(by_context[ids], each, strict=True))
+        return [
+            (-float(scored[i].nats.sum(dtype=np.float64)), scored[i].greedy)
+            for i in range(len(requests))
+        ]
+
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
+        """Of each whole text behind an end of text."""
+        texts = [request.args[0] for request in requests]
+        pairs = [(("", text), [self.eot_token_id], self.tok_encode(text)) for text in texts]
+        some = [pair for pair in pairs if pair[2]]
+        found = iter(self._loglikelihood_tokens(some, disable_tqdm=disable_tqdm))
+        return [next(found)[0] if pair[2] else 0.0 for pair in pairs]
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+        """Greedy, or as a task's temperature, top_k and top_p say, up to the first of its `until`.
+
+        Nothing is drawn but with the seed 0 and the number of the request.
+        """
+        by_way: dict[tuple[Sampling, int], list[int]] = {}
+        stops = []
+        for number, request in enumerate(requests):
+            sampling, count, until = _generation(request.args[1])
+            by_way.setdefault((sampling, count), []).append(number)
+            stops.append(until)
+        texts = [""] * len(stops)
+        for (sampling, count), members in by_way.items():
+            prompts = [self.tok_encode(requests[i].args[0]) or [self.eot_token_id] for i in members]
+            self._check(max(map(len, prompts)) + count)
+            found = generate(
+                self._model,
+                [np.array(prompt, np.int32) for prompt in prompts],
+                sampling=sampling,
+                max_tokens=count,
+                seed=0,
+                end_of_text=self.eot_token_id,
+            )
+            for i, tokens in zip(members, found, strict=True):
+                texts[i] = _cut(self._tokens.decode(tokens), stops[i])
+        return texts
+
+    def _check(self, length: int) -> None:
+        if length > self._longest:
+            raise UserError(
+                f"a request of {length:,} tokens is longer than --max_length={self._longest:,}; "
+                "nothing is cut: raise it, or choose another task or fewer examples"
+            )
+
+
+def _generation(arguments: dict[str, Any]) -> tuple[Sampling, int, Sequence[str]]:
+    """The sampling, the number of tokens and the texts to stop at that a task asks for."""
+    until = arguments.get("until") or []
+    temperature = float(arguments.get("temperature") or 0.0)
+    if not arguments.get("do_sample", temperature > 0):
+        temperature = 0.0
+    elif not temperature:
+        temperature = 1.0
+    sampling = Sampling(
+        temperature, int(arguments.get("top_k") or 0), float(arguments.get("top_p") or 1.0)
+    )
+    count = int(arguments.get("max_gen_toks") or _MAX_NEW_TOKENS)
+    return sampling, count, [until] if isinstance(until, str) else until
+
+
+def _cut(text: str, until: Sequence[str]) -> str:
+    """The text before the first of what it stops at."""
+    ends = [text.find(stop) for stop in until if stop and stop in text]
+    return text[: min(ends)] if ends else text

@@ -1,0 +1,61 @@
+"""The tasks on long inputs (eval/prompts/tasks.py) as tasks of lm-evaluation-harness."""
+
+from typing import Any
+
+import datasets
+import numpy as np
+
+from lengthwise.data.store.tokenizers import Tokenizer
+from lengthwise.eval.prompts.assemble import PromptMaker
+from lengthwise.eval.prompts.prompt import Control, PromptTask
+from lengthwise.eval.prompts.tasks import TASKS
+
+PREFIX = "lengthwise_"
+
+
+def names(length: object) -> list[str]:
+    """Every task at a length: lengthwise_passkey_1024."""
+    return [f"{PREFIX}{task}_{length}" for task in TASKS]
+
+
+def is_own(name: str) -> bool:
+    """Whether it is the name of one of these tasks."""
+    task, _, length = name.removeprefix(PREFIX).rpartition("_")
+    return name.startswith(PREFIX) and task in TASKS and length.isdecimal()
+
+
+def task_config(
+    name: str, tokenizer: Tokenizer, maker: PromptMaker, count: int, seed: int
+) -> dict[str, Any]:
+    """The config of a task by its name; multiple choice among an answer and its distractors, of
+    several answers each behind the right ones before it.
+
+    The harness takes text, which it encodes as a whole: by other tokenizers than bytes that can be
+    a few tokens fewer than the length. There are no controls: for those see `eval.tasks`.
+
+    Raises:
+      UserError: a prompt doesn't fit the length.
+    """
+    word, length = name.removeprefix(PREFIX).rsplit("_", 1)
+    task: PromptTask = TASKS[word]
+    prompts = maker.prompts(task, int(length), count, seed, Control.PLAIN)
+    rows = [
+        {
+            "text": tokenizer.decode(np.concatenate([prompt.tokens, part.lead])),
+            "choices": [tokenizer.decode(candidate) for candidate in part.candidates],
+        }
+        for prompt in prompts
+        for part in prompt.parts
+    ]
+    return {
+        "task": name,
+        "custom_dataset": lambda **_: {"test": datasets.Dataset.from_list(rows)},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": lambda row: row["text"],
+        "doc_to_choice": lambda row: row["choices"],
+        "doc_to_target": lambda row: 0,
+        "target_delimiter": "",  # choices begin with their space
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1},
+    }

@@ -1,0 +1,97 @@
+"""The modes of `main.py --mode`."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from lengthwise.app.checkpoint import Trained
+from lengthwise.app.session import Session
+from lengthwise.app.store import open_store
+from lengthwise.app.task import TaskSession
+from lengthwise.app.text import TextSession
+from lengthwise.common.errors import UserError
+from lengthwise.configs.resolve import Experiment, load
+from lengthwise.data.store.token_store import summary
+from lengthwise.eval.inference.generation import read_prompts, save_rows, written_texts
+from lengthwise.eval.inference.scorer import Setting
+from lengthwise.train.machine.processes import first
+from lengthwise.train.machine.workdir import FREE_IN_SCORING, check_config, locked, read_config
+from lengthwise.train.plan.planner import plan
+from lengthwise.train.programs.execution import PLAN
+
+
+def run(mode: str, config: ConfigDict, workdir: str) -> int:
+    """Runs one mode in `workdir`; returns the exit status.
+
+    Raises:
+      UserError: what the user can put right.
+    """
+    directory = Path(workdir)
+    if mode == "plan":
+        experiment = load(config, None)
+        directory.mkdir(parents=True, exist_ok=True)
+        return plan(experiment.train, experiment.data, directory / PLAN)
+    if mode == "train":
+        with training_session(config, directory) as session:
+            return session.train_and_score()
+    if mode in ("eval", "generate") and read_config(directory) is None:
+        raise UserError(f"--workdir={workdir} holds no run; train one first")
+    with locked(directory):
+        experiment = load(config, read_config(directory))
+        if mode == "prepare":
+            for line in summary(open_store(experiment, directory)):
+                print(line)
+            return 0
+        saved = read_config(directory)
+        assert saved is not None
+        check_config(directory, experiment.resolved, FREE_IN_SCORING)
+        if mode == "generate":
+            return write_on(experiment, directory)
+        # What was trained stays what it was; only the scoring may be asked for anew.
+        resolved = {**saved, "eval": experiment.resolved["eval"]}
+        scored = dataclasses.replace(experiment, resolved=resolved)
+        # A plan is for the devices of the training; any others may score.
+        kind = session_of(scored)
+        kind.check(scored)
+        return kind(scored, open_store(scored, directory), directory, follows_plan=False).score()
+
+
+@contextlib.contextmanager
+def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
+    """A run that is to be trained; its work directory is held meanwhile.
+
+    Raises:
+      UserError: what the user can put right.
+    """
+    with locked(workdir):
+        experiment = load(config, read_config(workdir))
+        check_config(workdir, experiment.resolved)
+        kind = session_of(experiment)
+        kind.check(experiment)  # before the minutes that the corpus may take
+        store = open_store(experiment, workdir)
+        yield kind(experiment, store, workdir, follows_plan=True)
+
+
+def session_of(experiment: Experiment) -> type[Session]:
+    """What trains and scores on the corpus of the config."""
+    return TaskSession if experiment.data.sources[0].source == "task" else TextSession
+
+
+def write_on(experiment: Experiment, workdir: Path) -> int:
+    """Prints what a checkpoint writes behind the prompts of `generate`, and keeps it as a file."""
+    config = experiment.generate
+    prompts = read_prompts(config)  # before the minutes that the rest may take
+    sampling = config.sampling
+    trained = Trained(experiment, open_store(experiment, workdir), workdir)
+    written = written_texts(
+        trained.model.cached(Setting()), trained.text_tokenizer(), prompts, config, sampling
+    )
+    for row in written:
+        print(f"--- {row['prompt']!r}\n{row['text']}")
+    rows = [{"checkpoint_step": trained.step, **row} for row in written]
+    if first():
+        print(f"generated: {save_rows(workdir / 'generate', rows)}")
+    return 0

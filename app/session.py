@@ -1,0 +1,221 @@
+"""One run of training or scoring: wires data, model and train together, whatever is scored."""
+
+import abc
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lengthwise.app.checkpoint import scoring_executables, step_to_score
+from lengthwise.common.files import write_json
+from lengthwise.configs.resolve import Experiment
+from lengthwise.data.batches.pipeline import where_read
+from lengthwise.data.store.token_store import TokenStore
+from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.inference.scoring_executables import ScoringExecutables
+from lengthwise.eval.losses.results import RunIdentity
+from lengthwise.eval.report.run.run_page import RunInputs
+from lengthwise.model.flops import parameter_count
+from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.loop.start import Trainee, train
+from lengthwise.train.machine.compilation_cache import enable_compilation_cache
+from lengthwise.train.machine.peak import device_peak, machine_facts
+from lengthwise.train.machine.processes import first, first_alone
+from lengthwise.train.machine.signals import STATUS
+from lengthwise.train.machine.workdir import claim_config
+from lengthwise.train.metrics.writer import read_rows
+from lengthwise.train.phases import Phases
+from lengthwise.train.programs.execution import PLAN, plan_fingerprint, planned_executions
+from lengthwise.train.programs.setup import Setup
+
+
+class Session(abc.ABC):
+    """One run of `train` or `eval` in a locked work directory.
+
+    Attributes, which `_prepare_scoring` sets:
+      left_out: what can't be scored and why.
+    """
+
+    eval: EvalConfig
+    left_out: tuple[str, ...]
+    executables: ScoringExecutables
+
+    def __init__(
+        self, experiment: Experiment, store: TokenStore, workdir: Path, *, follows_plan: bool
+    ):
+        """follows_plan: buckets are computed as plan.json of the work directory says, if any."""
+        self.experiment = experiment
+        self.workdir = workdir
+        self.store = store
+        self.phases = first_alone(
+            lambda: Phases(
+                experiment.train.phases,
+                self.store,
+                experiment.train.seeds,
+                workdir,
+                verify=experiment.data.verify,
+            )
+        )
+        # Before anything is compiled.
+        print(enable_compilation_cache(experiment.train.compilation_cache, workdir))
+        machine = jax.devices()
+        planned = None
+        if follows_plan:
+            wanted = plan_fingerprint(experiment.train, store.manifest.vocab_size, len(machine))
+            planned = planned_executions(workdir / PLAN, self.phases.phases, wanted)
+        if planned is not None:
+            print(f"plan: {workdir / PLAN} says how each bucket is computed")
+        self.setup = Setup(experiment.train, self.phases, machine, planned)
+        self.model = self.setup.model
+        self._prepare_scoring(experiment)
+        self._describe()
+        self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
+
+    @classmethod
+    def check(cls, experiment: Experiment) -> None:
+        """Raises UserError for settings to train with that no corpus can put right."""
+        experiment.train.check(jax.default_backend())
+
+    @abc.abstractmethod
+    def _prepare_scoring(self, experiment: Experiment) -> None:
+        """What is scored and by which programs: sets `eval`, `left_out` and `executables`.
+
+        Raises UserError where that can't be.
+        """
+
+    @abc.abstractmethod
+    def _probe(self, params: object, step: int) -> dict[str, Any]:
+        """The selection split's scores for metrics.jsonl, "stopping_score" among them."""
+
+    @abc.abstractmethod
+    def _compile_scoring(self) -> None:
+        """Every executable of the scores, during training and after."""
+
+    @abc.abstractmethod
+    def score_checkpoint(self, checkpoints: Checkpoints) -> None:
+        """Scores a checkpoint on the report split; the first process writes what was found."""
+
+    def _scoring_executables(self, longest: int) -> ScoringExecutables:
+        """longest: tokens of the longest row that may be scored part by part."""
+        return scoring_executables(
+            self.experiment, self.eval, self.setup, self.store, longest=longest
+        )
+
+    def _describe(self) -> None:
+        """Prints what was decided before anything is compiled."""
+        for reason in self.left_out:
+            print(f"note: left out: {reason}")
+        for phase in self.phases.phases:
+            print(f"phase {phase.number + 1}: {phase.config.steps:,} steps")
+            print(phase.layout.accounting.table())
+            for line in phase.schedule.domain_shares:
+                print(line)
+            for note in phase.schedule.notes:
+                print(f"note: {note}")
+            for length in phase.lengths:
+                settings = self.experiment.train.model
+                choice = settings.attention_choice(
+                    self.setup.platform,
+                    length,
+                    phase.config.rope_scaling,
+                    segmented=phase.layout.buckets[length].segmented,
+                    row_devices=self.setup.shardings[phase.number, length].mesh.shape["context"],
+                )
+                print(f"bucket {length}: batch {phase.batch_size(length)}, attention {choice}")
+        print(where_read(self.experiment.train.reading, self.store))
+        devices = self.setup.devices
+        print(
+            f"model: {parameter_count(self.model):,} parameters, {self.model.compute_dtype}, "
+            f"on {len(devices)} x {devices[0].device_kind}",
+            flush=True,
+        )
+
+    def _layouts(self) -> list[dict[str, Any]]:
+        return [phase.layout.accounting.as_dict() for phase in self.phases.phases]
+
+    def _run_inputs(self) -> RunInputs:
+        """What the report says of any run."""
+        manifest = self.store.manifest
+        return RunInputs(
+            title=self.workdir.resolve().name,
+            config=self.experiment.resolved,
+            metrics=read_rows(self.workdir / "metrics.jsonl"),
+            layouts=self._layouts(),
+            facts={
+                "Corpus": {
+                    "source": manifest.source,
+                    "documents": manifest.num_documents,
+                    "tokens": manifest.num_tokens,
+                    "tokenizer": manifest.tokenizer,
+                    "fingerprint": manifest.corpus_fingerprint,
+                },
+                "Model": {
+                    "parameters": parameter_count(self.model),
+                    "positions": self.model.position_scheme,
+                    "compute": self.model.compute_dtype,
+                },
+                "Machine": machine_facts(self.peak),
+            },
+        )
+
+    def score(self) -> int:
+        """Scores the report split and writes the report."""
+        with contextlib.closing(Checkpoints(self.workdir / "checkpoints")) as checkpoints:
+            self.score_checkpoint(checkpoints)
+        return 0
+
+    def train_and_score(self) -> int:
+        """Trains to the end, then scores; returns the exit status."""
+        with contextlib.closing(Checkpoints(self.workdir / "checkpoints")) as checkpoints:
+            status = self._train(checkpoints)
+            if not status:
+                self.score_checkpoint(checkpoints)
+        return status
+
+    def _claim(self) -> None:
+        """Only now: a config that can't be run must not own the directory."""
+        if first():
+            claim_config(self.workdir, self.experiment.resolved)
+            write_json(self.workdir / "layouts.json", self._layouts())
+
+    def trainee(self, checkpoints: Checkpoints) -> Trainee:
+        """What training needs to know of this run."""
+        return Trainee(
+            self.setup,
+            self.workdir,
+            checkpoints,
+            claim=self._claim,
+            evaluate=self._probe,
+            prepare_evaluation=self._compile_scoring,
+            peak_flops=self.peak.flops_per_second * len(self.setup.devices),
+        )
+
+    def _train(self, checkpoints: Checkpoints) -> int:
+        """Returns the exit status: 0, or that of a run ended by a signal."""
+        outcome = train(self.trainee(checkpoints))
+        if outcome.reason in STATUS:
+            print(
+                f"{outcome.reason} at step {outcome.step}, checkpoint saved; "
+                f"start again with --workdir={self.workdir} to go on"
+            )
+            return STATUS[outcome.reason]
+        if outcome.reason == "early stopping":
+            print(
+                f"stopped early at step {outcome.step}: the score beyond the training length got "
+                "worse while the training loss fell; the best checkpoint is "
+                f"{checkpoints.best_step()}"
+            )
+        return 0
+
+    def _identity(self, step: int) -> RunIdentity:
+        return RunIdentity(
+            corpus_fingerprint=self.store.manifest.corpus_fingerprint,
+            checkpoint_step=step,
+            l_train=self.phases.l_train,
+            position_scheme=self.model.position_scheme,
+        )
+
+    def _step_to_score(self, checkpoints: Checkpoints) -> int:
+        """The checkpoint that eval.checkpoint names. Raises UserError where there is none."""
+        return step_to_score(self.experiment, checkpoints, self.workdir)

@@ -1,0 +1,39 @@
+"""The token store of a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lengthwise.configs.resolve import Experiment
+from lengthwise.data.config import DataConfig
+from lengthwise.data.prepare.contamination import LIST
+from lengthwise.data.prepare.prepare import prepare
+from lengthwise.data.prepare.store_builder import build_locally
+from lengthwise.data.store.token_store import TokenStore
+from lengthwise.train.machine.processes import first_alone
+
+
+def open_store(
+    experiment: Experiment,
+    workdir: Path,
+    build: Callable[[DataConfig, Path], None] = build_locally,
+) -> TokenStore:
+    """The token store, made by `build` when missing."""
+    directory = Path(experiment.store) if experiment.store else workdir / "store"
+    store = first_alone(lambda: prepare(experiment.data, directory, build))
+    manifest = store.manifest
+    print(
+        f"corpus: {manifest.source}; {manifest.num_documents:,} documents, "
+        f"{manifest.num_tokens:,} tokens, fingerprint {manifest.corpus_fingerprint}"
+    )
+    if experiment.data.verify:
+        print(f"corpus: checksums of {len(manifest.shards):,} shards agree")
+    for reason, count in manifest.skipped.items():
+        print(f"corpus: skipped {count:,} documents: {reason}")
+    for name, overlap in manifest.contamination.items():
+        print(
+            f"contamination: {name}: {overlap['contaminated']:,} of {overlap['documents']:,} "
+            f"documents contaminated, {overlap['too_short']:,} too short to check, "
+            f"{overlap['found']:.2%} of all n-grams are in the training text "
+            f"({directory / LIST} lists the documents)"
+        )
+    return store

@@ -1,0 +1,1 @@
+"""Speed of data: preparing, layouts, pipeline, staging."""

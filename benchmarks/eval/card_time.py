@@ -1,0 +1,60 @@
+"""What a report card costs, part by part: a trained run is scored anew in a process of its own.
+
+python -m lengthwise.benchmarks.eval.card_time --workdir=RUN [--longest=4096] [-- FLAGS OF main.py]
+
+The lengths are 1/4 to `longest` over the training length of the run, in powers of two. The card of
+the run is replaced by the new one. Wall clock from the start of the process to its end, compilation
+and drawing included; the parts are those of the card.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from absl import app, flags
+
+from lengthwise.eval.card.card import CARD
+
+_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "A trained run.")
+_CONFIG = flags.DEFINE_string("config", "configs/quickstart.py", "What it was trained with.")
+_LONGEST = flags.DEFINE_integer("longest", 4096, "Tokens.", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+    workdir = Path(_WORKDIR.value)
+    l_train = json.loads((workdir / "exposure.json").read_text())["l_train"]
+    ratios = [1 / 4]
+    while 2 * ratios[-1] * l_train <= _LONGEST.value:
+        ratios.append(2 * ratios[-1])
+    command = [
+        *(sys.executable, "main.py", "--mode=eval", f"--config={_CONFIG.value}"),
+        *(f"--workdir={workdir}", f"--config.eval.ratios={tuple(ratios)}", *argv[1:]),
+    ]
+    print(" ".join(command), flush=True)
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+
+    (first, *_) = json.loads((workdir / CARD).read_text())["entries"]
+    parts: dict[str, float] = {}
+    for each in first["judgements"]:
+        parts[each["scorer"]] = parts.get(each["scorer"], 0.0) + each["seconds"]
+    scoring = first["checkpoints"][0]["seconds"]["scoring"]
+    print(f"{os.cpu_count()} cores, lengths {', '.join(str(int(r * l_train)) for r in ratios)}")
+    print("| part | seconds |")
+    print("|---|---|")
+    for name, spent in parts.items():
+        print(f"| {name} | {spent:,.1f} |")
+    print(f"| scores of the selection split, controls | {scoring - sum(parts.values()):,.1f} |")
+    print(f"| start, pictures, pages | {seconds - scoring:,.1f} |")
+    print(f"| all | {seconds:,.1f} |")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"CPU seconds: {used.ru_utime + used.ru_stime:,.1f} (where others share the machine)")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,103 @@
+"""What scoring long rows costs, in sections.
+
+python -m lengthwise.benchmarks.eval.long_rows [--sections=memory] [--config.FIELD=...]
+
+memory: what the compiler says that a scoring pass over one row holds, by its length, whole and
+part by part over a cache of keys and values. Nothing is run.
+"""
+
+from collections.abc import Callable
+
+import jax
+from absl import app, flags
+from jax.sharding import NamedSharding, PartitionSpec
+from ml_collections import ConfigDict, config_flags
+
+from lengthwise.configs import quickstart
+from lengthwise.configs.resolve import build
+from lengthwise.eval.inference.scorer import Setting
+from lengthwise.eval.inference.scoring_executables import ScoringExecutables, scoring_pass
+from lengthwise.model import transformer
+from lengthwise.model.positions.rope_scaling import UNSCALED
+from lengthwise.model.settings import ModelSettings
+from lengthwise.train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
+
+_LENGTHS = flags.DEFINE_list("lengths", ["4096", "16384", "131072"], "Tokens a row.")
+_CHUNK = flags.DEFINE_integer("chunk", 4096, "Tokens of a part.", lower_bound=1)
+_VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 257, "Token ids.", lower_bound=1)
+_MIB = 2**20
+
+
+def memory(config: ConfigDict) -> None:
+    """Bytes of one row's pass by length: parameters, other operands and results, temporaries."""
+    settings = build(ModelSettings, config.model.to_dict(), "model")
+    print("| tokens | way | parameters | operands | temporaries, results | all |")
+    print("|---|---|---|---|---|---|")
+    for length in map(int, _LENGTHS.value):
+        for chunk in (0, _CHUNK.value):
+            if length <= chunk:
+                continue
+            executables, parameters = _executables(settings, length, chunk)
+            setting = Setting()
+            if executables.in_parts(length):
+                way = f"parts of {chunk:,}"
+                kind = executables.row_kind(length, setting, UNSCALED)
+                compiled = executables.cached.score(kind, chunk, by_row=False)
+            else:
+                way = "whole"
+                compiled = executables.compile(scoring_pass(length, setting, UNSCALED))
+            held = compiled.memory_analysis()  # type: ignore[attr-defined]
+            operands = held.argument_size_in_bytes - parameters
+            # Results that operands are given away for lie in their place.
+            results = held.output_size_in_bytes - held.alias_size_in_bytes
+            sizes = (parameters, operands, held.temp_size_in_bytes + results)
+            cells = " | ".join(f"{size / _MIB:,.1f} MiB" for size in (*sizes, sum(sizes)))
+            print(f"| {length:,} | {way} | {cells} |", flush=True)
+
+
+def _executables(
+    settings: ModelSettings, length: int, chunk: int
+) -> tuple[ScoringExecutables, int]:
+    """The programs for one row at a time on one device, and the bytes of the parameters."""
+
+    def data_sharding(batch: int, length: int) -> NamedSharding:
+        view = default_view(length, batch, MeshConfig(slices=1, tensor=1), 1)
+        return batch_sharding(mesh_view(view, jax.devices()[:1]))
+
+    platform = jax.devices()[0].platform
+    config = settings.resolve(_VOCAB_SIZE.value, platform, length)
+    everywhere = NamedSharding(data_sharding(1, length).mesh, PartitionSpec())
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+        jax.eval_shape(lambda: transformer.init_params(config, 0)),
+    )
+    executables = ScoringExecutables(
+        settings,
+        _VOCAB_SIZE.value,
+        platform,
+        abstract,
+        length,
+        data_sharding,
+        seed=0,
+        chunk=chunk,
+        longest=length,
+        pad=0,
+    )
+    parameters = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract))
+    return executables, parameters
+
+
+SECTIONS: dict[str, Callable[[ConfigDict], None]] = {"memory": memory}
+
+_CHOSEN = flags.DEFINE_list("sections", list(SECTIONS), f"Of {', '.join(SECTIONS)}.")
+_CONFIG = config_flags.DEFINE_config_dict("config", quickstart.get_config())
+
+
+def main(_: list[str]) -> None:
+    for name in _CHOSEN.value:
+        print(f"{name}:", flush=True)
+        SECTIONS[name](_CONFIG.value)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,1 @@
+"""Speed of attention, masks and collectives."""

@@ -1,0 +1,50 @@
+"""Classing the blocks of a mask, and the grids that the TPU kernel takes, by length.
+
+python -m lengthwise.benchmarks.model.mask_blocks [--lengths=131072,1048576] [--block=512]
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+from absl import app, flags
+
+from lengthwise.model.attention.backends.splash import mask_grids
+from lengthwise.model.attention.mask_blocks import block_classes
+from lengthwise.model.attention.masks import CAUSAL, Mask
+
+MASKS = {
+    "causal": CAUSAL,
+    "window 4096": Mask(window=4096),
+    "window 4096, 4 sinks": Mask(window=4096, sinks=4),
+    "chunks of 8192": Mask(chunk=8192),
+    "prefix 8192": Mask(prefix=8192),
+}
+_LENGTHS = flags.DEFINE_list("lengths", ["131072", "1048576"], "Tokens a row.")
+_BLOCK = flags.DEFINE_integer("block", 512, "Tokens a block of queries, and of keys.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Of each; the median is shown.")
+
+
+def seconds(run: Callable[[], object]) -> float:
+    def once() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return statistics.median(once() for _ in range(_ROUNDS.value))
+
+
+def main(_: list[str]) -> None:
+    block = _BLOCK.value
+    print("| mask | length | block classes, ms | with the kernel's grids, ms |")
+    print("|---|---|---|---|")
+    for name, mask in MASKS.items():
+        for length in map(int, _LENGTHS.value):
+            classes = seconds(lambda: block_classes(mask, length, block, block))  # noqa: B023
+            # Not from its cache.
+            grids = seconds(lambda: mask_grids.__wrapped__(mask, length, block, 1))  # noqa: B023
+            print(f"| {name} | {length:,} | {1e3 * classes:.1f} | {1e3 * grids:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)

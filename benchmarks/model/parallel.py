@@ -1,0 +1,164 @@
+"""What chips send each other in a step, by mesh view, against the least that is called for.
+
+python -m lengthwise.benchmarks.model.parallel [--topologies=v5e:2x4] [--config=CONFIG ...]
+
+Each bucket's real step is compiled for TPUs that are not here, which needs libtpu (`pip install -r
+requirements-tpu.txt`). Bytes are what one chip receives (train/plan/collectives.py): of an array
+that is gathered or summed into parts, the parts of the others; of one that is summed and then whole
+on every chip, twice that. Loops count as often as they go round. The bound is that of
+train/plan/communication.py.
+
+The compiler may make a sum into parts, or a gathering, of an all-reduce whose result it cuts, or
+whose operand it fills with zeros. "Asked for" counts those as what they stand for; "received" as
+what they are. Whatever exceeds the bound of its kind is named.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from ml_collections.config_flags import config_flags
+from tqdm import tqdm
+
+from lengthwise.configs.resolve import load
+from lengthwise.model.config import ModelConfig
+from lengthwise.train.mesh import ViewShape
+from lengthwise.train.plan.collectives import Collective, collectives
+from lengthwise.train.plan.communication import Need, least_traffic
+from lengthwise.train.plan.planner import topology_devices
+from lengthwise.train.plan.shape import planned_phases, vocabulary
+from lengthwise.train.programs.blueprint import Blueprint
+from lengthwise.train.programs.execution import BucketExecution
+
+_TOPOLOGIES = flags.DEFINE_list("topologies", ["v5e:2x4", "v5e:16x16"], "Slices to compile for.")
+_BUCKETS = flags.DEFINE_list("buckets", ["512", "32768"], "Of the config's first phase.")
+ALLOWED = 1.1  # of the bound
+
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", str(Path(__file__).with_name("parallel_config.py")), "The model, and its batches."
+)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One kind of collective in a step."""
+
+    count: int
+    needed: float  # bytes, the bound
+    asked: float  # bytes, with what stands for another kind counted as that
+    received: float  # bytes of what stands for it, as it is
+
+
+def stands_for(collective: Collective, view: ViewShape) -> str:
+    """The kind that the program asked for where the compiler made this one."""
+    called_for = (view.tensor > 1 and collective.group == view.tensor) or view.slices > 1
+    if collective.kind != "all-reduce" or called_for or is_vector(collective):
+        return collective.kind
+    return "all-gather" if collective.fills else "reduce-scatter"
+
+
+def is_vector(collective: Collective) -> bool:
+    """Whether it carries a number, or one for each channel, row or layer's channel."""
+    return collective.size <= 4 * (1 << 16)
+
+
+def by_kind(
+    found: list[tuple[Collective, int]], needs: list[Need], view: ViewShape
+) -> dict[str, Sent]:
+    kinds: dict[str, Sent] = defaultdict(lambda: Sent(0, 0, 0, 0))
+    for need in needs:
+        old = kinds[need.kind]
+        kinds[need.kind] = Sent(old.count, old.needed + need.bytes, old.asked, old.received)
+    for collective, count in found:
+        kind = stands_for(collective, view)
+        asked = collective.bytes / (1 if kind == collective.kind else 2)
+        old = kinds[kind]
+        kinds[kind] = Sent(
+            old.count + count,
+            old.needed,
+            old.asked + count * asked,
+            old.received + count * collective.bytes,
+        )
+    return dict(kinds)
+
+
+def uncalled(
+    found: list[tuple[Collective, int]], kinds: dict[str, Sent], view: ViewShape
+) -> list[str]:
+    """Names of what the bound of its kind does not explain, and of what stands for another kind."""
+    lines = []
+    total = sum(sent.needed for sent in kinds.values())
+    for collective, count in sorted(found, key=lambda pair: -pair[0].bytes * pair[1]):
+        kind = stands_for(collective, view)
+        sent = kinds[kind]
+        much = count * collective.bytes > 0.001 * total
+        what = f"{count} x {collective.kind} {collective.shape} over {collective.group}"
+        if much and kind != collective.kind:
+            extra = count * collective.bytes / 2e9
+            lines.append(f"the compiler's: {what} for a {kind}, {extra:.3f} GB more than that")
+        elif much and sent.asked > ALLOWED * sent.needed:
+            source = f", {collective.source}" if collective.source else ""
+            lines.append(
+                f"not called for?: {what}, {count * collective.bytes / 1e9:.3f} GB{source}"
+            )
+    return lines
+
+
+def report(
+    name: str,
+    model: ModelConfig,
+    length: int,
+    batch: int,
+    execution: BucketExecution,
+    hlo: str,
+) -> bool:
+    """Prints a view's table; returns whether what is asked for is within the bound."""
+    needs, view = least_traffic(model, length, batch, execution), execution.view
+    found = collectives(hlo)
+    kinds = by_kind(found, needs, view)
+    needed, asked, received = (
+        sum(getattr(sent, part) for sent in kinds.values())
+        for part in ("needed", "asked", "received")
+    )
+    print(f"\n### {name}, bucket {length:,}: {view}, remat {execution.remat}\n")
+    print("| collective | times a step | bound, GB | asked for, GB | received, GB |")
+    print("|---|---:|---:|---:|---:|")
+    for kind, sent in sorted(kinds.items()):
+        sizes = " | ".join(f"{x / 1e9:.3f}" for x in (sent.needed, sent.asked, sent.received))
+        print(f"| {kind} | {sent.count} | {sizes} |")
+    print(f"| all | | {needed / 1e9:.3f} | {asked / 1e9:.3f} | {received / 1e9:.3f} |")
+    print(f"| of the bound | | | {asked / needed:.3f} | {received / needed:.3f} |\n")
+    for need in needs:
+        print(f"- bound: {need.purpose}: {need.kind}, {need.bytes / 1e9:.3f} GB")
+    for line in uncalled(found, kinds, view):
+        print(f"- {line}")
+    return asked <= ALLOWED * needed
+
+
+def main(_: list[str]) -> int:
+    config = _CONFIG.value
+    lengths = [int(length) for length in _BUCKETS.value]
+    within = True
+    for topology in tqdm(_TOPOLOGIES.value, desc="slices", unit="slice"):
+        experiment = load(config, None)
+        devices = topology_devices(topology)
+        phases = planned_phases(experiment.train.phases)[:1]
+        vocab_size = vocabulary(experiment.data)
+        steps = sum(phase.config.steps for phase in phases)
+        blueprint = Blueprint(experiment.train, phases, vocab_size, steps, devices)
+        for length in tqdm(lengths, desc=topology, unit="bucket"):
+            key = (0, length)
+            program: Any = blueprint.compile_step(key)
+            model = experiment.train.model.resolve(vocab_size, "tpu", length)
+            batch = phases[0].batch_size(length)
+            execution = blueprint.executions[key]
+            within &= report(topology, model, length, batch, execution, program.as_text())
+    print(f"\nasked for within {ALLOWED - 1:.0%} of the bound in all views: {within}")
+    return 0 if within else 1
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,66 @@
+"""Dataset decomposition against concat-and-chunk at the same longest length: time beside FLOPs.
+
+python -m lengthwise.benchmarks.train.decomposition [--rounds=5] [--config.FIELD=...]
+
+The same token budget is trained with both, interleaved. A saving that FLOPs promise and the clock
+doesn't show means that short buckets run less efficiently than long ones.
+"""
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+from tqdm import tqdm
+
+from lengthwise.benchmarks.workload import Workload, median_interval
+from lengthwise.configs import quickstart
+
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Interleaved repetitions.", lower_bound=3)
+
+
+def default_config() -> ConfigDict:
+    config = quickstart.get_config()
+    config.phase.tokens_per_step = 4096
+    config.phase.layout.smallest_bucket = 256
+    config.phase.layout.largest_bucket = 4096
+    config.phase.layout.mixture = "equal_tokens"
+    config.phase.layout.shares = ()
+    return config
+
+
+_CONFIG = config_flags.DEFINE_config_dict("config", default_config())
+
+
+def main(_: list[str]) -> None:
+    config = _CONFIG.value
+    rival = config.copy_and_resolve_references()
+    rival.phase.layout.name = "concat_and_chunk"
+    rival.phase.layout.document_mask = False
+    rival.phase.layout.mixture = "natural"
+    rival.phase.curriculum.name = "natural"
+    decomposed, chunked = Workload(config), Workload(rival)
+    longest = chunked.lengths[-1]
+    # Steps in the proportion of the buckets' tokens: the mixture that the layout has reached.
+    accounts = decomposed.phase.layout.accounting.buckets
+    print(decomposed.phase.layout.accounting.table())
+    tokens = {account.length: account.tokens for account in accounts}
+    fewest = min(tokens[length] for length in decomposed.lengths)
+    lengths = [n for n in decomposed.lengths for _ in range(round(tokens[n] / fewest))]
+    flop_ratio = sum(map(decomposed.flops, lengths)) / (len(lengths) * chunked.flops(longest))
+    decomposed.seconds(lengths)
+    chunked.seconds([longest])
+    times, relative = [], []
+    for _ in tqdm(range(_ROUNDS.value), desc="rounds"):
+        ratio = decomposed.seconds(lengths) / chunked.seconds([longest] * len(lengths))
+        times.append(ratio)
+        relative.append((1 - ratio) / (1 - flop_ratio))
+    print(f"tokens a round: {len(lengths) * config.phase.tokens_per_step:,} each")
+    print(f"FLOP ratio decompose / concat_and_chunk at {longest}: {flop_ratio:.3f}")
+    print("time ratio: {:.3f} (95 % {:.3f}-{:.3f})".format(*median_interval(times)))
+    print(
+        "measured saving / FLOP saving: {:.3f} (95 % {:.3f}-{:.3f})".format(
+            *median_interval(relative)
+        )
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

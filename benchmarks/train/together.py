@@ -1,0 +1,145 @@
+"""Seconds of an experiment's cell by itself, and in one program with other seeds of its arm.
+
+python -m lengthwise.benchmarks.train.together [--seeds=3,10] [--steps=200] [--rounds=5]
+
+First the step alone: a program a seed, one seed after the other inside of a program, all at once
+(jax.vmap). Then whole cells of majority at the CPU scale: preparing, compiling (no program is kept
+from before), training, two scores on the way and those at the end.
+"""
+
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from lengthwise.configs.resolve import load
+from lengthwise.data.prepare.prepare import prepare
+from lengthwise.experiments.cells import run_cells
+from lengthwise.experiments.definition import Experiment
+from lengthwise.experiments.definitions import EXPERIMENTS
+from lengthwise.experiments.runs import read_run
+from lengthwise.model.parallel.mesh import split_over
+from lengthwise.train.metrics.writer import read_rows
+from lengthwise.train.phases import Phases
+from lengthwise.train.programs.setup import Setup
+from lengthwise.train.programs.stacked import mapped
+from lengthwise.train.rules.data_steps import EVERY_DATA_STEP
+
+_SEEDS = flags.DEFINE_list("seeds", ["3", "10"], "Seeds of an arm.")
+_STEPS = flags.DEFINE_integer("steps", 200, "Optimizer steps of a cell.", lower_bound=4)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Of the step alone; the median counts.", lower_bound=1)
+_CAUSES = ("compile", "steps", "evaluation")
+_NAMES = ("by itself", "one after the other", "all at once")
+
+
+def majority(steps: int) -> Experiment:
+    """One arm with few steps."""
+    experiment = EXPERIMENTS["majority_parity"]
+    short = {
+        **experiment.scales["cpu"],
+        "phase.steps": steps,
+        "optimizer.warmup_steps": steps // 4,
+        "train.eval_every": steps // 2,
+        "train.checkpoint_every": steps // 2,
+    }
+    return dataclasses.replace(experiment, arms=experiment.arms[:1], scales={"cpu": short})
+
+
+def step_times(setup: Setup, seeds: int, rounds: int) -> list[tuple[str, float, float]]:
+    """For each way: its name, seconds of compiling, seconds a seed's step, median over rounds."""
+    phase = setup.phases.phases[0]
+    length = max(phase.lengths)
+    key = (0, length)
+    with contextlib.closing(setup.host_batches(0, EVERY_DATA_STEP)) as drawn:
+        batch = next(batch for _, batch in drawn if batch.length == length)
+    seeds_S = np.arange(seeds, dtype=np.uint32)
+    inputs = setup.inputs(phase, 0, length)
+    step = setup.train_step(key)
+
+    def stacked(tree: Any) -> Any:
+        return jax.tree.map(lambda x: np.stack([np.asarray(x)] * seeds), tree)
+
+    def copy(tree: Any) -> Any:
+        return jax.tree.map(lambda x: jax.device_put(np.asarray(x)), tree)
+
+    state = jax.device_get(setup.initial_state())
+    single = (state, batch.arrays, inputs)
+    several = (stacked(state), stacked(batch.arrays), seeds_S, inputs)
+    ways: list[tuple[Callable, tuple]] = [
+        (step, single),
+        (mapped(step, "cpu"), several),
+        (mapped(step, "gpu"), several),
+    ]
+    compiled, compiling, states = [], [], []
+    for way, operands in ways:
+        start = time.perf_counter()
+        with split_over(setup.mesh(key)):
+            compiled.append(jax.jit(way, donate_argnums=0).lower(*operands).compile())
+        compiling.append(time.perf_counter() - start)
+        states.append(copy(operands[0]))
+    found: list[list[float]] = [[] for _ in ways]
+    for _ in range(rounds):
+        for number, (_, operands) in enumerate(ways):
+            start = time.perf_counter()
+            for _ in range(seeds if number == 0 else 1):
+                states[number], metrics = compiled[number](states[number], *operands[1:])
+                metrics["loss"].block_until_ready()
+            found[number].append((time.perf_counter() - start) / seeds)
+    medians = (float(np.median(each)) for each in found)
+    return list(zip(_NAMES, compiling, medians, strict=True))
+
+
+def cell_times(experiment: Experiment, seeds: int, together: int) -> dict[str, float]:
+    """Seconds a cell: all of it, and by cause as its account has them."""
+    cells = experiment.cells("cpu", seeds)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        start = time.perf_counter()
+        if run_cells(cells, directory, together):
+            raise SystemExit("ended by a signal")
+        found = {"all": (time.perf_counter() - start) / seeds}
+        accounts = []
+        for cell in cells:
+            assert read_run(cell, directory / cell.name).together == together
+            rows = read_rows(directory / cell.name / "metrics.jsonl")
+            accounts.append([row for row in rows if row["kind"] == "goodput"][-1])
+    for cause in _CAUSES:
+        found[cause] = float(np.mean([account[f"{cause}_seconds"] for account in accounts]))
+    return found
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]}")
+    experiment = majority(_STEPS.value)
+    seeds = [int(each) for each in _SEEDS.value]
+    config = load(experiment.cells("cpu", 1)[0].config(), None)
+    with tempfile.TemporaryDirectory() as folder:
+        phases = Phases(config.train.phases, prepare(config.data, Path(folder)), config.train.seeds)
+        setup = Setup(config.train, phases, jax.devices()[:1])
+        for count in seeds:
+            for name, compiling, seconds in step_times(setup, count, _ROUNDS.value):
+                print(
+                    f"{count} seeds, {name}: compiled in {compiling:.1f} s, "
+                    f"{seconds * 1e3:.1f} ms a seed's step",
+                    flush=True,
+                )
+    for count in seeds:
+        for together in (1, count):
+            found = cell_times(experiment, count, together)
+            parts = ", ".join(f"{name} {found[name]:.1f}" for name in _CAUSES)
+            print(
+                f"{count} seeds, {together} together: {found['all']:.1f} s a cell ({parts})",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    app.run(main)

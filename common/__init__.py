@@ -1,0 +1,1 @@
+"""What every room uses: the user-facing error, atomic file writes, the number of cores."""

@@ -1,0 +1,51 @@
+"""Files that are either whole or absent, whatever kills the writer."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lengthwise.common.errors import UserError
+
+TEMPORARY = ".tmp"  # suffix of files being written; leftovers of a killed writer carry it
+
+
+def atomic_write(path: Path, chunks: Iterable[Any]) -> None:
+    """Writes `chunks` (bytes-like objects) to `path`: temporary file, fsync, rename.
+
+    Readers see the old file or the new one. Missing folders are made. The temporary name is
+    random, so that two writers never share one, be they on two machines.
+
+    Raises:
+      UserError: the file cannot be written (full disk, no permission); nothing is left behind.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be written ({error.strerror or error}); make room or choose another "
+            "directory, then start again (what is finished is kept)"
+        ) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes strict JSON (no NaN or infinity) as `atomic_write` does.
+
+    Raises:
+      UserError: as `atomic_write`.
+      ValueError: a number is not finite.
+    """
+    atomic_write(path, [(json.dumps(value, indent=1, allow_nan=False) + "\n").encode("ascii")])

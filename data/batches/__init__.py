@@ -1,0 +1,1 @@
+"""Device batches: assembly of rows, the Grain pipeline, staging on local disk."""

@@ -1,0 +1,150 @@
+"""From steps to host batches: reads the rows a schedule draws, a few steps ahead in threads."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from lengthwise.common.errors import UserError
+from lengthwise.data.batches.assemble import TokenReader, assemble_stretches
+from lengthwise.data.batches.staging import StagedReader, check_room
+from lengthwise.data.layouts import Layout, window_at
+from lengthwise.data.schedule.schedule import Schedule
+from lengthwise.data.store.token_store import TokenStore
+
+# For a bucket's length L: which rows of the batch (indices in [0, B)) and which columns (of L, in
+# ascending stretches) this process holds.
+LocalSlices = Callable[[int], tuple[np.ndarray, Sequence[slice]]]
+
+
+@dataclass(frozen=True)
+class ReadingConfig:
+    """How batches are read; none of it changes what is in them."""
+
+    reader_threads: int  # threads that assemble batches; 0: the caller's
+    prefetch: int  # batches assembled ahead, 2 to 8 (Grain's 500 would fill the memory)
+    memory_bytes: int  # a store whose tokens take no more than this is read into memory whole
+    stage_directory: str  # local disk to which blocks are copied ahead; empty: none
+    stage_blocks: int  # copies at a time
+
+
+@dataclass(frozen=True)
+class HostBatch:
+    """One step's batch, as far as this process holds it."""
+
+    step: int
+    length: int  # L, the bucket
+    rows: np.ndarray  # int64 [B] row ids of the whole batch in the bucket
+    strata: np.ndarray  # int32 [B] the stratum of each row of the whole batch
+    arrays: dict[str, np.ndarray]  # see assemble; local rows and columns only
+
+
+def check_reading(
+    config: ReadingConfig, store: TokenStore, layout: Layout, schedule: Schedule
+) -> None:
+    """Raises UserError when blocks cannot be staged as configured."""
+    if not config.stage_directory:
+        return
+    if not schedule.shuffle_blocks:
+        raise UserError(
+            "train.stage_directory needs sampling.shuffle_blocks of every phase: with the full "
+            "shuffle each batch reads from all blocks"
+        )
+    if config.stage_blocks < schedule.open_blocks:
+        raise UserError(
+            f"train.stage_blocks = {config.stage_blocks}, but batches are read from up to "
+            f"{schedule.open_blocks} blocks at a time (sampling.shuffle_blocks a bucket and "
+            f"stratum, more where a batch crosses into the next ones): stage at least "
+            f"these, better {2 * schedule.open_blocks}"
+        )
+    directory = Path(config.stage_directory)
+    check_room(directory, config.stage_blocks, layout.block_offsets, store.shards)
+
+
+def where_read(config: ReadingConfig, store: TokenStore) -> str:
+    """Where `store_batches` reads tokens from: a line for people."""
+    size = store.manifest.num_tokens * store.shards.dtype.itemsize
+    memory = f"of {config.memory_bytes / 1e6:,.0f} MB (train.memory_bytes)"
+    if config.stage_directory:
+        line = (
+            f"tokens: copies of {config.stage_blocks} blocks at most in {config.stage_directory}, "
+            "and the shards where a copy isn't there yet"
+        )
+        if size <= config.memory_bytes:
+            line += (
+                f"; the store's {size / 1e6:,.1f} MB would fit into memory {memory}: "
+                "train.stage_directory='' reads them there"
+            )
+        return line
+    if size <= config.memory_bytes:
+        return f"tokens: all {size / 1e6:,.1f} MB in memory, at most {memory}; nothing is staged"
+    return (
+        f"tokens: the shards, {size / 1e6:,.1f} MB, beyond the memory {memory}; nothing is staged"
+    )
+
+
+def store_batches(
+    store: TokenStore,
+    layout: Layout,
+    schedule: Schedule,
+    config: ReadingConfig,
+    steps: range,
+    local_slices: LocalSlices,
+) -> Iterator[HostBatch]:
+    """As `batches`, from memory, from local copies or from the shards, as `config` says."""
+    if not config.stage_directory:
+        size = store.manifest.num_tokens * store.shards.dtype.itemsize
+        reader = store.in_memory if size <= config.memory_bytes else store.shards
+        yield from batches(reader, layout, schedule, config, steps, local_slices)
+        return
+    staged = StagedReader(
+        store.shards,
+        layout.block_offsets,
+        schedule.blocks,
+        directory=Path(config.stage_directory),
+        capacity=config.stage_blocks,
+        steps=steps,
+    )
+    try:
+        for batch in batches(staged, layout, schedule, config, steps, local_slices):
+            staged.finished(batch.step)
+            yield batch
+    finally:
+        staged.close()
+
+
+def batches(
+    reader: TokenReader,
+    layout: Layout,
+    schedule: Schedule,
+    config: ReadingConfig,
+    steps: range,
+    local_slices: LocalSlices,
+) -> Iterator[HostBatch]:
+    """The batches of consecutive steps, in order.
+
+    A batch depends on its step alone. What a thread raises is raised here. Closing the iterator,
+    or dropping it, stops the threads.
+
+    Args:
+      local_slices: the part of a bucket's batch that this process holds.
+    """
+
+    def make(step: int) -> HostBatch:
+        draw = schedule.draw(step)
+        local_rows, stretches = local_slices(draw.length)
+        rows, window = draw.rows[local_rows], window_at(layout.config, step)
+        arrays = assemble_stretches(reader, layout, draw.length, rows, stretches, window)
+        return HostBatch(step, draw.length, draw.rows, draw.strata, arrays)
+
+    options = grain.ReadOptions(
+        num_threads=config.reader_threads, prefetch_buffer_size=config.prefetch
+    )
+    dataset = grain.MapDataset.range(steps.start, steps.stop)
+    iterator = iter(dataset.map(make).to_iter_dataset(options))
+    try:
+        yield from iterator
+    finally:
+        iterator.close()

@@ -1,0 +1,1 @@
+"""Builds a token store from sources: scan, near-duplicates, tokenization, contamination."""

@@ -1,0 +1,165 @@
+"""The corpus before it is tokenized: its documents, their clusters and splits, what is dropped."""
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from lengthwise.common.errors import UserError
+from lengthwise.data.prepare import near_duplicates
+from lengthwise.data.prepare.store_writer import Progress, ScanTask, text_of
+from lengthwise.data.prepare.unit_records import Task, column, columns, is_done, records
+from lengthwise.data.prepare.worker_pool import Map
+from lengthwise.data.sources import Unit
+from lengthwise.data.store import splits
+from lengthwise.data.store.tokenizers import train_bpe
+
+
+class UnitTask(Task, Protocol):
+    @property
+    def unit(self) -> Unit: ...
+
+
+AnyTask = TypeVar("AnyTask", bound=UnitTask)
+FindEdges = Callable[[Sequence[ScanTask], np.ndarray, float], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """All that decides, beside the texts, which document is on which side."""
+
+    selection_share: float
+    report_share: float
+    seed: int
+    near_duplicate_threshold: float
+    duplicates: str  # one of data.config.DUPLICATES
+
+
+@dataclass(frozen=True)
+class ScannedCorpus:
+    """The documents in order, N of them."""
+
+    num_bytes: np.ndarray  # int64 [N], UTF-8; of token ids, 4 each
+    clusters: np.ndarray  # int64 [N]
+    dropped: np.ndarray  # bool [N]: documents that the store will not hold
+    splits: np.ndarray  # uint8 [N], of those that are not dropped
+    skipped: Counter[str]  # reason -> items of the source that are not in the store
+    fingerprint: str  # of texts, their order, their domains and the split rule
+
+
+def run_units(
+    pool: Map,
+    work: Callable[[AnyTask], Progress],
+    tasks: Sequence[AnyTask],
+    what: str,
+    done: Callable[[AnyTask], bool] = is_done,
+) -> None:
+    """Does the tasks that have not been done yet; shows documents/s, tokens/s and what is left."""
+    left = [task for task in tasks if not done(task)]
+    total = sum(task.unit.num_bytes for task in tasks)
+    finished = total - sum(task.unit.num_bytes for task in left)
+    documents = tokens = 0
+    with tqdm(total=total, initial=finished, desc=what, unit="B", unit_scale=True) as bar:
+        for progress in pool(work, left):
+            documents += progress.documents
+            tokens += progress.tokens
+            seconds = max(bar.format_dict["elapsed"], 1e-3)
+            rates = {"documents/s": f"{documents / seconds:,.0f}"}
+            if tokens:
+                rates["tokens/s"] = f"{tokens / seconds:,.0f}"
+            bar.set_postfix(rates, refresh=False)
+            bar.update(progress.file_bytes)
+
+
+def local_edges(scans: Sequence[ScanTask], copies: np.ndarray, threshold: float) -> np.ndarray:
+    """`near_duplicate_edges` of scanned documents, in this process."""
+    return near_duplicates.near_duplicate_edges(column(scans, "signatures"), copies, threshold)
+
+
+def corpus_of(scans: Sequence[ScanTask], rule: SplitRule, find_edges: FindEdges) -> ScannedCorpus:
+    """The corpus of the scanned units. Raises UserError as splits do, or if it is empty."""
+    scanned = columns(scans, "bytes", "digests")
+    num_bytes, digests = scanned["bytes"], scanned["digests"]
+    if not num_bytes.size:
+        raise UserError(f"the corpus is empty: {scans[0].source.describe()} has no documents")
+    copies = near_duplicates.first_copies(digests)
+    edges = np.zeros((0, 2), np.int64)
+    if rule.near_duplicate_threshold:
+        edges = find_edges(scans, copies, rule.near_duplicate_threshold)
+    clusters = near_duplicates.clusters_of(copies, edges)
+    ids = np.arange(num_bytes.size)
+    exact = copies != ids
+    _, first = np.unique(clusters, return_index=True)
+    near = (first[clusters] != ids) & ~exact
+    skipped = sum((Counter(record["skipped"]) for record in records(scans)), Counter())
+    dropped = np.zeros(num_bytes.size, np.bool_)
+    if rule.duplicates != "keep":
+        dropped |= exact
+        skipped["exact copies"] += int(exact.sum())
+    if rule.duplicates == "drop_near":
+        dropped |= near
+        skipped["near-duplicates"] += int(near.sum())
+    kept = ~dropped
+    # Numbered anew: every one of the clusters that are split has a document.
+    _, kept_clusters = np.unique(clusters[kept], return_inverse=True)
+    document_splits = np.zeros(num_bytes.size, np.uint8)
+    document_splits[kept] = splits.assign_splits(
+        num_bytes[kept],
+        kept_clusters,
+        digests[kept],
+        selection_share=rule.selection_share,
+        report_share=rule.report_share,
+        seed=rule.seed,
+    )
+    digest = hashlib.blake2b(digests.tobytes(), digest_size=8)
+    digest.update(column(scans, "domains").astype("<u2").tobytes())
+    how = (splits.RULE, near_duplicates.SCHEME, rule, tuple(scans[0].source.domains))
+    digest.update(repr(how).encode())
+    return ScannedCorpus(
+        num_bytes=num_bytes,
+        clusters=clusters,
+        dropped=dropped,
+        splits=document_splits,
+        skipped=+skipped,
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def without(corpus: ScannedCorpus, contaminated: np.ndarray) -> ScannedCorpus:
+    """The corpus without those documents, bool [N]; splits stay as they are."""
+    fingerprint = corpus.fingerprint.encode() + np.packbits(contaminated).tobytes()
+    changes: dict[str, Any] = {}
+    if contaminated.any():
+        changes["fingerprint"] = hashlib.blake2b(fingerprint, digest_size=8).hexdigest()
+    return dataclasses.replace(
+        corpus,
+        dropped=corpus.dropped | contaminated,
+        skipped=corpus.skipped + Counter(contaminated=int(contaminated.sum())),
+        **changes,
+    )
+
+
+def train_tokenizer(
+    scans: Sequence[ScanTask], corpus: ScannedCorpus, vocab_size: int, end_of_text_token: str
+) -> bytes:
+    """A byte-level BPE `tokenizer.json` of the train split; held-out text must not shape it."""
+
+    trained_on = ((corpus.splits == splits.Split.TRAIN) & ~corpus.dropped).tolist()
+
+    def train_texts() -> Iterator[str]:
+        documents = (
+            document for scan in scans for document in scan.source.documents(scan.unit, Counter())
+        )
+        # A corpus that has changed since the scan is found when it is tokenized.
+        for document, wanted in zip(documents, trained_on, strict=False):
+            bar.update()
+            if wanted:
+                yield text_of(document)
+
+    with tqdm(total=len(corpus.num_bytes), desc="training tokenizer", unit="document") as bar:
+        return train_bpe(train_texts(), vocab_size, end_of_text_token)

@@ -1,0 +1,83 @@
+"""What is kept of a unit's finished work: an `.npz` file with a key of all that it depends on.
+
+A record is written after everything it speaks of. One with the right key is finished work, in
+whichever run and on whichever machine it was done.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import atomic_write
+
+BUILDING = "building"  # folder of the records, removed when the store is finished
+
+
+class Task(Protocol):
+    @property
+    def record(self) -> Path: ...
+    @property
+    def key(self) -> str: ...
+
+
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    """An `.npz` file; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def write_record(task: Task, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    content = json.dumps({"key": task.key, **facts}).encode("ascii")
+    atomic_write(task.record, [npz_bytes({**arrays, "facts": np.frombuffer(content, np.uint8)})])
+
+
+def read_record(task: Task, *names: str) -> dict[str, Any] | None:
+    """The facts and the named arrays, None when there is no such record with the task's key."""
+    try:
+        with np.load(task.record) as arrays:
+            facts = json.loads(arrays["facts"].tobytes())
+            return {**facts, **{n: arrays[n] for n in names}} if facts["key"] == task.key else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # not whole, as after a loss of power: the unit is done again
+
+
+def is_done(task: Task) -> bool:
+    """Whether the task has a whole record: all of it is read."""
+    try:
+        with np.load(task.record) as arrays:
+            names = [name for name in arrays.files if name != "facts"]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return False
+    return read_record(task, *names) is not None
+
+
+def records(tasks: Iterable[Task], *names: str) -> Iterator[dict[str, Any]]:
+    """The records of finished tasks, in order. Raises UserError when one is gone."""
+    for task in tasks:
+        record = read_record(task, *names)
+        if record is None:
+            raise UserError(f"{task.record} disappeared during preparation; run again")
+        yield record
+
+
+def column(tasks: Iterable[Task], name: str) -> np.ndarray:
+    """One array of all records, concatenated."""
+    return columns(tasks, name)[name]
+
+
+def columns(tasks: Iterable[Task], *names: str) -> dict[str, np.ndarray]:
+    """Arrays of all records, each concatenated; every record is opened once."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for record in records(tasks, *names):
+        for name, part in parts.items():
+            part.append(record[name])
+    return {name: np.concatenate(part) for name, part in parts.items()}

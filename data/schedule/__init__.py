@@ -1,0 +1,1 @@
+"""Bucket and rows of each step, as pure functions of (seed, step)."""

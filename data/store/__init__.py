@@ -1,0 +1,1 @@
+"""The token store: flat shards, document tables, splits, tokenizers."""

@@ -1,0 +1,1 @@
+"""The algorithmic tasks, one family a file."""

@@ -1,0 +1,1 @@
+"""Compiled inference: whole rows, chunks over a cache, generation."""

@@ -1,0 +1,211 @@
+"""Scores over a cache of keys and values: long rows part by part, continuations of one prefix."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
+from lengthwise.eval.inference.cached_passes import CacheKind
+from lengthwise.eval.inference.scorer import TargetScorer, TargetScores, score_greedy
+
+_LEAST_WIDTH = 8  # tokens of what goes on: up to here all run in one program
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """How a model takes to what goes on from a prefix."""
+
+    nats: np.ndarray  # float [m], of each of its tokens
+    likeliest: np.ndarray  # bool [m]: whether it is the likeliest token
+
+    @property
+    def greedy(self) -> bool:
+        """Whether greedy decoding would write it."""
+        return bool(self.likeliest.all())
+
+
+class ContinuationScorer(Protocol):
+    """A causal language model on prefixes, each of which goes on in several ways."""
+
+    def __call__(
+        self,
+        prefixes: Sequence[np.ndarray],
+        continuations: Sequence[Sequence[np.ndarray]],
+        length: int | None = None,
+    ) -> list[list[Continuation]]:
+        """int tokens, [n] and [m] with n, m >= 1; as many lists of continuations as prefixes.
+
+        length: tokens of a row, where scalings follow it; None: they must be the same for all.
+        """
+        ...
+
+
+@runtime_checkable
+class SharesPrefixes(Protocol):
+    """What a `Scorer` has besides where continuations of one prefix cost it the prefix once."""
+
+    @property
+    def continuations(self) -> ContinuationScorer | None:
+        """None: this model can't, since it can't run over a cache."""
+        ...
+
+
+def score_continuations(
+    scorer: TargetScorer,
+    prefixes: Sequence[np.ndarray],
+    continuations: Sequence[Sequence[np.ndarray]],
+    length: int,
+    *,
+    pad: int,
+    tokens_per_call: int,
+    positions: Sequence[np.ndarray] | None = None,
+) -> list[list[Continuation]]:
+    """Scores continuations over the cache of their prefix where the model can, or in a row each.
+
+    length: of the rows; no prefix with what goes on is longer by more than 1. pad: an id that fills
+    them up, where a causal model's scores don't see it.
+    positions: int [length], position ids of the rows of each prefix; these run in a row each.
+    """
+    shared = scorer.continuations if isinstance(scorer, SharesPrefixes) else None
+    if shared is not None and positions is None:
+        return shared(prefixes, continuations, length)
+    numbered = [(i, tokens) for i, each in enumerate(continuations) for tokens in each]
+    found: list[list[Continuation]] = [[] for _ in prefixes]
+    step = max(1, tokens_per_call // length)
+    for first in range(0, len(numbered), step):
+        some = numbered[first : first + step]
+        rows = np.full((len(some), length + 1), pad, np.int64)
+        for row, (i, tokens) in zip(rows, some, strict=True):
+            row[: len(prefixes[i]) + len(tokens)] = np.concatenate([prefixes[i], tokens])
+        ids = None if positions is None else np.stack([positions[i] for i, _ in some])
+        scored = zip(some, *score_greedy(scorer, rows, ids), strict=True)
+        for (i, tokens), nats, likeliest in scored:
+            span = slice(len(prefixes[i]) - 1, len(prefixes[i]) + len(tokens) - 1)
+            found[i].append(Continuation(nats[span], likeliest[span]))
+    return found
+
+
+class CachedScorer:
+    """Scores of a model that is run over a cache."""
+
+    def __init__(self, model: CachedModel):
+        self._model = model
+
+    def score_rows(self, kind: CacheKind, tokens: np.ndarray, chunk: int) -> TargetScores:
+        """`eval.scorer.TargetScorer`, `chunk` tokens at a time: [R, c+1] -> [R, c].
+
+        Raises ValueError where chunks of such rows don't fit the cache.
+        """
+        model = self._model
+        rows, length = tokens.shape[0], tokens.shape[1] - 1
+        tables = model.tables(length)
+        run = model.passes.score(kind, chunk, by_row=False)
+        whole = -(-length // chunk) * chunk
+        if whole > kind.capacity:
+            raise ValueError(f"{whole} tokens don't fit a cache of {kind.capacity}")
+        filled = np.pad(tokens, ((0, 0), (0, whole - length)), constant_values=model.pad)
+        found = []
+        for start in range(0, rows, kind.batch):
+            part = filled[batch_rows(start, kind.batch, rows)]
+            cache = model.empty(kind, start, length)
+            pending = []
+            for first in range(0, whole, chunk):
+                inputs = model.passes.place(kind, part[:, first : first + chunk])
+                targets = model.passes.place(kind, part[:, first + 1 : first + chunk + 1])
+                place = np.array([first], np.int32)
+                cache, *scores = run(model.params, cache, inputs, targets, place, tables)
+                pending.append(scores)
+            found.append(
+                [
+                    np.concatenate(list(map(np.asarray, x)), axis=1)
+                    for x in zip(*pending, strict=True)
+                ]
+            )
+        nats, likeliest = (np.concatenate(x)[:rows, :length] for x in zip(*found, strict=True))
+        return TargetScores(nats, likeliest)
+
+    def __call__(
+        self,
+        prefixes: Sequence[np.ndarray],
+        continuations: Sequence[Sequence[np.ndarray]],
+        length: int | None = None,
+    ) -> list[list[Continuation]]:
+        """See `ContinuationScorer`. Each prefix is run once; a continuation takes the places behind
+        it that the continuation before had, so that there is one cache whatever their number."""
+        if not all(map(len, prefixes)) or not all(len(c) for cs in continuations for c in cs):
+            raise ValueError("a prefix and a continuation have one token at least")
+        found: list[list[Continuation]] = [[] for _ in prefixes]
+        for members, capacity, width in self._batches(prefixes, continuations):
+            scored = self._continued(
+                [prefixes[i] for i in members],
+                [continuations[i] for i in members],
+                capacity,
+                width,
+                length,
+            )
+            for number, each in zip(members, scored, strict=True):
+                found[number] = each
+        return found
+
+    def _batches(
+        self, prefixes: Sequence[np.ndarray], continuations: Sequence[Sequence[np.ndarray]]
+    ) -> Iterator[tuple[list[int], int, int]]:
+        """Numbers of prefixes that run together; the capacity of their cache and the width of what
+        goes on, rounded up so that few programs are compiled."""
+        by_shape: dict[tuple[int, int], list[int]] = {}
+        for number, (prefix, each) in enumerate(zip(prefixes, continuations, strict=True)):
+            if each:
+                width = power_of_two(max(_LEAST_WIDTH, *map(len, each)))
+                shape = self._model.capacity(len(prefix) - 1 + width), width
+                by_shape.setdefault(shape, []).append(number)
+        for (capacity, width), members in by_shape.items():
+            batch = self._model.most_rows(capacity)
+            for start in range(0, len(members), batch):
+                yield members[start : start + batch], capacity, width
+
+    def _continued(
+        self,
+        prefixes: list[np.ndarray],
+        continuations: list[Sequence[np.ndarray]],
+        capacity: int,
+        width: int,
+        length: int | None,
+    ) -> list[list[Continuation]]:
+        model, rows = self._model, len(prefixes)
+        totals = [
+            len(p) - 1 + len(c) for p, cs in zip(prefixes, continuations, strict=True) for c in cs
+        ]
+        kind = model.kind(power_of_two(rows), capacity, max(totals))
+        held = batch_rows(0, kind.batch, rows)
+        if length is None:
+            tables = model.steady_tables(min(totals), max(totals))
+        else:
+            tables = model.tables(length)
+        cache = model.empty(kind, 0, max(totals))
+        # The last token of a prefix is the first input of what goes on.
+        cache = model.filled(kind, cache, [prefixes[i][:-1] for i in held], tables)
+        run = model.passes.score(kind, width, by_row=True)
+        first_B = np.array([len(prefixes[i]) - 1 for i in held], np.int32)
+        most = max(map(len, continuations))
+        pending = []
+        for turn in range(most):
+            inputs_BQ = np.full((kind.batch, width), model.pad, np.int32)
+            targets_BQ = np.full((kind.batch, width), model.pad, np.int32)
+            for row, i in enumerate(held):
+                if turn < len(continuations[i]):
+                    tokens = continuations[i][turn]
+                    inputs_BQ[row, : len(tokens)] = [prefixes[i][-1], *tokens[:-1]]
+                    targets_BQ[row, : len(tokens)] = tokens
+            inputs, targets = (model.passes.place(kind, x) for x in (inputs_BQ, targets_BQ))
+            cache, *scores = run(model.params, cache, inputs, targets, first_B, tables)
+            pending.append(scores)
+        turns = [(np.asarray(nats), np.asarray(likeliest)) for nats, likeliest in pending]
+        return [
+            [
+                Continuation(nats[row, : len(c)], likeliest[row, : len(c)])
+                for c, (nats, likeliest) in zip(each, turns, strict=False)
+            ]
+            for row, each in enumerate(continuations)
+        ]

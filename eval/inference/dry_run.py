@@ -1,0 +1,88 @@
+"""A model without parameters that only compiles what a checkpoint would run.
+
+Whatever a scorer is made of, a run of it on this model compiles all of its programs, so that
+nothing is left to compile once training has begun.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from lengthwise.eval.inference.cached_model import power_of_two
+from lengthwise.eval.inference.cached_scorer import CachedScorer, Continuation, ContinuationScorer
+from lengthwise.eval.inference.model_scorer import BoundModel
+from lengthwise.eval.inference.scorer import Setting, TargetScores
+from lengthwise.eval.inference.scoring_executables import ScoringExecutables, scoring_pass
+from lengthwise.model.positions.rope_scaling import RopeScaling
+
+
+class DryModel:
+    """`eval.scorer.ScorerFactory`. trained: the scaling under which parameters are trained."""
+
+    def __init__(self, executables: ScoringExecutables, trained: RopeScaling):
+        self._executables = executables
+        self._trained = trained
+
+    def __call__(self, setting: Setting) -> DryScorer:
+        return DryScorer(self._executables, setting, self._trained)
+
+
+class DryScorer:
+    """`eval.scorer.TargetScorer` whose loss falls along the row, as fits expect it to."""
+
+    def __init__(self, executables: ScoringExecutables, setting: Setting, trained: RopeScaling):
+        self._executables, self._setting, self._trained = executables, setting, trained
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        return self.targets(tokens).nats
+
+    def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
+        """See `TargetScorer`."""
+        rows, length = tokens.shape[0], tokens.shape[1] - 1
+        if positions is None:
+            self._executables.prepare(length, self._setting, self._trained)
+        else:
+            self._executables.compile(scoring_pass(length, self._setting, self._trained))
+        return losses_that_fall(rows, length)
+
+    def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
+        """Raises NotImplementedError: nothing is written while training."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def continuations(self) -> ContinuationScorer | None:
+        """See `eval.inference.cached_scorer.SharesPrefixes`."""
+        model = BoundModel(self._executables, None, self._trained)
+        can = model.continuations(self._setting) is not None
+        return _DryContinuations(model.cached(self._setting)) if can else None
+
+
+def losses_that_fall(rows: int, length: int) -> TargetScores:
+    """[rows, length], none of them greedy."""
+    nats_L = 1 / np.sqrt(np.arange(1, length + 1, dtype=np.float32))
+    return TargetScores(np.tile(nats_L, (rows, 1)), np.zeros((rows, length), bool))
+
+
+class _DryContinuations(CachedScorer):
+    """Meets the batches that `CachedScorer` would run."""
+
+    def _continued(
+        self,
+        prefixes: list[np.ndarray],
+        continuations: list[Sequence[np.ndarray]],
+        capacity: int,
+        width: int,
+        length: int | None,
+    ) -> list[list[Continuation]]:
+        longest = max(
+            len(p) - 1 + len(c) for p, cs in zip(prefixes, continuations, strict=True) for c in cs
+        )
+        kind = self._model.kind(power_of_two(len(prefixes)), capacity, longest)
+        self._model.prepare(kind, width)
+        return [
+            [Continuation(np.zeros(len(c), np.float32), np.zeros(len(c), bool)) for c in each]
+            for each in continuations
+        ]

@@ -1,0 +1,156 @@
+"""What a model writes behind prompts: greedy or sampled, in batches of prompts of any lengths."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import atomic_write
+from lengthwise.data.store.tokenizers import Tokenizer
+from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
+from lengthwise.model.decode import Sampling
+
+GREEDY = Sampling(temperature=0.0, top_k=0, top_p=1.0)
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Settings of `--mode=generate`. Defaults live in configs/base.py."""
+
+    prompt: str  # text to go on from
+    prompts: str  # path of a file with a prompt a line, in place of `prompt`
+    max_tokens: int  # tokens written behind a prompt, at most
+    temperature: float  # of the softmax that tokens are drawn from; 0: the likeliest token
+    top_k: int  # drawn among so many likeliest tokens; 0: all
+    top_p: float  # drawn among the fewest that have this probability together; 1: all
+    samples: int  # texts a prompt
+    seed: int  # of the draws
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_k, self.top_p)
+
+
+def generate(
+    model: CachedModel,
+    prompts: Sequence[np.ndarray],
+    *,
+    sampling: Sampling,
+    max_tokens: int,
+    seed: int,
+    end_of_text: int,
+) -> list[np.ndarray]:
+    """What goes on behind each prompt, int32; up to and with the end of text where there is one.
+
+    What the i-th prompt gets depends on (prompts[i], i, seed), but for rounding not on the
+    other prompts.
+
+    Args:
+      prompts: int [n] each, n >= 1.
+
+    Raises:
+      UserError: there are no positions for prompts that grow so long, see `steady_tables` too.
+    """
+    if not all(map(len, prompts)):
+        raise ValueError("a prompt has one token at least")
+    # Of like lengths together: what fills a short prompt up is computed too.
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
+    capacity = model.capacity(max(map(len, prompts)) + max_tokens)
+    at_a_time = model.most_rows(capacity)
+    starts = range(0, len(prompts), at_a_time)
+    for start in tqdm(starts, desc="generating", unit="batch", disable=None):
+        members = order[start : start + at_a_time]
+        lengths = [len(prompts[i]) for i in members]
+        longest = max(lengths) + max_tokens - 1  # the last token is never an input
+        kind = model.kind(power_of_two(len(members)), capacity, longest)
+        tables = model.steady_tables(min(lengths), longest)
+        held = [members[i] for i in batch_rows(0, kind.batch, len(members))]
+        cache = model.empty(kind, 0, longest)
+        cache = model.filled(kind, cache, [prompts[i][:-1] for i in held], tables)
+        run = model.passes.decode(kind, sampling, max_tokens, end_of_text)
+        tokens_BN, _ = run(
+            model.params,
+            cache,
+            np.array([prompts[i][-1] for i in held], np.int32),
+            np.array([len(prompts[i]) for i in held], np.int32),
+            np.array(held, np.int32),
+            np.uint32(seed),
+            tables,
+        )
+        for i, tokens_N in zip(members, np.asarray(tokens_BN), strict=False):
+            ends = np.flatnonzero(tokens_N == end_of_text)
+            found[i] = tokens_N[: ends[0] + 1] if ends.size else tokens_N
+    return found
+
+
+def written_texts(
+    model: CachedModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    config: GenerateConfig,
+    sampling: Sampling,
+) -> list[dict[str, Any]]:
+    """A row a prompt and sample: prompt, sample, text, tokens, whether the end of text came.
+
+    A prompt of no tokens begins behind an end of text.
+    """
+    encoded = tokenizer.encode_batch(list(prompts))
+    end = np.array([tokenizer.end_of_text])
+    numbered = [(i, sample) for i in range(len(prompts)) for sample in range(config.samples)]
+    found = generate(
+        model,
+        [encoded[i] if len(encoded[i]) else end for i, _ in numbered],
+        sampling=sampling,
+        max_tokens=config.max_tokens,
+        seed=config.seed,
+        end_of_text=tokenizer.end_of_text,
+    )
+    return [
+        {
+            "prompt": prompts[i],
+            "sample": sample,
+            "text": tokenizer.decode(tokens),
+            "tokens": tokens.tolist(),
+            "ended": bool(tokens[-1] == tokenizer.end_of_text),
+            "sampling": dataclasses.asdict(sampling),
+            "seed": config.seed,
+        }
+        for (i, sample), tokens in zip(numbered, found, strict=True)
+    ]
+
+
+def save_rows(directory: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Writes NUMBER.jsonl, the next number of the directory; returns its path."""
+    taken = [int(path.stem) for path in directory.glob("*.jsonl") if path.stem.isdecimal()]
+    path = directory / f"{max(taken, default=0) + 1:04}.jsonl"
+    atomic_write(path, [(json.dumps(row) + "\n").encode("ascii") for row in rows])
+    return path
+
+
+def read_prompts(config: GenerateConfig) -> list[str]:
+    """The prompts that the config names.
+
+    Raises:
+      UserError: both or neither are given, or the file can't be read or is empty.
+    """
+    if bool(config.prompt) == bool(config.prompts):
+        raise UserError(
+            "give either generate.prompt, a text, or generate.prompts, a file with a prompt a line"
+        )
+    if config.prompt:
+        return [config.prompt]
+    try:
+        with open(config.prompts, encoding="utf-8") as file:
+            lines = [line.rstrip("\n") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"generate.prompts={config.prompts!r} can't be read: {error}") from error
+    if not any(lines):
+        raise UserError(f"generate.prompts={config.prompts!r} holds no prompt")
+    return [line for line in lines if line]

@@ -1,0 +1,158 @@
+"""A trained decoder as a `Scorer`, over the compiled passes of its architecture."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from lengthwise.eval.inference.cached_model import CachedModel
+from lengthwise.eval.inference.cached_scorer import CachedScorer, ContinuationScorer
+from lengthwise.eval.inference.generation import GREEDY, generate
+from lengthwise.eval.inference.scorer import Setting, TargetScores
+from lengthwise.eval.inference.scoring_executables import ScoringExecutables, scoring_pass
+from lengthwise.model.positions.rope_scaling import RopeScaling
+
+
+class BoundModel:
+    """`eval.scorer.ScorerFactory` of one checkpoint.
+
+    trained: the scaling under which its parameters were trained; a tested one comes on top.
+    """
+
+    def __init__(self, executables: ScoringExecutables, params: object, trained: RopeScaling):
+        self._executables = executables
+        self._params = params
+        self._trained = trained
+        self._scorers: dict[Setting, BoundScorer] = {}
+
+    def __call__(self, setting: Setting) -> "BoundScorer":
+        """See `ScorerFactory`. Equal settings give the same object, so that it is scored once."""
+        if setting not in self._scorers:
+            self._scorers[setting] = BoundScorer(self, setting)
+        return self._scorers[setting]
+
+    def by_document(self, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
+        """The plain model as `eval.scorer.DocumentScorer`."""
+        return self._run(Setting(), tokens, segments=segments[:, :-1]).nats
+
+    def cached(self, setting: Setting) -> CachedModel:
+        """The checkpoint in a setting, to be run over a cache of keys and values."""
+        executables = self._executables
+
+        def positions(start: int, rows: int, length: int) -> np.ndarray:
+            within = np.ones((rows if setting.shuffled else 1, length), np.int64)
+            rng = np.random.default_rng([self._executables.seed, start])
+            ids = self._positions(within, rng)
+            return rng.permuted(ids, axis=1) if setting.shuffled else ids
+
+        return CachedModel(
+            executables.cached,
+            self._params,
+            setting,
+            self._trained,
+            positions,
+            executables.tokens_per_call,
+            executables.pad,
+            executables.longest,
+        )
+
+    def continuations(self, setting: Setting) -> ContinuationScorer | None:
+        """None where the model can't run over a cache."""
+        can = self._executables.cached.refusal(setting.mask) is None
+        return CachedScorer(self.cached(setting)) if can else None
+
+    def score(
+        self, setting: Setting, tokens: np.ndarray, positions: np.ndarray | None
+    ) -> TargetScores:
+        """Of rows at once or, where they are long, part by part; with given position ids at
+        once."""
+        executables = self._executables
+        if positions is not None or not executables.in_parts(tokens.shape[1] - 1):
+            return self._run(setting, tokens, positions=positions)
+        kind = executables.row_kind(tokens.shape[1] - 1, setting, self._trained)
+        return CachedScorer(self.cached(setting)).score_rows(kind, tokens, executables.chunk)
+
+    def _run(
+        self,
+        setting: Setting,
+        tokens: np.ndarray,
+        *,
+        segments: np.ndarray | None = None,
+        positions: np.ndarray | None = None,
+    ) -> TargetScores:
+        """Scores of tokens[:, 1:], in device batches of one size."""
+        rows, length = tokens.shape[0], tokens.shape[1] - 1
+        reach = length if positions is None else max(length, int(positions.max()) + 1)
+        tables = self._executables.tables(setting.scaling, self._trained, reach)
+        key = scoring_pass(length, setting, self._trained, segmented=segments is not None)
+        run = self._executables.compile(key)
+        batch = self._executables.batch_size(length)
+        place = self._executables.place
+        pending = []
+        for start in range(0, rows, batch):
+            # Padding rows repeat the last one; what they score is cut off below.
+            held = np.minimum(np.arange(start, start + batch), rows - 1)
+            part = tokens[held]
+            within = np.ones((batch, length), np.int64) if segments is None else segments[held]
+            rng = np.random.default_rng([self._executables.seed, start])
+            ids = self._positions(within, rng) if positions is None else positions[held]
+            if setting.shuffled:
+                ids = rng.permuted(ids, axis=1)
+            pending.append(
+                run(
+                    self._params,
+                    place(part[:, :-1]),
+                    place(part[:, 1:]),
+                    place(ids),
+                    tables,
+                    place(within) if key.segmented else None,
+                )
+            )
+        in_order = self._executables.in_order
+        nats, greedy = (
+            np.concatenate([in_order(batch[i]) for batch in pending])[:rows] for i in (0, 1)
+        )
+        return TargetScores(nats, greedy)
+
+    def _positions(self, segments_BL: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What the position schemes see, [B, L]: counted from the start of each segment."""
+        batch, length = segments_BL.shape
+        columns_L = np.arange(length)
+        opens_BL = np.diff(segments_BL, axis=1, prepend=0) != 0
+        if self._executables.randomized:  # one draw for a batch, as in training
+            drawn_L = rng.choice(self._executables.randomized, length, replace=False)
+            drawn_BL = np.broadcast_to(drawn_L, (batch, length))
+            # Each document of a row has a part of it, sorted.
+            order_BL = np.lexsort((drawn_BL, np.cumsum(opens_BL, axis=1)), axis=1)
+            positions_BL = np.take_along_axis(drawn_BL, order_BL, axis=1)
+        else:
+            positions_BL = columns_L - np.maximum.accumulate(
+                np.where(opens_BL, columns_L, 0), axis=1
+            )
+        return positions_BL
+
+
+class BoundScorer:
+    """`eval.scorer.TargetScorer` of a checkpoint; it `cached_scorer.SharesPrefixes`."""
+
+    def __init__(self, model: BoundModel, setting: Setting):
+        self._model = model
+        self._setting = setting
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        return self.targets(tokens).nats
+
+    def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
+        """See `TargetScorer`. Raises UserError for positions that the model has none of."""
+        return self._model.score(self._setting, tokens, positions)
+
+    def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
+        """See `TargetScorer`."""
+        model = self._model.cached(self._setting)
+        return generate(
+            model, prompts, sampling=GREEDY, max_tokens=tokens, seed=0, end_of_text=model.pad
+        )
+
+    @functools.cached_property
+    def continuations(self) -> ContinuationScorer | None:
+        return self._model.continuations(self._setting)

@@ -1,0 +1,121 @@
+"""The model as evaluation sees it: tokens in, nats per target out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lengthwise.model.attention.masks import CAUSAL, Mask
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+
+
+class Scorer(Protocol):
+    """A causal language model under teacher forcing."""
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        """[R, c+1] int tokens -> [R, c] float32 nats of tokens[:, 1:], any number of rows R."""
+        ...
+
+
+@dataclass(frozen=True)
+class TargetScores:
+    """What is known of each target, [R, c]."""
+
+    nats: np.ndarray  # float32
+    greedy: np.ndarray  # bool: it is the likeliest token
+
+
+class TargetScorer(Scorer, Protocol):
+    """A scorer that says more of a target than its nats, in the same pass, and that writes."""
+
+    def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
+        """[R, c+1] int tokens -> scores of tokens[:, 1:].
+
+        positions: int [R, c], position ids of the inputs, from 0 on, also beyond c; scalings that
+          follow the length follow the largest. None: the model's own.
+        """
+        ...
+
+    def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
+        """What greedy decoding writes behind each prompt, so many tokens or up to an end of text.
+
+        Raises UserError: the model can't run over a cache of keys and values.
+        """
+        ...
+
+
+class DocumentScorer(Protocol):
+    """The model on rows that hold several documents, under the document mask."""
+
+    def __call__(self, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
+        """[R, c+1] int tokens and their segments -> [R, c] float32 nats of tokens[:, 1:].
+
+        segments: [R, c+1], positive, each a run of equal numbers. An input attends to those of its
+        own segment, and its position counts from the segment's first token.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a checkpoint is run, beside the scaling under which it was trained."""
+
+    scaling: RopeScaling = UNSCALED  # on top of that of the training
+    mask: Mask = CAUSAL
+    shuffled: bool = False  # position ids of each row's inputs are permuted: that must hurt
+
+
+class ScorerFactory(Protocol):
+    """One checkpoint, under any setting."""
+
+    def __call__(self, setting: Setting) -> TargetScorer:
+        """A scorer of the checkpoint. Equal settings give the same object: it is scored once."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to run one trained model, at any context length."""
+
+    name: str  # "plain", or as eval.methods has it: "ntk", "yarn+log_n", "lambda", ...
+    setting_at: Callable[[int], Setting]  # context in tokens -> setting there
+    make_scorer: ScorerFactory
+
+    def scorer_at(self, context: int) -> TargetScorer:
+        """The same object for equal settings."""
+        return self.make_scorer(self.setting_at(context))
+
+
+def score(scorer: Scorer, tokens: np.ndarray) -> np.ndarray:
+    """`scorer(tokens)`, checked: [R, c+1] -> [R, c] float64, all finite.
+
+    Raises ValueError on a wrong shape and FloatingPointError on a non-finite score.
+    """
+    return _checked(scorer(tokens), tokens)
+
+
+def score_greedy(
+    scorer: TargetScorer, tokens: np.ndarray, positions: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nats of `score`, and [R, c] bool: the target is the likeliest token."""
+    found = scorer.targets(tokens, positions)
+    nats = _checked(found.nats, tokens)
+    if found.greedy.shape != nats.shape:
+        raise ValueError(f"scorer returned {found.greedy.shape} greedy for {nats.shape} targets")
+    return nats, found.greedy
+
+
+def _checked(nats: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    nats = np.asarray(nats, np.float64)
+    expected = (tokens.shape[0], tokens.shape[1] - 1)
+    if nats.shape != expected:
+        raise ValueError(f"scorer returned shape {nats.shape} for {expected} targets")
+    if not np.isfinite(nats).all():
+        rows = np.flatnonzero(~np.isfinite(nats).all(axis=1))
+        raise FloatingPointError(
+            f"non-finite scores in {rows.size} of {expected[0]} rows of {expected[1]} tokens"
+        )
+    return nats

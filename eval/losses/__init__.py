@@ -1,0 +1,1 @@
+"""Losses on text: same-target context gain, NLL by position, boundary loss, RoPE scalings."""

@@ -1,0 +1,192 @@
+"""The whole evaluation of one checkpoint, and the short one during training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from lengthwise.data.store.splits import Split
+from lengthwise.eval.config import EvalConfig, tested_contexts
+from lengthwise.eval.inference.scorer import DocumentScorer, Method, ScorerFactory
+from lengthwise.eval.losses.boundary_loss import boundary_rows
+from lengthwise.eval.losses.context_gain import (
+    TargetNats,
+    choose_multiplier,
+    same_target_curves,
+    same_target_rows,
+    score_targets,
+)
+from lengthwise.eval.losses.methods import (
+    PLAIN,
+    check_methods,
+    chosen_methods,
+    method,
+    multipliers,
+    plain_method,
+    shuffled_control,
+)
+from lengthwise.eval.losses.position_nll import position_curves, position_rows, score_positions
+from lengthwise.eval.losses.results import SAME_TARGET_NLL, ResultRow, Results, RunIdentity
+from lengthwise.eval.losses.targets import (
+    DocumentSource,
+    Targets,
+    choose_by_domain,
+    choose_targets,
+    targets_in,
+)
+
+
+def evaluate(
+    source: DocumentSource,
+    make_scorer: ScorerFactory,
+    identity: RunIdentity,
+    config: EvalConfig,
+    domains: Sequence[str],
+    by_document: DocumentScorer | None,
+    *,
+    reads_positions: bool,
+) -> Results:
+    """Chooses scaling multipliers on the selection split, then scores the report split once.
+
+    Methods: plain and each of config.methods at every tested context, plus NLL by position at the
+    longest, plus the shuffled-position control at L_train. Multipliers are chosen by same-target
+    NLL at 2 L_train. With several domains the same-target scores stand also
+    for each of them that has enough documents.
+
+    domains: names, in the order of source.document_domains.
+    by_document: the same checkpoint under the document mask, where it was trained on rows that join
+      documents: then the loss behind document boundaries is scored with and without that mask.
+    reads_positions: whether permuted position ids change anything; the control needs that.
+
+    Raises UserError for impossible ratios or too few documents that are long enough.
+    """
+    contexts = tested_contexts(config, identity.l_train)
+    # Both splits are looked at before anything is scored: an error should come at once.
+    report = choose_targets(source, Split.REPORT, contexts[-1], config)
+    selection = choose_targets(source, Split.SELECTION, 2 * identity.l_train, config)
+    plain = plain_method(make_scorer)
+
+    way = partial(method, l_train=identity.l_train, sinks=config.sinks, make_scorer=make_scorer)
+    candidates = {
+        name: {m: replace(way(name, m), name=f"{name} x{m:g}") for m in multipliers(name, config)}
+        for name in config.methods
+    }
+    by_factor = {name: by_m for name, by_m in candidates.items() if len(by_m) > 1}
+    everyone = [plain, *(m for by_m in by_factor.values() for m in by_m.values())]
+    rows, scored = _selection_rows(selection, everyone, identity, config)
+    chosen = {
+        name: choose_multiplier(by_m, scored, 2 * identity.l_train)
+        for name, by_m in by_factor.items()
+    }
+    methods = chosen_methods(config.methods, chosen, config, identity.l_train, make_scorer)
+    by_domain: dict[str, np.ndarray] = {}
+    left_out: tuple[str, ...] = ()
+    if len(domains) > 1:
+        by_domain, left_out = choose_by_domain(report, domains, config)
+    everyone_N = np.concatenate([report.documents_N, *by_domain.values()])
+    wider = targets_in(source, Split.REPORT, everyone_N, contexts[-1], config)
+    begin = time.perf_counter()
+    tested = score_targets(methods, contexts, wider, identity.l_train, config)
+    curves = same_target_curves(
+        tested.of(report.documents_N), methods, contexts, time.perf_counter() - begin
+    )
+    for domain, documents in ({"": report.documents_N} | by_domain).items():
+        rows += same_target_rows(
+            tested.of(documents),
+            methods,
+            contexts,
+            truncation=PLAIN,
+            identity=identity,
+            config=config,
+            role="domain" if domain else "result",
+            domain=domain,
+        )
+    begin = time.perf_counter()
+    by_position = score_positions(methods, report, config)
+    curves += position_curves(by_position, methods, time.perf_counter() - begin)
+    rows += position_rows(by_position, methods, identity=identity, config=config, role="result")
+    if reads_positions:
+        control = shuffled_control(make_scorer)
+        at_l_train = [identity.l_train]
+        rows += same_target_rows(
+            score_targets([plain, control], at_l_train, report, identity.l_train, config),
+            [control],
+            at_l_train,
+            truncation=PLAIN,
+            identity=identity,
+            config=config,
+            role="control",
+        )
+    else:
+        left_out += (
+            "the control with shuffled positions: "
+            f"{identity.position_scheme} reads no position ids",
+        )
+    if by_document is not None:
+        naive = plain.scorer_at(identity.l_train)
+        behind, too_few = boundary_rows(source, naive, by_document, identity, config)
+        rows += behind
+        left_out += too_few
+    return Results(tuple(rows), chosen, left_out, tuple(curves))
+
+
+class SelectionProbe:
+    """Same-target scores of the plain model at L_train and 2 L_train, for use during training.
+
+    Documents and targets are chosen once, on the selection split, so that scores of different
+    steps are comparable; the one at 2 L_train is what stopping and the best checkpoint go by.
+    """
+
+    def __init__(self, source: DocumentSource, l_train: int, config: EvalConfig):
+        """Raises UserError when too few selection documents hold 2 l_train + 1 tokens, and for
+        settings that `evaluate` would refuse at the end of training."""
+        tested_contexts(config, l_train)
+        check_methods(config, l_train)
+        self.config = config
+        self.targets = choose_targets(source, Split.SELECTION, 2 * l_train, config)
+
+    def rows(self, make_scorer: ScorerFactory, identity: RunIdentity) -> list[ResultRow]:
+        """NLL and gain at l_train and 2 l_train, role "selection"."""
+        return _selection_rows(self.targets, [plain_method(make_scorer)], identity, self.config)[0]
+
+    @staticmethod
+    def record(rows: list[ResultRow]) -> dict[str, float]:
+        """The rows flat, for metrics.jsonl, in nats/token.
+
+        score: NLL at 2 l_train, which stopping and the best checkpoint go by, lower is better;
+        in_range_score: NLL at l_train; gain: the difference over truncation. Each with _low and
+        _high, and the contexts in tokens.
+        """
+        named: dict[str, float] = {}
+        for row in rows:
+            beyond = row.context > row.l_train
+            if row.metric == SAME_TARGET_NLL:
+                name = "score" if beyond else "in_range_score"
+                named[f"{name}_context"] = row.context
+            elif beyond:
+                name = "gain"
+            else:
+                continue
+            named |= {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
+        return named
+
+
+def _selection_rows(
+    targets: Targets, methods: list[Method], identity: RunIdentity, config: EvalConfig
+) -> tuple[list[ResultRow], TargetNats]:
+    contexts = [identity.l_train, 2 * identity.l_train]
+    scored = score_targets(methods, contexts, targets, identity.l_train, config)
+    rows = same_target_rows(
+        scored,
+        methods,
+        contexts,
+        truncation=PLAIN,
+        identity=identity,
+        config=config,
+        role="selection",
+    )
+    return rows, scored

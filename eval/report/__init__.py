@@ -1,0 +1,1 @@
+"""The pages: report of a run, report card, report of a task."""

@@ -1,0 +1,269 @@
+"""The card in words and as table cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lengthwise.eval.card.card import Card, Entry
+from lengthwise.eval.card.comparison import Comparison
+from lengthwise.eval.card.judgement import Judgement
+from lengthwise.eval.card.lengths import ABSOLUTE, Crossing, CrossingPoint
+from lengthwise.eval.card.shape import Drop
+from lengthwise.eval.losses.methods import PLAIN
+from lengthwise.eval.report.estimate_text import Cell, decimals, number, ratio_text
+from lengthwise.eval.report.method_words import in_sentence, method_title
+from lengthwise.eval.report.run.data_wording import percent
+from lengthwise.eval.report.style import token_count
+from lengthwise.eval.statistics.bootstrap import Estimate
+from lengthwise.eval.statistics.curves import Group
+from lengthwise.eval.statistics.reach import Reach
+
+TITLES = {
+    "same_target_nll": "Same targets, more context",
+    "position_nll": "By position",
+    "passkey": "Pass key",
+}
+GROUPS = {
+    Group.LANGUAGE: "Language",
+    Group.RETRIEVAL: "Retrieval",
+    Group.SYNTHESIS: "Synthesis",
+}
+
+
+@dataclass(frozen=True)
+class HeadlineRow:
+    """One primary curve."""
+
+    title: str
+    detail: str  # how it was run, or where it stands in dispersion and scope
+    short: Cell | None  # the score at L_train; None: not tested there
+    long: Cell  # at its longest length
+    longest: str
+    holds: str
+    useful: str
+    ratios: str  # of what holds: over the longest and over the 95th percentile of training lengths
+    retention: str
+
+
+def title(scorer: str) -> str:
+    """A scorer's name for people."""
+    text = TITLES.get(scorer, scorer.replace("_", " "))
+    return text[:1].upper() + text[1:]
+
+
+def score_cell(judgement: Judgement, estimate: Estimate) -> Cell:
+    """Accuracies in percent, losses with their digits."""
+    if judgement.is_task:
+        curve = judgement.curve
+        # Student's tails don't know that a share ends at 0 and 1; cut there, they cover as much.
+        least = 0.0 if curve.metric == "accuracy" else -math.inf
+        inside = (max(estimate.low, least), min(estimate.high, curve.best or math.inf))
+        return share_cell(Estimate(estimate.value, *inside))
+    places = decimals(estimate.low, estimate.high)
+    value, low, high = (number(x, places) for x in (estimate.value, estimate.low, estimate.high))
+    return Cell(value, f"[{low}, {high}]", "")
+
+
+def share_cell(estimate: Estimate) -> Cell:
+    """A share as whole percents."""
+    value, low, high = (number(100 * x, 0) for x in (estimate.value, estimate.low, estimate.high))
+    return Cell(f"{value} %", f"[{low}, {high}]", "")
+
+
+def reach_text(found: Reach) -> str:
+    """ "512", "at least 4,096", "below 64"."""
+    if found.tokens is None:
+        return f"below {token_count(found.shortest)}"
+    least = "at least " if found.censored else ""
+    return least + token_count(found.tokens)
+
+
+def ratio_of(found: Reach, l_train: int, p95: int) -> str:
+    """The reach over the longest training length and over the 95th percentile: "4x / 4.3x"."""
+    if found.tokens is None:
+        return "below " + " / ".join(times(found.shortest / n) for n in (l_train, p95))
+    least = "\N{GREATER-THAN OR EQUAL TO} " if found.censored else ""
+    return least + " / ".join(times(found.tokens / n) for n in (l_train, p95))
+
+
+def times(ratio: float) -> str:
+    """Three digits: 1/4x, 4x, 4.27x."""
+    return ratio_text(float(f"{ratio:.3g}"))
+
+
+def crossing_text(found: Crossing, lengths: Sequence[int]) -> str:
+    """ "310 [256, 402]", with "<64" and ">4,096" where the fit crosses at no tested length."""
+    outside = {"below": f"<{token_count(lengths[0])}", "above": f">{token_count(lengths[-1])}"}
+
+    def text(point: CrossingPoint) -> str:
+        return outside[point.censored] if point.tokens is None else token_count(round(point.tokens))
+
+    value, low, high = (text(point) for point in (found.value, found.low, found.high))
+    return value if low == high == value else f"{value} [{low}, {high}]"
+
+
+def headline_rows(entry: Entry) -> dict[str, list[HeadlineRow]]:
+    """By group, in the order of the curves. Of losses that can't be useful, only the plain model's:
+    its other ways of running stand in the table of details."""
+    rows: dict[str, list[HeadlineRow]] = {name: [] for name in GROUPS.values()}
+    for each in entry.judgements:
+        if each.curve.method == PLAIN or each.useful is not None:
+            rows[GROUPS[each.curve.group]].append(_headline_row(entry, each))
+    return {name: some for name, some in rows.items() if some}
+
+
+def _headline_row(entry: Entry, each: Judgement) -> HeadlineRow:
+    curve, l_train = each.curve, entry.l_train
+    at = curve.lengths.index(l_train) if l_train in curve.lengths else None
+    placed = f"{curve.dispersion} dispersion, {curve.scope} scope" if curve.scope else ""
+    kept = each.areas.retention if each.areas else None
+    return HeadlineRow(
+        title=title(curve.scorer),
+        detail=placed if each.is_task and curve.method == PLAIN else method_title(curve.method),
+        short=None if at is None else score_cell(each, each.scores[at]),
+        long=score_cell(each, each.scores[-1]),
+        longest=token_count(curve.lengths[-1]),
+        holds=reach_text(each.holds),
+        useful="" if each.useful is None else reach_text(each.useful),
+        ratios=ratio_of(each.holds, l_train, entry.contestant.first.length_p95),
+        retention="" if kept is None else share_cell(kept).value,
+    )
+
+
+def drops_text(drops: Sequence[Drop]) -> str:
+    """ "128 to 512": drops that follow on each other as one stretch."""
+    stretches: list[list[int]] = []
+    for drop in drops:
+        if stretches and drop.start <= stretches[-1][1]:
+            stretches[-1][1] = drop.end
+        else:
+            stretches.append([drop.start, drop.end])
+    return ", ".join(f"{token_count(start)} to {token_count(end)}" for start, end in stretches)
+
+
+def sentences(card: Card) -> list[str]:
+    """The outcome of the first entry, then of the comparisons; the most important first."""
+    entry = card.first
+    said = [*_loss_sentences(entry), *_task_sentences(entry)]
+    said += [_comparison_sentence(card, other) for other in card.entries[1:]]
+    return said or ["No score of this card reaches a length that it could be judged by."]
+
+
+def _loss_sentences(entry: Entry) -> list[str]:
+    found = [
+        (each, each.useful)
+        for each in entry.judgements
+        if each.useful is not None and not each.is_task
+    ]
+    if not found:
+        return []
+    found = [pair for pair in found if pair[0].curve.scorer == found[0][0].curve.scorer]
+    plain = next((pair for pair in found if pair[0].curve.method == PLAIN), found[0])
+    safe, used = (_up_to(part, entry.l_train) for part in (plain[0].holds, plain[1]))
+    does = (
+        f"is safe and makes use of context {used}"
+        if safe == used
+        else f"is safe {safe} and makes use of context {used}"
+    )
+    said = [
+        f"Trained on up to {token_count(entry.l_train)} tokens and run as it is, "
+        f"{entry.contestant.claim} {does}."
+    ]
+    shorter = [
+        n
+        for n, gain in zip(plain[0].lengths, plain[0].judged, strict=True)
+        if n < entry.l_train and gain.low > 0
+    ]
+    if shorter:
+        said.append(
+            f"With {token_count(shorter[0])} tokens of context its loss on the same targets is "
+            "lower than with its training length: it has not learned to use the text further back."
+        )
+    best, useful = max(found, key=lambda pair: pair[1].tokens or 0)
+    if (useful.tokens or 0) > (plain[1].tokens or 0):
+        said.append(
+            f"The best of {len(found)} ways of running it, {in_sentence(best.curve.method)}, makes "
+            f"use of context {_up_to(useful, entry.l_train)}."
+        )
+    return said
+
+
+def _up_to(found: Reach, l_train: int) -> str:
+    """Of a reach that begins at L_train."""
+    if found.tokens is None:
+        return "not even up to its training length"
+    if found.tokens == l_train:
+        return "up to its training length alone"
+    return f"up to {reach_text(found)} tokens ({times(found.tokens / l_train)})"
+
+
+def _task_sentences(entry: Entry) -> list[str]:
+    tasks = [each for each in entry.judgements if each.is_task]
+    if not tasks:
+        return []
+    counts = (
+        sum(_above_chance(each, entry.l_train) for each in tasks),
+        sum(each.judged[-1].low > 0 for each in tasks if each.lengths[-1] > entry.l_train),
+        sum(each.useful is not None and each.useful.tokens is not None for each in tasks),
+    )
+    above, far, solved = (str(n) if n else "none" for n in counts)
+    return [
+        f"Of {len(tasks)} tasks it is above chance at {above} within its training length and at "
+        f"{far} at the longest tested length; it solves {solved} "
+        f"({100 * ABSOLUTE:g} % of the way from chance to perfect) at the shortest."
+    ]
+
+
+def _above_chance(each: Judgement, l_train: int) -> bool:
+    """At some tested length that was trained."""
+    within = [k for k, length in enumerate(each.lengths) if length <= l_train]
+    return any(each.judged[k].low > 0 for k in within)
+
+
+def _comparison_sentence(card: Card, other: Entry) -> str:
+    mine = [c for c in card.comparisons if c.second == other.contestant.name]
+    last = [c.said[-1] for c in mine]
+    counts = ", ".join(f"{last.count(said)} {said}" for said in dict.fromkeys(last))
+    return (
+        f"Beside {card.first.contestant.name}, {other.contestant.name} is, at the longest length "
+        f"of each of {len(mine)} scores: {counts}."
+    )
+
+
+def compared_lengths(comparisons: Sequence[Comparison], l_train: int, most: int = 4) -> list[int]:
+    """The lengths of the table of differences: L_train and those beyond it, thinned out."""
+    lengths = sorted({n for c in comparisons for n in c.lengths if n >= l_train})
+    every = max(1, -(-len(lengths) // most))
+    return lengths[::-1][::every][::-1]
+
+
+def difference_cells(comparison: Comparison, lengths: Sequence[int]) -> list[Cell | None]:
+    """The paired difference at each of these lengths, with its verdict; None: not tested."""
+    found = zip(comparison.better, comparison.said, strict=True)
+    at = dict(zip(comparison.lengths, found, strict=True))
+    return [_difference(comparison, *at[n]) if n in at else None for n in lengths]
+
+
+def _difference(comparison: Comparison, better: Estimate, said: str) -> Cell:
+    scale, places = (100, 0) if comparison.unit == "accuracy" else (1, 0)
+    if scale == 1 and (better.low, better.high) != (0, 0):
+        places = decimals(better.low, better.high)
+    value, low, high = (
+        number(scale * x, places, signed=True) for x in (better.value, better.low, better.high)
+    )
+    return Cell(value, f"[{low}, {high}]", said)
+
+
+def cost_rows(entry: Entry) -> list[tuple[str, str, str]]:
+    """(what, seconds, share of the run): the run's parts, then each scorer."""
+    seconds = entry.contestant.first.seconds
+    total = sum(seconds.values())
+    parts = list(seconds.items())
+    by_scorer: dict[str, float] = {}
+    for curve in entry.contestant.first.scored.curves:
+        by_scorer[curve.scorer] = by_scorer.get(curve.scorer, 0.0) + curve.seconds
+    rows = [(what[:1].upper() + what[1:], spent) for what, spent in parts]
+    rows += [(title(scorer), spent) for scorer, spent in by_scorer.items()]
+    return [(what, f"{spent:,.1f}", percent(spent / total)) for what, spent in rows]

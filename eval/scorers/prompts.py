@@ -1,0 +1,250 @@
+"""Tasks as a scorer: prompts with their controls at each length, under teacher forcing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lengthwise.common.errors import UserError
+from lengthwise.eval.inference.scorer import Method
+from lengthwise.eval.prompts.assemble import GENERATION, PromptMaker
+from lengthwise.eval.prompts.candidates import Outcomes, score_prompts, write_answers
+from lengthwise.eval.prompts.prompt import Control, DoesNotFit, Prompt, Prompting, PromptTask
+from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.statistics.bootstrap import within_bounds
+from lengthwise.eval.statistics.curves import Curve, Group, Scored, population
+
+Variant = Control | Prompting  # what a curve of a task is of
+# Where answers are written. Behind the right steps of a scratchpad, steps would be skipped.
+WRITTEN = (Control.PLAIN, Prompting.FEW_SHOT)
+
+
+class PromptScorer:
+    """One task at every length that its prompts fit.
+
+    Raises UserError: it fits no length, or the tokenizer has no text.
+    """
+
+    def __init__(self, task: PromptTask, bench: Bench, maker: PromptMaker):
+        config = bench.config
+        self.name = task.name
+        self._task, self._bench, self._maker = task, bench, maker
+        why = {n: maker.misfit(task, n, config.prompts, config.seed) for n in bench.lengths}
+        self.lengths = tuple(n for n, reason in why.items() if reason is None)
+        if not self.lengths:
+            at_most = why[max(why)]
+            advice = (
+                "; leave it out or raise eval.ratios" if isinstance(at_most, DoesNotFit) else ""
+            )
+            raise UserError(f"eval.tasks, {task.name}: {at_most}{advice}")
+        self.left_out = [f"{task.name} at {n} tokens: {why[n]}" for n in why if why[n] is not None]
+        prompting = tuple(Prompting(name) for name in config.prompting)
+        controls = task.controls if bench.controls else (Control.PLAIN,)
+        self._variants: tuple[Variant, ...] = (*controls, *prompting)
+        if bench.why_no_positions or bench.l_train not in self.lengths:
+            self._variants = tuple(v for v in self._variants if v != Control.FAR_POSITIONS)
+            if Control.FAR_POSITIONS in controls:
+                self.left_out.append(
+                    f"{task.name} with far position ids: "
+                    + (bench.why_no_positions or f"no prompt fits {bench.l_train} tokens")
+                )
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Lengths of the rows that are scored."""
+        cut = {self._bench.l_train, self._question_row}
+        return tuple(sorted({*self.lengths, *cut}))
+
+    @property
+    def _question_row(self) -> int:
+        """Length of the rows that hold questions without a context: a power of two."""
+        config = self._bench.config
+        longest = 1
+        for length in self.lengths:
+            prompts = self._maker.prompts(
+                self._task, length, config.prompts, config.seed, Control.NO_CONTEXT
+            )
+            longest = max(longest, *(prompt.size - 1 for prompt in prompts))
+        return 1 << (longest - 1).bit_length()
+
+    def __call__(self, methods: Sequence[Method]) -> Scored:
+        """Curves of each method, control and way of prompting; gains by the latter, in words."""
+        curves: list[Curve] = []
+        said: list[str] = []
+        left_out = list(self.left_out)
+        total = len(methods) * len(self._variants) * len(self.lengths)
+        short = self._question_row
+        with tqdm(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
+            for method in methods:
+                found: dict[Variant, dict[int, Outcomes]] = {}
+                for variant in self._variants:
+                    begin = time.perf_counter()
+                    found[variant] = {}
+                    for length in self.lengths:
+                        progress.update()
+                        try:
+                            outcomes = self._outcomes(method, variant, length, short)
+                        except UserError as error:
+                            left_out.append(f"{self.name}, {variant}, at {length} tokens: {error}")
+                        else:
+                            found[variant][length] = outcomes
+                    if found[variant]:
+                        seconds = time.perf_counter() - begin
+                        curves += self._curves(method, variant, found[variant], seconds)
+                    if self._bench.config.generate and variant in WRITTEN:
+                        try:
+                            curves.append(self._written(method, variant, tuple(found[variant])))
+                        except UserError as error:
+                            left_out.append(f"{self.name}, {variant}, written: {error}")
+                    if isinstance(variant, Prompting):
+                        said += self._gains(method, variant, found[variant], found[Control.PLAIN])
+        return Scored(tuple(curves), said=tuple(said), left_out=tuple(left_out))
+
+    def _outcomes(self, method: Method, variant: Variant, length: int, short: int) -> Outcomes:
+        context, gap, row = length, 0, length
+        if variant == Control.FAR_POSITIONS:
+            row = min(length, self._bench.l_train)
+            gap = length - row
+            prompts = self._prompts(row, Control.PLAIN)
+        else:
+            prompts = self._prompts(length, variant)
+        if variant == Control.NO_CONTEXT:
+            context = row = short
+        elif variant == Control.TRUNCATED:
+            context = row = min(length, self._bench.l_train)
+        return score_prompts(
+            method.scorer_at(context),
+            prompts,
+            row,
+            pad=self._bench.pad,
+            tokens_per_call=self._bench.config.tokens_per_call,
+            gap=gap,
+        )
+
+    def _prompts(self, length: int, variant: Variant) -> list[Prompt]:
+        config = self._bench.config
+        by_prompting = isinstance(variant, Prompting)
+        return self._maker.prompts(
+            self._task,
+            length,
+            config.prompts,
+            config.seed,
+            Control.PLAIN if by_prompting else Control(variant),
+            Prompting(variant) if by_prompting else Prompting.DIRECT,
+        )
+
+    def _curves(
+        self, method: Method, variant: Variant, found: dict[int, Outcomes], seconds: float
+    ) -> list[Curve]:
+        """Accuracy, greedy answers and margin. A unit is a prompt, whose parts are its trials."""
+        prompts, parts = next(iter(found.values())).right_PA.shape
+        counts_NK = np.full((prompts, len(found)), float(parts))
+        shared = self._shared(method, variant, tuple(found), counts_NK)
+
+        def sums(what: str) -> np.ndarray:
+            return np.stack(
+                [getattr(each, what).sum(axis=1, dtype=np.float64) for each in found.values()],
+                axis=1,
+            )
+
+        chance_K = np.array([each.chance_PA.mean() for each in found.values()])
+        return [
+            Curve(
+                metric="accuracy",
+                unit="accuracy",
+                primary=True,
+                sums_NK=sums("right_PA"),
+                chance_K=chance_K,
+                best=1.0,
+                seconds=seconds,
+                **shared,
+            ),
+            Curve(
+                metric="greedy",
+                unit="accuracy",
+                primary=False,
+                sums_NK=sums("greedy_PA"),
+                chance_K=np.zeros(len(found)),  # of a vocabulary to the power of the answer's size
+                best=1.0,
+                **shared,
+            ),
+            Curve(metric="margin", unit="nats", primary=False, sums_NK=sums("margin_PA"), **shared),
+        ]
+
+    def _shared(
+        self, method: Method, variant: Variant, lengths: tuple[int, ...], counts_NK: np.ndarray
+    ) -> dict[str, Any]:
+        """What all curves of a variant have in common."""
+        task, config = self._task, self._bench.config
+        return {
+            "scorer": task.name,
+            "group": Group.SYNTHESIS if task.scope == "high" else Group.RETRIEVAL,
+            "method": method.name,
+            "control": str(variant),
+            "higher_is_better": True,
+            "lengths": lengths,
+            "counts_NK": counts_NK,
+            "clusters_N": np.arange(len(counts_NK)),
+            "population": population(
+                task.name,
+                GENERATION,
+                config.seed,
+                config.prompts,
+                self._bench.tokenizer.describe(),
+            ),
+            "dispersion": task.dispersion,
+            "scope": task.scope,
+        }
+
+    def _written(self, method: Method, variant: Variant, lengths: tuple[int, ...]) -> Curve:
+        """Share of the answers that the model writes."""
+        right_NK = np.stack(
+            [
+                write_answers(method.scorer_at(length), self._prompts(length, variant))
+                for length in lengths
+            ],
+            axis=1,
+        )
+        return Curve(
+            metric="written",
+            unit="accuracy",
+            primary=False,
+            sums_NK=right_NK,
+            chance_K=np.zeros(len(lengths)),
+            best=1.0,
+            **self._shared(method, variant, lengths, np.ones_like(right_NK)),
+        )
+
+    def _gains(
+        self,
+        method: Method,
+        prompting: Prompting,
+        found: dict[int, Outcomes],
+        plain: dict[int, Outcomes],
+    ) -> list[str]:
+        """What a way of prompting changes at each length, in pairs."""
+        config = self._bench.config
+        said = []
+        for length, outcomes in found.items():
+            change_P1 = (outcomes.right_PA - plain[length].right_PA.astype(float)).mean(
+                axis=1, keepdims=True
+            )
+            (gain,) = within_bounds(
+                change_P1,
+                np.ones_like(change_P1),
+                np.arange(len(change_P1)),
+                (-1.0, 1.0),
+                samples=config.bootstrap_samples,
+                confidence=config.confidence,
+                seed=config.seed,
+            ).estimates()
+            verdict = "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "inconclusive"
+            said.append(
+                f"{self.name} ({method.name}) at {length} tokens, {prompting}: "
+                f"{gain.value:+.0%} [{gain.low:+.0%}, {gain.high:+.0%}] right answers, {verdict}"
+            )
+        return said

@@ -1,0 +1,107 @@
+"""Scorers on a schedule: what a checkpoint scores while it is trained.
+
+On the selection split and at most at twice the training length, since stopping and the best
+checkpoint may be chosen by it: the report's documents and prompts are other ones, scored once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from lengthwise.common.errors import UserError
+from lengthwise.data.store.splits import Split
+from lengthwise.eval.inference.scorer import ScorerFactory
+from lengthwise.eval.losses.methods import plain_method
+from lengthwise.eval.prompts.tasks import task_names
+from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.scorers.registry import SCORERS, make_scorers
+from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
+from lengthwise.eval.statistics.resampling import resample
+
+NLL = "nll"  # what stopping.score calls the same-target NLL at twice the training length
+
+
+class ScheduledScorers:
+    """What eval.during names, of the plain model. A figure is named scorer@length, with the task's
+    own name where RULER's was given.
+
+    Raises UserError: an unknown name, a scorer that these settings don't serve, or a stopping.score
+    that is no figure of these.
+    """
+
+    def __init__(self, bench: Bench, stopping_score: str):
+        given = bench.config.during
+        scorers = tuple(name for name in given if name in SCORERS)
+        tasks = task_names(
+            [name for name in given if name not in SCORERS], "eval.during", tuple(SCORERS)
+        )
+        names = (*scorers, *tasks)
+        lengths = (bench.l_train, 2 * bench.l_train)
+        self._config = dataclasses.replace(
+            bench.config,
+            scorers=scorers,
+            tasks=tasks,
+            prompting=(),
+            generate=False,
+            seed=bench.config.seed + 1,  # other prompts than the report's
+        )
+        selection = dataclasses.replace(
+            bench, config=self._config, lengths=lengths, split=Split.SELECTION, controls=False
+        )
+        self._scorers = make_scorers(selection)
+        self._stopping_score = stopping_score
+        scorer, _, length = stopping_score.partition("@")
+        if stopping_score != NLL and (scorer not in names or length not in map(str, lengths)):
+            named = [f"{name}@{length}" for name in names for length in lengths]
+            raise UserError(
+                f"stopping.score={stopping_score!r} is no score of eval.during at the training "
+                f"length or twice that; choose one of {', '.join((NLL, *named))}"
+            )
+
+    def figures(self, make_scorer: ScorerFactory) -> dict[str, dict[str, Any]]:
+        """{scorer@length: value, low, high, unit, seconds, higher_is_better} of a checkpoint."""
+        found: dict[str, dict[str, Any]] = {}
+        for scorer in self._scorers:
+            begin = time.perf_counter()
+            curves = scorer([plain_method(make_scorer)]).curves
+            seconds = time.perf_counter() - begin
+            for curve in curves:
+                if curve.primary and curve.control == PLAIN_CONTROL:
+                    found |= self._of_curve(curve, seconds)
+        return found
+
+    def _of_curve(self, curve: Curve, seconds: float) -> dict[str, dict[str, Any]]:
+        """With the intervals that the card would give them."""
+        scores = resample(
+            [curve],
+            samples=self._config.bootstrap_samples,
+            confidence=self._config.confidence,
+            seed=self._config.seed,
+        )
+        return {
+            f"{curve.scorer}@{length}": {
+                **dataclasses.asdict(estimate),
+                "metric": curve.metric,
+                "unit": curve.unit,
+                "higher_is_better": curve.higher_is_better,
+                "seconds": seconds,
+            }
+            for length, estimate in zip(curve.lengths, scores.estimates(), strict=True)
+        }
+
+    def judged(self, nll: float, figures: dict[str, dict[str, Any]]) -> float:
+        """What stopping.score names, lower is better.
+
+        Raises UserError: the scorer has no score at that length.
+        """
+        if self._stopping_score == NLL:
+            return nll
+        if self._stopping_score not in figures:
+            raise UserError(
+                f"stopping.score={self._stopping_score!r} was not scored; choose one of "
+                f"{', '.join((NLL, *figures))}"
+            )
+        figure = figures[self._stopping_score]
+        return float(-figure["value"] if figure["higher_is_better"] else figure["value"])

@@ -1,0 +1,1 @@
+"""Curves, bootstrap intervals, verdicts, reach."""

@@ -1,0 +1,54 @@
+"""Curves as resamples: the one way from scores of units to intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lengthwise.eval.statistics.bootstrap import (
+    ClusterBootstrap,
+    Resamples,
+    over_seeds,
+    within_bounds,
+)
+from lengthwise.eval.statistics.curves import Curve
+
+
+def resample(
+    runs: Sequence[Curve],
+    *,
+    samples: int,
+    confidence: float,
+    seed: int,
+    group: int = 0,
+    opposed: bool = False,
+) -> Resamples:
+    """The scores of a curve at its K lengths; of several training seeds, their mean.
+
+    Two curves of one population are resampled alike, so that their difference is one of pairs.
+    A score with a best is a share, which `within_bounds` resamples.
+
+    runs: the same curve of each training seed.
+    group: of the runs; groups of other numbers have other draws of their seeds.
+    opposed: to be subtracted from another that is not: the two units more that a share has are
+      then a pair each way that disagrees, so that a difference is never without an interval
+      (Agresti and Min 2005).
+    """
+    settings: dict[str, Any] = {"samples": samples, "confidence": confidence, "seed": seed}
+    drawn = []
+    for curve in runs:
+        scores = curve.sums_NK, curve.counts_NK
+        if curve.best is None:
+            drawn.append(ClusterBootstrap(curve.clusters_N, **settings).ratios(*scores))
+        else:
+            bounds = (curve.best, 0.0) if opposed else (0.0, curve.best)
+            drawn.append(within_bounds(*scores, curve.clusters_N, bounds, **settings))
+    return over_seeds(drawn, seed=seed + group)
+
+
+def chance_corrected(curve: Curve, scores: Resamples) -> Resamples:
+    """0 at chance, 1 at the perfect score, at each length. ValueError: the curve has no chance."""
+    if curve.chance_K is None or curve.best is None:
+        raise ValueError(f"{curve.scorer}: {curve.metric} has no chance level")
+    chance_K, span_K = curve.chance_K, curve.best - curve.chance_K
+    return scores.map(lambda x: (x - chance_K) / span_K)

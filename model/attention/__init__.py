@@ -1,0 +1,1 @@
+"""Attention: masks, biases, one entry point and its backends."""

@@ -1,0 +1,195 @@
+"""The one entry to attention, and the choice of a backend."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lengthwise.common.errors import UserError
+from lengthwise.model.attention.backends.blockwise import choose_block
+from lengthwise.model.attention.backends.contextual import contextual_attention
+from lengthwise.model.attention.backends.cudnn import cudnn_attention
+from lengthwise.model.attention.backends.dense import dense_attention
+from lengthwise.model.attention.backends.grouped import grouped_attention
+from lengthwise.model.attention.backends.splash import splash_attention
+from lengthwise.model.attention.backends.support import BACKENDS, PLATFORMS, Request, refusal
+from lengthwise.model.attention.biases import (
+    Bias,
+    BlockBias,
+    ContextBias,
+    FarField,
+    LinearBias,
+    Normalizer,
+)
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.parallel.mesh import over_context, row_devices
+
+# Lengths from which blockwise serves "auto". On CPU measured as whole training steps (3 layers of
+# 256 channels, 4096 tokens, both backends in turn; `benchmarks/train/step_time.py` with an
+# explicit --config.model.attention repeats it): level with dense up to 128, 0.8 of its time at 256,
+# 0.6 at 512 and ever less beyond. Elsewhere not measured: there the memory of the scores sets it
+# (a gigabyte a row at 4096 with 16 heads).
+_BLOCKWISE_FROM = {"cpu": 128}
+_BLOCKWISE_FROM_ELSEWHERE = 4096
+
+
+def choose_backend(requested: str, platform: str, length: int, request: Request) -> tuple[str, str]:
+    """Resolves `requested` for rows of `length` tokens: (backend, the reason in words).
+
+    platform: as `jax.Device.platform` has it. "auto" takes the platform's kernel where that can
+    serve, else blockwise, or dense for short rows. Raises UserError for an unknown backend and for
+    one that can't serve the request on this platform.
+    """
+    if requested not in (*BACKENDS, "auto"):
+        known = ", ".join(("auto", *BACKENDS))
+        raise UserError(f"unknown attention backend {requested!r}; known: {known}")
+    if requested != "auto":
+        wrong = PLATFORMS.get(requested, platform) != platform
+        reason = f"it runs on {PLATFORMS[requested]} only, this is {platform}" if wrong else None
+        reason = reason or refusal(requested, request)
+        if reason is not None:
+            raise UserError(f"attention backend {requested!r} can't serve this model: {reason}")
+        return requested, "asked for"
+    why = ""
+    for kernel in (name for name, where in PLATFORMS.items() if where == platform):
+        reason = refusal(kernel, request)
+        if reason is None:
+            return kernel, f"the fused kernel for {platform}"
+        why = f"{kernel} can't serve: {reason}; "
+    reason = refusal("blockwise", request)
+    if reason is not None:
+        why_not_dense = refusal("dense", request)
+        if why_not_dense is not None:
+            raise UserError(f"no attention backend can serve this model: {why_not_dense}")
+        return "dense", f"{why}blockwise can't serve: {reason}"
+    threshold = _BLOCKWISE_FROM.get(platform, _BLOCKWISE_FROM_ELSEWHERE)
+    if length < threshold:
+        return "dense", f"{why}below length {threshold} blockwise does not pay on {platform}"
+    return "blockwise", f"{why}it pays from length {threshold} on {platform}"
+
+
+def attend(
+    q_BLHC: jax.Array,
+    k_BLKC: jax.Array,
+    v_BLKC: jax.Array,
+    *,
+    mask: Mask,
+    segment_ids_BL: jax.Array | None,
+    backend: str,
+    softcap: float | None,
+    block_size: int,
+    positions_BL: jax.Array | None = None,
+    bias: Bias | ContextBias | None = None,
+    far: FarField | None = None,
+    normalizer: Normalizer | None = None,
+) -> jax.Array:
+    """softmax(q k^T / sqrt(C) + bias) v under the mask; [B, L, H, C] in q's dtype.
+
+    Query head h reads key/value head h // (H / K). Queries and keys may have another number of
+    channels than values; the output has that of the values.
+
+    Args:
+      mask: over indices in the row and segments, never over positions.
+      segment_ids_BL: int [B, L], 0 for padding, whose output is zero; None: each row is one
+        document.
+      backend: resolved, one of BACKENDS.
+      softcap: scores -> cap * tanh(scores / cap) (Gemma 2, arXiv:2408.00118), before the bias.
+      block_size: tokens, for the blockwise backend, or 0: chosen from batch and heads.
+      positions_BL: [B or 1, L], what the bias sees; None: indices in the row.
+      bias: added to the scores.
+      far: queries and keys of the pairs that are far apart, in place of q and k.
+      normalizer: makes weights of the scores in place of the softmax; it must give 0 where a key
+        is not visible.
+
+    Raises ValueError for what the backend can't serve, with the reason, and for shapes that don't
+    fit.
+    """
+    (B, L, H, _), K = q_BLHC.shape, k_BLKC.shape[2]
+    if H % K:
+        raise ValueError(f"{H} query heads cannot share {K} key/value heads")
+    if far is not None and far.boundary < 1:
+        raise ValueError(f"a far field begins 1 or more tokens away, not {far.boundary}")
+    if positions_BL is None:
+        positions_BL = jnp.arange(L)[None]
+    elif positions_BL.shape not in ((B, L), (1, L)):
+        raise ValueError(f"positions have the shape {positions_BL.shape}, not {(B, L)}")
+    kinds = {LinearBias: "linear", BlockBias: "block", ContextBias: "context"}
+    kind = None if bias is None else kinds[type(bias)]
+    request = Request(
+        mask=mask,
+        bias=kind,
+        far=far is not None,
+        normalizer=normalizer is not None,
+        softcap=softcap is not None,
+        segments=segment_ids_BL is not None,
+        head_dim=max(q_BLHC.shape[-1], v_BLKC.shape[-1]),
+        dtype=q_BLHC.dtype.name,
+        length=L,
+        row_devices=row_devices(),
+    )
+    reason = refusal(backend, request)
+    if reason is not None:
+        raise ValueError(f"attention backend {backend!r} can't serve this request: {reason}")
+    if backend == "splash":
+        assert not isinstance(bias, BlockBias | ContextBias)
+        out_BLHC = splash_attention(
+            q_BLHC,
+            k_BLKC,
+            v_BLKC,
+            mask=mask,
+            segment_ids_BL=segment_ids_BL,
+            positions_BL=positions_BL,
+            bias=bias,
+            softcap=softcap,
+        )
+    elif backend == "cudnn":
+        out_BLHC = cudnn_attention(q_BLHC, k_BLKC, v_BLKC, mask=mask)
+    else:
+        run = functools.partial(
+            _attend_columns,
+            mask=mask,
+            softcap=softcap,
+            backend=backend,
+            block_size=block_size,
+            boundary=None if far is None else far.boundary,
+            normalizer=normalizer,
+        )
+        far_q, far_k = (None, None) if far is None else (far.q_BLHC, far.k_BLKC)
+        rows = (k_BLKC, v_BLKC, far_k, segment_ids_BL, positions_BL)
+        out_BLHC = over_context(run, (q_BLHC, far_q), rows, bias)
+    if segment_ids_BL is None:
+        return out_BLHC
+    return jnp.where((segment_ids_BL > 0)[:, :, None, None], out_BLHC, 0)
+
+
+def _attend_columns(
+    columns_Q: jax.Array | None,
+    queries: tuple,
+    rows: tuple,
+    bias: Bias | ContextBias | None,
+    *,
+    mask: Mask,
+    softcap: float | None,
+    backend: str,
+    block_size: int,
+    boundary: int | None,
+    normalizer: Normalizer | None,
+) -> jax.Array:
+    """Attention of some columns' queries to whole rows; see `over_context`."""
+    (q_BQHC, far_q_BQHC), (k_BLKC, v_BLKC, far_k_BLKC, segment_ids_BL, positions_BL) = queries, rows
+    (B, Q, H, _) = q_BQHC.shape
+    asked: dict[str, Any] = {
+        "mask": mask,
+        "segment_ids_BL": segment_ids_BL,
+        "softcap": softcap,
+        "columns_Q": columns_Q,
+    }
+    if isinstance(bias, ContextBias):
+        block = Q if backend == "dense" else block_size or choose_block(B * H, mask)
+        return contextual_attention(q_BQHC, k_BLKC, v_BLKC, **asked, bias=bias, block=block)
+    far = None if boundary is None else FarField(far_q_BQHC, far_k_BLKC, boundary)
+    asked |= {"positions_BL": positions_BL, "bias": bias, "far": far}
+    if backend == "dense":
+        return dense_attention(q_BQHC, k_BLKC, v_BLKC, **asked, normalizer=normalizer)
+    return grouped_attention(q_BQHC, k_BLKC, v_BLKC, **asked, block_size=block_size)

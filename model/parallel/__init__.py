@@ -1,0 +1,1 @@
+"""Mesh views, parameter sharding, zig-zag columns of context parallelism."""

@@ -1,0 +1,25 @@
+"""`python main.py` without what these tests don't look at: the report's pictures, or all scores."""
+
+import os
+
+from lengthwise.app import cli
+
+run = cli._run
+
+
+def run_without_report(config, workdir):
+    # Not before the process has joined the others, as in main.
+    from lengthwise.app import text as text_session
+    from tests.app.runs import score_of_step
+
+    text_session.write_report = lambda workdir, inputs: workdir / "not-drawn"
+    if "UNSCORED" in os.environ:
+        text_session.TextSession.score_checkpoint = lambda self, checkpoints: None
+        text_session.TextSession._probe = score_of_step
+    return run(config, workdir)
+
+
+cli._run = run_without_report
+
+if __name__ == "__main__":
+    cli.entry()

@@ -1,0 +1,119 @@
+"""A wrong command line or config file ends in one line and status 2, and leaves nothing."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from lengthwise.app import cli
+from tests.app.runs import CONFIG, ROOT
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.model.layer=4", "unknown config field --config.model.layer; nearest: --config."
+         "model.layers"),
+        ("--config.train.steps=4", "--config.phase.steps"),
+        ("--config.modl.layers=4", "nearest: --config.model.layers"),
+        ("--config.phase.layout.tail=pad", "nearest: --config.phase.layout.tails"),
+        ("--noconfig.model.qknorm", "nearest: --config.model.qk_norm"),
+        ("--config.model.layers=x", "--config.model.layers=x: invalid literal"),
+        ("--config.model.layers=2.5", "--config.model.layers=2.5: invalid literal"),
+        ("--config.model.qk_norm=maybe", "--config.model.qk_norm=maybe"),
+        ("--config.data=4", "--config.data=4"),
+        ("--config.phases=4", "phases[0]=4 must be a dict"),
+        ("--config.phases=({'step': 4},)", "phases[0].step is no field; choose one of"),
+        ("--config.model.layers=0", "model.layers is 0, but must lie in [1, inf)"),
+        ("--config.phase.steps=0", "phases.0.steps is 0, but must lie in [1, inf)"),
+        ("--config.optimizer.learning_rate=nan", "optimizer.learning_rate is nan"),
+        ("--mode=evaluate", "train|eval|generate|prepare|plan"),
+        ("--config.data.task.lengths=(1,9) --config.data.task.lengths=(1,5)", "is given twice"),
+        ("--moed=eval", "Unknown command line flag 'moed'"),
+        ("train", "unexpected argument 'train'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument(refused, tmp_path, argument, message):
+    given = argument.split(" --")
+    given = [given[0], *(f"--{each}" for each in given[1:])]
+    assert message in refused(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *given)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "argument", "message"),
+    [
+        (CONFIG, "--config.optimizer.warmup_steps=100000", "warmup_steps=100000 does not fit into"),
+        (CONFIG, "--config.phase.curriculum.name=grown", "unknown curriculum.name 'grown'"),
+        (
+            "configs/task.py",
+            "--config.model.num_heads=3",
+            "model.num_heads=3 must be a multiple of",
+        ),
+        ("configs/task.py", "--config.eval.answers.lengths=(5,3,1)", "lengths=(5, 3) is empty"),
+        ("configs/task.py", "--config.stopping.score=loss", "runs on a task stop by"),
+        ("configs/task.py", "--config.eval.tasks=('niah_single_1',)", "score models of text"),
+    ],
+)
+def test_what_no_corpus_can_put_right_is_told_before_it_is_read(
+    refused, tmp_path, config, argument, message
+):
+    assert message in refused(f"--config={config}", f"--workdir={tmp_path}", argument)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([f"--config={CONFIG}"], "--workdir is missing"),
+        ([f"--config={CONFIG}", "--workdir="], "--workdir is missing"),
+        (["--workdir=run"], "--config is missing"),
+        (
+            ["--config=configs/nowhere.py", "--workdir=run"],
+            "read: No such file or directory: .configs/nowhere.py.$",
+        ),
+        (["--config=", "--workdir=run"], "--config can't be read: Path to config file is an empty"),
+    ],
+)
+def test_a_missing_argument(refused, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert re.search(message, refused(*arguments))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("c = tiny.get_config()\n    c.model.layerz = 3", ':5: .*Did you mean "layers"'),
+        ("raise ValueError('no such\\ncorpus')", ":4: ValueError: no such corpus"),
+        ("return tiny.get_config(", ":4: SyntaxError: "),
+        ("import nowhere", ":4: ModuleNotFoundError: No module named 'nowhere'"),
+    ],
+)
+def test_a_broken_config_file_is_named_with_its_line(refused, tmp_path, source, message):
+    path = tmp_path / "mine.py"
+    path.write_text(f"from tests import tiny\n\ndef get_config():\n    {source}\n")
+    found = refused(f"--config={path}", f"--workdir={tmp_path / 'run'}")
+    assert re.search(re.escape(str(path)) + message, found)
+
+
+def test_help_names_the_flags():
+    helped = subprocess.run(
+        [sys.executable, "main.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert "--workdir" in helped.stdout
+    assert "error" not in helped.stderr
+
+
+def test_an_interrupt_is_one_line_and_its_status(monkeypatch, capsys):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    monkeypatch.setattr(sys, "argv", ["main.py", f"--config={CONFIG}", "--workdir=unused"])
+    with pytest.raises(SystemExit) as ended:
+        cli.entry()
+    assert ended.value.code == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("interrupted; the same command goes on from the last checkpoint, or")

@@ -1,0 +1,257 @@
+"""A config becomes dataclasses: every field has its place, and what is wrong is named."""
+
+import dataclasses
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from lengthwise.common.errors import UserError
+from lengthwise.configs import base, limits
+from lengthwise.configs.resolve import from_saved, load, overlay
+from lengthwise.data.batches.pipeline import ReadingConfig
+from lengthwise.data.config import DataConfig
+from lengthwise.data.schedule.sampling import DomainWeight, LengthWeight
+from lengthwise.data.sources import SourceConfig
+from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.inference.generation import GenerateConfig
+from lengthwise.model.settings import ModelSettings
+from lengthwise.train.config import LoopConfig
+from lengthwise.train.machine.workdir import flatten
+from lengthwise.train.mesh import MeshConfig
+from lengthwise.train.metrics.profile import ProfileConfig
+from lengthwise.train.phases import PhaseConfig
+from lengthwise.train.rules.anomaly import AnomalyConfig
+from lengthwise.train.rules.stopping import StoppingConfig
+from lengthwise.train.seeds import Seeds
+from lengthwise.train.step.optimizer import OptimizerConfig
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(
+    path for path in (ROOT / "configs").glob("[a-z]*.py") if "get_config" in path.read_text()
+)
+# Section of configs/base.py -> its dataclass, and the fields that are not in it.
+READING = {field.name for field in dataclasses.fields(ReadingConfig)}
+SECTIONS = {
+    "data": (DataConfig, {"store"}),
+    "model": (ModelSettings, set()),
+    "optimizer": (OptimizerConfig, set()),
+    "phase": (PhaseConfig, set()),
+    "train": (LoopConfig, {"compile", "compilation_cache", "init_from"} | READING),
+    "profile": (ProfileConfig, set()),
+    "stopping": (StoppingConfig, set()),
+    "anomaly": (AnomalyConfig, set()),
+    "mesh": (MeshConfig, set()),
+    "seeds": (Seeds, set()),
+    "eval": (EvalConfig, {"checkpoint"}),
+    "generate": (GenerateConfig, set()),
+}
+
+
+def changed(**phase):
+    config = base.get_config()
+    config.phases = (phase,)
+    return config
+
+
+def field_names(cls, prefix=""):
+    names = set()
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(field.type):
+            names |= field_names(field.type, f"{prefix}{field.name}.")
+        else:
+            names.add(prefix + field.name)
+    return names
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_dataclass_field_is_a_config_field_and_back(section):
+    cls, others = SECTIONS[section]
+    fields = field_names(cls)
+    if section == "data":  # one source is the template of `mixture`
+        fields = fields - {"sources"} | field_names(SourceConfig) | {"mixture"}
+    assert set(flatten(base.get_config()[section].to_dict())) == fields | others
+
+
+def test_weights_are_dicts_in_the_config():
+    config = changed(
+        sampling={
+            "domain_weights": ({"domain": "code", "weight": 1},),
+            "length_weights": ({"min_tokens": 4096, "weight": 2.0},),
+        }
+    )
+    (phase,) = load(config, None).train.phases
+    assert phase.sampling.domain_weights == (DomainWeight("code", 1.0),)
+    assert phase.sampling.length_weights == (LengthWeight(4096, 2.0),)
+    with pytest.raises(UserError, match=r"add up to 0\.5"):
+        load(changed(sampling={"domain_weights": ({"domain": "code", "weight": 0.5},)}), None)
+
+
+def test_no_section_is_left_out():
+    sections = {name for name, value in base.get_config().items() if hasattr(value, "items")}
+    assert sections == set(SECTIONS)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_every_config_loads(path):
+    config = importlib.import_module(f"lengthwise.configs.{path.stem}").get_config()
+    assert config.is_locked
+    assert load(config, None).train.phases
+
+
+@pytest.mark.parametrize("name", ["quickstart", "skyladder", "sources.mixture"])
+def test_what_a_work_directory_keeps_is_the_same_experiment(name):
+    experiment = load(importlib.import_module(f"lengthwise.configs.{name}").get_config(), None)
+    saved = json.loads(json.dumps(experiment.resolved))
+    again = from_saved(saved)
+    assert again == dataclasses.replace(experiment, resolved=again.resolved)
+    assert json.loads(json.dumps(again.resolved)) == saved
+    with pytest.raises(UserError, match="of another version"):
+        from_saved({**saved, "eval": {}})
+
+
+def test_every_interval_names_a_field():
+    names = {re.sub(r"\.\d+\.", ".", name) for name in flatten(load(changed(), None).resolved)}
+    assert set(limits.INTERVALS) <= names
+
+
+def test_an_overlay_changes_its_fields_alone():
+    config = changed(steps=7, layout={"largest_bucket": 256})
+    (phase,) = load(config, None).resolved["phases"]
+    (plain,) = load(base.get_config(), None).resolved["phases"]
+    assert phase["layout"] == {**plain["layout"], "largest_bucket": 256}
+    assert {**phase, "layout": 0} == {**plain, "layout": 0, "steps": 7, "budget_steps": 7}
+    assert plain["layout"]["largest_bucket"] == 512  # the template is not touched
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step": 3}, r"phases\[0\]\.step is no field; choose one of .*steps"),
+        ({"layout": {"nam": "pad"}}, r"phases\[0\]\.layout\.nam is no field"),
+        ({"layout": 3}, r"phases\[0\]\.layout=3 must be a dict"),
+        ({"steps": 2.5}, r"phases\[0\]\.steps=2\.5 has the type float, but must be of type int"),
+        ({"layout": {"shares": (0.5, "a")}}, r"shares\[1\]='a' has the type str"),
+        ({"microbatches": True}, r"microbatches=True has the type bool"),
+        ({"tokens_per_step": 0}, r"phases\.0\.tokens_per_step is 0, but must lie in \[1, inf\)"),
+        (
+            {"layout": {"largest_bucket": 1 << 21}},
+            r"layout\.largest_bucket is 2097152, but must lie in \[1, 1048576\]",
+        ),
+        (
+            {"sampling": {"domain_weights": ({"domain": "code"},)}},
+            r"domain_weights\[0\]={'domain': 'code'} must have the fields domain, weight",
+        ),
+        (
+            {"sampling": {"length_weights": ({"min_tokens": 9, "wieght": 2.0},)}},
+            r"length_weights\[0\]=.* must have the fields min_tokens, weight",
+        ),
+    ],
+)
+def test_a_wrong_phase_is_named(change, message):
+    with pytest.raises(UserError, match=message):
+        load(changed(**change), None)
+
+
+def test_a_phase_that_is_no_dict_is_named():
+    with pytest.raises(UserError, match=r"phases\[0\]=4 must be a dict"):
+        overlay({"steps": 1}, 4, "phases[0]")
+
+
+def mixed(*mixture):
+    config = base.get_config()
+    config.data.field = "body"
+    config.data.mixture = mixture
+    return config
+
+
+def test_an_evaluation_set_takes_the_fields_of_the_source_but_its_groups():
+    config = base.get_config()
+    config.data.source, config.data.path, config.data.group_field = "jsonl", "dump", "site"
+    exam = {"domain": "exam", "path": "exams/*.jsonl"}
+    config.data.contamination = {"ngram": 13, "share": 0.8, "drop": "none", "sources": (exam,)}
+    (made,) = load(config, None).data.contamination.sources
+    assert (made.source, made.path, made.field, made.group_field) == (
+        "jsonl", "exams/*.jsonl", config.data.field, "",
+    )  # fmt: skip
+
+
+def test_a_mixture_changes_its_fields_alone():
+    experiment = load(mixed({"domain": "a", "source": "jsonl", "path": "x"}, {"domain": "b"}), None)
+    first, second = experiment.data.sources
+    assert (first.domain, first.source, first.path, first.field) == ("a", "jsonl", "x", "body")
+    assert (second.domain, second.source, second.path, second.field) == ("b", "stdlib", "", "body")
+    assert experiment.resolved["data"]["sources"][1] == dataclasses.asdict(second)
+    (alone,) = load(mixed(), None).data.sources
+    assert (alone.domain, alone.source, alone.field) == ("all", "stdlib", "body")
+
+
+@pytest.mark.parametrize(
+    ("mixture", "message"),
+    [
+        (({"domain": "a"}, {}), r"data\.mixture\[1\]=\{\} must name its domain"),
+        (({"source": "stdlib"},), r"data\.mixture\[0\]=.* must name its domain"),
+        (({"domain": "a", "tokenizer": "bytes"},), r"mixture\[0\]\.tokenizer is no field"),
+        (("stdlib",), r"data\.mixture\[0\]='stdlib' must be a dict"),
+        (({"domain": 3},), r"sources\[0\]\.domain=3 has the type int"),
+    ],
+)
+def test_a_wrong_mixture_is_named(mixture, message):
+    with pytest.raises(UserError, match=message):
+        load(mixed(*mixture), None)
+
+
+def test_integers_serve_where_floats_are_asked_for():
+    phase = load(changed(rope_scaling={"kind": "ntk", "factor": 2}), None).train.phases[0]
+    assert type(phase.rope_scaling.factor) is float
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("optimizer.learning_rate", float("nan"), "optimizer.learning_rate is nan"),
+        ("optimizer.beta2", 1.0, r"optimizer.beta2 is 1.0, but must lie in \[0, 1\)"),
+        ("train.log_every", 0, r"train.log_every is 0, but must lie in \[1, inf\)"),
+        ("eval.ratios", (1.0, -2.0), "one of eval.ratios is -2.0"),
+        ("seed", -1, "seed is -1"),
+        ("model.dropout", float("inf"), "model.dropout is inf"),
+        ("eval.checkpoint", "first", "eval.checkpoint='first' is unknown; choose one of last, be"),
+    ],
+)
+def test_a_value_out_of_range_is_named(field, value, message):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=message):
+        load(config, None)
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ("[0, 1)", (0, 0.999), (-1e-9, 1)),
+        ("(0, 1]", (1e-9, 1), (0, 1.001)),
+        ("[1, inf)", (1, 1e300), (0.999,)),
+    ],
+)
+def test_intervals_mean_what_they_say(interval, inside, outside):
+    assert all(limits.contains(interval, value) for value in inside)
+    assert not any(limits.contains(interval, value) for value in outside)
+
+
+def test_a_longer_run_keeps_its_budget():
+    first = load(changed(steps=10), None)
+    assert first.train.phases[0].budget_steps == 10
+    longer = load(changed(steps=30), first.resolved)
+    assert longer.train.phases[0].steps == 30
+    assert longer.train.phases[0].budget_steps == 10
+    own = load(changed(steps=30, budget_steps=20), first.resolved)
+    assert own.train.phases[0].budget_steps == 20
+
+
+def test_a_further_phase_gets_a_budget_of_its_own():
+    first = load(changed(steps=10), None)
+    config = base.get_config()
+    config.phases = ({"steps": 10}, {"steps": 5})
+    assert [p.budget_steps for p in load(config, first.resolved).train.phases] == [10, 5]

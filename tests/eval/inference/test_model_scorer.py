@@ -1,0 +1,214 @@
+"""The model behind the `Scorer` protocol: padding rows, masks, scalings, shuffled positions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from lengthwise.eval.inference.model_scorer import BoundModel
+from lengthwise.eval.inference.scorer import Setting
+from lengthwise.eval.inference.scoring_executables import ScoringExecutables
+from lengthwise.model import transformer
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.positions.rope import rope_tables
+from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.settings import ModelSettings
+from lengthwise.train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
+from tests.model.positions.schemes import position_settings
+
+VOCABULARY, LENGTH, ROWS = 11, 16, 7
+PLAIN = RopeScaling("none", 1.0)
+DYNAMIC = RopeScaling("dynamic", 1.0, original_length=8)
+SETTINGS = ModelSettings(
+    layers=1,
+    embed_dim=16,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=8,
+    mlp_dim=16,
+    positions=position_settings(rope={"theta": 100.0}),
+    layer_pattern=(),
+    qk_norm=False,
+    attention_softcap=0.0,
+    attention_weights="softmax",
+    logit_softcap=0.0,
+    dropout=0.0,
+    tie_embeddings=False,
+    compute_dtype="auto",
+    attention="dense",
+    attention_block=0,
+    layer_execution="auto",
+    remat="none",
+)
+
+
+def data_sharding(batch, length):
+    shape = default_view(length, batch, MeshConfig(slices=1, tensor=1), 2)
+    return batch_sharding(mesh_view(shape, jax.devices()[:2]))
+
+
+@pytest.fixture(scope="module")
+def params():
+    config = SETTINGS.resolve(VOCABULARY, "cpu", LENGTH)
+    return transformer.init_params(config, 0)
+
+
+@pytest.fixture(scope="module")
+def executables(params):
+    everywhere = NamedSharding(data_sharding(4, LENGTH).mesh, PartitionSpec())
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
+    )
+    return ScoringExecutables(
+        SETTINGS,
+        VOCABULARY,
+        "cpu",
+        abstract,
+        4 * LENGTH,
+        data_sharding,
+        seed=0,
+        chunk=0,
+        longest=0,
+        pad=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return np.random.default_rng(0).integers(0, VOCABULARY, (ROWS, LENGTH + 1))
+
+
+def expected(params, tokens, tables, mask, positions=None):
+    """Nats by the model itself, with the log-softmax in float64."""
+    logits = logits_of(params, tokens, tables, mask, positions)
+    log_partition = np.log(np.exp(logits).sum(-1))
+    return log_partition - np.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]
+
+
+def logits_of(params, tokens, tables, mask, positions=None):
+    inputs = jnp.asarray(tokens[:, :-1], jnp.int32)
+    counted = jnp.broadcast_to(jnp.arange(LENGTH), inputs.shape)
+    logits = transformer.apply(
+        SETTINGS.resolve(VOCABULARY, "cpu", LENGTH),
+        params,
+        inputs,
+        positions_BL=counted if positions is None else jnp.asarray(positions),
+        segment_ids_BL=None,
+        tables=tables,
+        mask=mask,
+        key=None,
+    )
+    return np.asarray(logits, np.float64)
+
+
+def placed(params, executables):
+    return jax.tree.map(
+        lambda x, a: jax.device_put(x, a.sharding), params, executables._abstract_params
+    )
+
+
+@pytest.mark.parametrize(
+    "trained", [PLAIN, RopeScaling("linear", 4.0), RopeScaling("ntk", 4.0, ceiling=6)]
+)
+@pytest.mark.parametrize("window", [None, 5])
+def test_scores_are_the_models_under_the_trained_scaling(
+    params, executables, tokens, trained, window
+):
+    sinks = 0 if window is None else 2
+    make = BoundModel(executables, placed(params, executables), trained)
+    scorer = make(Setting(mask=Mask(window=window, sinks=sinks)))
+    tables = {"rope": rope_tables(8, 100.0, trained)}
+    want = expected(params, tokens, tables, Mask(window=window, sinks=sinks))
+    found = scorer(tokens)
+    assert found.shape == (ROWS, LENGTH)  # 7 rows in batches of 4
+    np.testing.assert_allclose(found, want, rtol=2e-5, atol=1e-5)
+
+
+def test_a_scorer_says_which_targets_are_greedy_and_takes_position_ids(params, executables, tokens):
+    scorer = BoundModel(executables, placed(params, executables), PLAIN)(Setting())
+    tables = {"rope": rope_tables(8, 100.0, PLAIN)}
+    greedy = logits_of(params, tokens, tables, Mask()).argmax(-1)
+    tokens = tokens.copy()
+    tokens[:, -1] = greedy[:, -1]  # nothing attends to the last target
+    found = scorer.targets(tokens)
+    np.testing.assert_array_equal(found.greedy, greedy == tokens[:, 1:])
+    np.testing.assert_array_equal(found.nats, scorer(tokens))
+    # A gap before the last inputs, another one in each row.
+    rng = np.random.default_rng(3)
+    positions = np.sort(rng.permuted(np.tile(np.arange(LENGTH), (ROWS, 1)), axis=1)[:, :9])
+    positions = np.concatenate([positions, np.tile(LENGTH - 1, (ROWS, LENGTH - 9))], axis=1)
+    shifted = scorer.targets(tokens, positions).nats
+    want = expected(params, tokens, tables, Mask(), positions)
+    np.testing.assert_allclose(shifted, want, rtol=2e-5, atol=1e-5)
+    # Far beyond the row, and the table of a scaling that follows the length is that of the end.
+    far = positions + 100 * (positions > 7)
+    tables = {"rope": rope_tables(8, 100.0, DYNAMIC, PLAIN, length=int(far.max()) + 1)}
+    scorer = BoundModel(executables, placed(params, executables), PLAIN)(Setting(DYNAMIC))
+    want = expected(params, tokens, tables, Mask(), far)
+    np.testing.assert_allclose(scorer.targets(tokens, far).nats, want, rtol=2e-5, atol=1e-5)
+
+
+def test_a_tested_scaling_changes_the_scores_and_compiles_nothing_new(params, executables, tokens):
+    make = BoundModel(executables, placed(params, executables), PLAIN)
+
+    def scores(setting):
+        return make(setting)(tokens)
+
+    plain = scores(Setting())
+    compiled = len(executables._compiled)
+    for setting in (Setting(RopeScaling("linear", 4.0)), Setting(shuffled=True)):
+        assert np.abs(scores(setting) - plain).max() > 1e-3
+    assert len(executables._compiled) == compiled
+
+
+def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, executables):
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(0, VOCABULARY, (ROWS, LENGTH + 1))
+    segments = 1 + (np.arange(LENGTH + 1) >= rng.integers(2, LENGTH - 1, (ROWS, 1)))
+    make = BoundModel(executables, placed(params, executables), PLAIN)
+    found = make.by_document(tokens, segments)
+    compiled = len(executables._compiled)
+    for segment in (1, 2):
+        # Each alone and at the front of a row; what stands behind cannot reach back.
+        alone = np.zeros((ROWS, LENGTH + 1), int)
+        places = [np.flatnonzero(segments[row] == segment) for row in range(ROWS)]
+        for row, inside in enumerate(places):
+            alone[row, : inside.size] = tokens[row, inside]
+        tables = {"rope": rope_tables(8, 100.0, PLAIN)}
+        want = expected(params, alone, tables, Mask())
+        for row, inside in enumerate(places):
+            np.testing.assert_allclose(
+                found[row, inside[:-1]], want[row, : inside.size - 1], rtol=2e-5, atol=1e-5
+            )
+    make.by_document(tokens[:2], segments[:2])
+    assert len(executables._compiled) == compiled
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(RopeScaling("yarn", 4.0, original_length=8)),
+        Setting(RopeScaling("dynamic", 2.0, original_length=8)),
+        Setting(RopeScaling("none", log_n=4)),
+        Setting(RopeScaling("ntk", 2.0, ceiling=5), Mask(window=5, sinks=2)),
+        Setting(RopeScaling("none", shift=9, shift_kept=2)),
+        Setting(mask=Mask(chunk=8)),
+    ],
+    ids=lambda setting: f"{setting.scaling.kind}-{setting.scaling.beside}-{setting.mask}",
+)
+def test_settings_reach_the_model(params, executables, tokens, setting):
+    trained = RopeScaling("linear", 2.0)
+    make = BoundModel(executables, placed(params, executables), trained)
+    tables = transformer.position_tables(
+        SETTINGS.resolve(VOCABULARY, "cpu", LENGTH), setting.scaling, trained, LENGTH
+    )
+    want = expected(params, tokens, tables, setting.mask)
+    np.testing.assert_allclose(make(setting)(tokens), want, rtol=2e-5, atol=1e-5)
+    assert np.abs(make(Setting())(tokens) - want).max() > 1e-3
+
+
+def test_equal_settings_give_the_same_scorer(params, executables):
+    make = BoundModel(executables, params, PLAIN)
+    assert make(Setting()) is make(Setting())
+    assert make(Setting()) is not make(Setting(RopeScaling("linear", 2.0)))

@@ -1,0 +1,117 @@
+"""Scorers on a schedule: other text and prompts than the report's, and a score to stop by."""
+
+import numpy as np
+import pytest
+
+from lengthwise.common.errors import UserError
+from lengthwise.data.store.splits import Split
+from lengthwise.data.store.tokenizers import IdsTokenizer
+from lengthwise.eval.inference.dry_run import losses_that_fall
+from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.scorers.registry import SCORERS
+from lengthwise.eval.scorers.scheduled import NLL, ScheduledScorers
+from tests.eval.planted import VOCAB, CountingScorer, eval_config, skewed_documents
+from tests.eval.readers import BYTES, Guesser, Reader
+
+L_TRAIN = 64
+
+
+def scheduled(*names, tokenizer=BYTES, source=None, stopping=NLL, l_train=L_TRAIN, **changes):
+    config = eval_config(during=names, prompts=8, **changes)
+    bench = Bench(source, tokenizer, config, l_train, (l_train, 4 * l_train), "corpus-1", "")
+    return ScheduledScorers(bench, stopping)
+
+
+def test_figures_are_of_the_plain_prompts_at_the_training_length_and_twice_that():
+    scores = scheduled("passkey", l_train=512)
+    found = scores.figures(lambda setting: Reader("passkey"))
+    assert {name: figure["value"] for name, figure in found.items()} == {
+        "passkey@512": 1.0,
+        "passkey@1024": 1.0,
+    }
+    assert all(figure["higher_is_better"] for figure in found.values())
+    # That all eight are right doesn't say that the next one will be.
+    assert found["passkey@512"]["low"] < 0.95
+    lost = scores.figures(lambda setting: Reader("passkey", 512))
+    assert lost["passkey@512"]["value"] == 1.0
+    assert lost["passkey@1024"]["value"] < 1.0
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_every_scorer_can_be_run_dry(name):
+    """What the dry run scores is the like of what a model does: no scorer fails at it."""
+    falling = Falling()
+    source = skewed_documents(48, 700)
+    tokenizer = BYTES if name.startswith("needle") else IdsTokenizer(VOCAB + 1, VOCAB)
+    length = 512 if name.startswith("needle") else L_TRAIN
+    scores = scheduled(name, tokenizer=tokenizer, source=source, l_train=length)
+    assert scores.figures(lambda setting: falling)
+
+
+class Falling:
+    """As eval.inference.dry_run.DryScorer, with no programs behind it."""
+
+    def __call__(self, tokens):
+        return self.targets(tokens).nats
+
+    def targets(self, tokens, positions=None):
+        return losses_that_fall(*np.subtract(tokens.shape, (0, 1)))
+
+
+class Recorder(CountingScorer):
+    """Keeps the rows that it scores."""
+
+    def __call__(self, tokens):
+        self.rows = [*getattr(self, "rows", []), *map(bytes, tokens.astype("u2"))]
+        return super().__call__(tokens)
+
+
+def test_the_text_is_that_of_the_selection_split():
+    source = skewed_documents(24, 300)
+    ids = IdsTokenizer(VOCAB + 1, VOCAB)
+    scorer = Recorder(memory=64)
+    scheduled("sliding_window", tokenizer=ids, source=source).figures(lambda setting: scorer)
+    texts = {
+        split: [
+            source.tokens[source.document_offsets[d] : source.document_offsets[d + 1]]
+            .astype("u2")
+            .tobytes()
+            for d in source.documents(split)
+        ]
+        for split in (Split.SELECTION, Split.REPORT)
+    }
+    long = [row for row in scorer.rows if len(row) > 2 * 32]
+    assert long
+    for row in long:
+        part = row[: 2 * 32]  # behind its tokens a row may be padded
+        assert any(part in text for text in texts[Split.SELECTION])
+        assert not any(part in text for text in texts[Split.REPORT])
+
+
+def test_the_score_to_stop_by_is_lower_for_a_better_model():
+    scores = scheduled("passkey", stopping="passkey@1024", l_train=512)
+    good = scores.figures(lambda setting: Reader("passkey"))
+    bad = scores.figures(lambda setting: Guesser())
+    assert scores.judged(3.0, good) < scores.judged(1.0, bad)
+    by_loss = scheduled("passkey", l_train=512)
+    assert by_loss.judged(3.0, good) == 3.0
+
+
+def test_tasks_go_by_rulers_names_as_in_the_report(tmp_path):
+    scores = scheduled("niah_single_1", stopping="single_key@1024", l_train=512)
+    found = scores.figures(lambda setting: Reader("single_key"))
+    assert found["single_key@1024"]["value"] == 1.0
+    (tmp_path / "prose.txt").write_text("Some prose. ")
+    with pytest.raises(UserError, match=r"stopping\.score='cwe@1'.* several_keys@4096.* tracing@"):
+        scheduled("ruler", stopping="cwe@1", l_train=4096, haystack=str(tmp_path / "prose.txt"))
+    with pytest.raises(UserError, match=r"eval.during holds 'vtt'.*forgetting.*tracing.*ruler"):
+        scheduled("vtt")
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(UserError, match=r"eval.during holds 'passky'.*passkey"):
+        scheduled("passky")
+    with pytest.raises(UserError, match=r"stopping.score='passkey@4096'.*nll, passkey@512"):
+        scheduled("passkey", stopping="passkey@4096", l_train=512)
+    with pytest.raises(UserError, match=r"no score of eval\.during"):
+        scheduled(stopping="passkey@512", l_train=512)

@@ -1,0 +1,110 @@
+"""The update against AdamW's formula in float64, and the schedules at their corners."""
+
+import jax
+import numpy as np
+import pytest
+
+from lengthwise.common.errors import UserError
+from lengthwise.train.step.optimizer import (
+    OptimizerConfig,
+    decay_mask,
+    learning_rate_schedule,
+    make_optimizer,
+)
+
+
+def config(**changes):
+    settings = {
+        "learning_rate": 0.01,
+        "warmup_steps": 4,
+        "schedule": "cosine",
+        "decay_share": 0.25,
+        "final_share": 0.1,
+        "beta1": 0.9,
+        "beta2": 0.95,
+        "epsilon": 1e-8,
+        "l2": 0.1,
+        "l1": 0.02,
+        "clip_norm": 1.0,
+        "z_loss": 0.0,
+    }
+    return OptimizerConfig(**{**settings, **changes})
+
+
+def params():
+    rng = np.random.default_rng(0)
+    return {
+        "embedding": rng.normal(size=(5, 3)).astype(np.float32),
+        "blocks": {
+            "w": rng.normal(size=(2, 3, 4)).astype(np.float32),
+            "scale": rng.normal(size=(2, 3)).astype(np.float32),
+        },
+        "final": {"scale": rng.normal(size=(3,)).astype(np.float32)},
+    }
+
+
+def test_decay_acts_on_matrices_alone_stacked_or_not():
+    assert decay_mask(params()) == {
+        "embedding": True,
+        "blocks": {"w": True, "scale": False},
+        "final": {"scale": False},
+    }
+
+
+def test_three_updates_follow_the_formula():
+    settings, steps = config(), 20
+    optimizer = make_optimizer(settings, steps)
+    schedule = learning_rate_schedule(settings, steps)
+    now = params()
+    state = optimizer.init(now)
+    flat, structure = jax.tree.flatten(now)
+    mask = jax.tree.leaves(decay_mask(now))
+    want = [leaf.astype(np.float64) for leaf in flat]
+    first, second = [np.zeros_like(w) for w in want], [np.zeros_like(w) for w in want]
+    rng = np.random.default_rng(1)
+    for step in range(3):
+        grads = [rng.normal(size=w.shape) for w in want]
+        updates, state = optimizer.update(
+            structure.unflatten([g.astype(np.float32) for g in grads]), state, now
+        )
+        now = jax.tree.map(lambda p, u: p + u, now, updates)
+        norm = np.sqrt(sum((g**2).sum() for g in grads))
+        grads = [g / max(norm, 1.0) for g in grads]
+        rate = float(schedule(step))
+        for i, g in enumerate(grads):
+            first[i] = 0.9 * first[i] + 0.1 * g
+            second[i] = 0.95 * second[i] + 0.05 * g**2
+            direction = first[i] / (1 - 0.9 ** (step + 1))
+            direction = direction / (np.sqrt(second[i] / (1 - 0.95 ** (step + 1))) + 1e-8)
+            if mask[i]:
+                direction = direction + 0.1 * want[i] + 0.02 * np.sign(want[i])
+            want[i] = want[i] - rate * direction
+    for got, expected in zip(jax.tree.leaves(now), want, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "corners"),
+    [
+        ("cosine", {0: 0.0, 2: 0.005, 4: 0.01, 12: 0.0055, 20: 0.001}),
+        ("wsd", {0: 0.0, 4: 0.01, 15: 0.01, 20: 0.001}),
+        ("constant", {0: 0.0, 4: 0.01, 20: 0.01}),
+    ],
+)
+def test_schedules_at_their_corners(name, corners):
+    schedule = learning_rate_schedule(config(schedule=name), 20)
+    for step, rate in corners.items():
+        assert float(schedule(step)) == pytest.approx(rate, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedule": "cosin"}, "cosine, wsd, constant"),
+        ({"warmup_steps": 20}, "does not fit"),
+        ({"schedule": "wsd", "decay_share": 0.9}, "overlap"),
+    ],
+)
+def test_impossible_schedules_are_named(changes, message):
+    with pytest.raises(UserError, match=message):
+        learning_rate_schedule(config(**changes), 20)

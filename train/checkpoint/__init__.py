@@ -1,0 +1,1 @@
+"""Checkpoints with checksums; starting from other weights."""

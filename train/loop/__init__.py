@@ -1,0 +1,1 @@
+"""The training loop: start, state, logging, rollback, several seeds together."""

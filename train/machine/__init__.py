@@ -1,0 +1,1 @@
+"""The machine below: processes, signals, preemption, peak FLOPs, work directory."""

@@ -1,0 +1,171 @@
+"""The processes of a run: how they find each other, agree, and end when one of them is gone.
+
+All run the same program on the same config and take part in every computation. The first one alone
+writes what only one may write, and speaks.
+"""
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from lengthwise.common.errors import UserError
+
+T = TypeVar("T")
+
+# A process that hasn't been heard of for so long counts as gone, and the others end. jax's own
+# 100 seconds would leave a slice idle for as long at each failure.
+HEARTBEAT_SECONDS = 30
+# How long those that are done wait for the first one, which still writes the report.
+SHUTDOWN_SECONDS = 600
+LOST_STATUS = 75  # EX_TEMPFAIL: nothing is wrong with this process, and a new start goes on
+
+
+def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    """Makes this process one of several; to be called before jax looks for devices.
+
+    Args: all None where the cluster says them (Cloud TPU, GKE, Slurm, Open MPI).
+      coordinator: host:port of the first process, where they meet.
+
+    Raises:
+      UserError: some are missing, or the processes don't find each other.
+    """
+    given = (coordinator, num_processes, process_id)
+    if None in given and given != (None, None, None):
+        raise UserError("--coordinator, --num_processes and --process_id must be given together")
+    if num_processes is not None and process_id is not None and process_id >= num_processes:
+        raise UserError(
+            f"--process_id={process_id} must be below --num_processes={num_processes}: the "
+            "processes are numbered from 0"
+        )
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the processes of the run can't meet: {reason}; outside of Cloud TPU, GKE, Slurm and "
+            "Open MPI give every process --coordinator=HOST:PORT of the first one, "
+            "--num_processes and its --process_id"
+        ) from error
+
+
+def several() -> bool:
+    """Whether this process has joined others. Starts no backend."""
+    return jax.distributed.is_initialized()
+
+
+def first() -> bool:
+    """Whether this is the process that writes and speaks."""
+    return not several() or jax.process_index() == 0
+
+
+def own_name() -> str:
+    """ "process 1 of 4 (its host)"; empty where there is one process."""
+    if not several():
+        return ""
+    return f"process {jax.process_index()} of {jax.process_count()} ({socket.gethostname()})"
+
+
+def wait_for_all(where: str) -> None:
+    """Returns when every process has come here."""
+    if several():
+        multihost_utils.sync_global_devices(where)
+
+
+def first_alone(work: Callable[[], T]) -> T:
+    """`work()` of the first process, then that of all others, which find what it has made."""
+    if first():
+        result = work()
+    wait_for_all("first_alone")
+    return result if first() else work()
+
+
+def all_agree(holds: bool) -> bool:
+    """Whether `holds` is true on every process."""
+    return bool(np.all(gather(np.bool_(holds))))
+
+
+def gather(value: Any) -> np.ndarray:
+    """[processes, ...] of what each process gives, on all of them."""
+    if not several():
+        return np.asarray(value)[None]
+    return np.asarray(multihost_utils.process_allgather(value)).reshape(
+        jax.process_count(), *np.shape(value)
+    )
+
+
+def check_shared(directory: Path) -> None:
+    """Checks that all processes see one and the same directory.
+
+    Raises:
+      UserError: this one doesn't see what the first one writes.
+    """
+    if not several():
+        return
+    # A new name each time: a network file system may remember that a file was not there.
+    number = int(multihost_utils.broadcast_one_to_all(np.int32(secrets.randbits(31))))
+    mark = directory / f"seen-by-all-{number}"
+    if first():
+        mark.touch()
+    wait_for_all("mark written")
+    seen = mark.exists()
+    wait_for_all("mark seen")
+    if first():
+        mark.unlink()
+    if not seen:
+        raise UserError(
+            f"--workdir={directory} is not the same directory for all processes; name one on "
+            "storage that all hosts share"
+        )
+
+
+def quiet_unless_first() -> None:
+    """Progress and results are told once. To be called before tqdm is imported."""
+    if not first():
+        os.environ["TQDM_DISABLE"] = "1"
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
+
+
+def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[str, int]]) -> int:
+    """`work()`, which returns an exit status, as one of several processes.
+
+    What it raises ends this process at once: the others must not wait for it, nor it for them. They
+    notice by the broken connection or the missing heartbeat.
+
+    Args:
+      ending: what to say of an error of one process alone, and its status.
+    """
+    try:
+        status = work()
+    except BaseException as error:
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            said, status = _lost(error), LOST_STATUS
+        else:
+            said, status = ending(error)
+        print(f"{own_name()}: {said}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(status)
+    jax.distributed.shutdown()  # waits until all have come to their end
+    return status
+
+
+def _lost(error: BaseException) -> str:
+    """What to tell of an error in a computation with others: most often, that one is gone."""
+    reason = " ".join(str(error).split())[:300]
+    return (
+        "error: the processes can't go on together, most likely since one is gone; the same "
+        f"command on all hosts goes on from the last checkpoint ({reason})"
+    )

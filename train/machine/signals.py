@@ -1,0 +1,63 @@
+"""SIGTERM, which a scheduler sends before it takes the machine away, and Ctrl-C."""
+
+import contextlib
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from jax.experimental import multihost_utils
+
+from lengthwise.train.machine.processes import several
+
+# How a loop that a signal ended says so -> exit status.
+TERMINATED, INTERRUPTED = "terminated", "interrupted"
+STATUS = {TERMINATED: 128 + signal.SIGTERM, INTERRUPTED: 128 + signal.SIGINT}
+
+
+class TerminationRequest:
+    """While entered, signals are only noted; the loop asks after every step, saves and ends.
+
+    A second Ctrl-C doesn't wait for that. Of several processes each gets SIGTERM at another moment,
+    or one alone gets it. Then jax, which listens for it since the processes met, chooses the step
+    at which all of them end; Ctrl-C ends them at once.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.reason = TERMINATED  # or INTERRUPTED
+        self._asked = 0
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def _terminate(self, signum: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if not self.requested:
+            self.requested, self.reason = True, INTERRUPTED
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # Nobody may read on, or something be in the midst of writing: neither may cost the save.
+        with contextlib.suppress(OSError, RuntimeError):
+            print("\ninterrupt: saves after this step; once more ends at once", file=sys.stderr)
+
+    def ends_here(self) -> bool:
+        """Whether this step is the last one, for all processes; to be asked after every step."""
+        self._asked += 1
+        if several():
+            return bool(multihost_utils.reached_preemption_sync_point(self._asked))
+        return self.requested
+
+    def __enter__(self) -> "TerminationRequest":
+        if not several():
+            for number, handler in (
+                (signal.SIGTERM, self._terminate),
+                (signal.SIGINT, self._interrupt),
+            ):
+                # Who starts a run in the background may have Ctrl-C ignored, for all below it.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

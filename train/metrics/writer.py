@@ -1,0 +1,184 @@
+"""metrics.jsonl, TensorBoard events, and the count of compilations."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import atomic_write
+from lengthwise.train.machine.processes import first
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line that a kill cut short is left out.
+
+    Raises:
+      UserError: a broken line that isn't the last.
+    """
+    rows: list[dict[str, Any]] = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines):  # no newline after it: the write was cut short
+                break
+            raise UserError(f"{path}, line {number}: not valid JSON ({error})") from error
+    return rows
+
+
+class MetricsWriter:
+    """Appends rows to `workdir/metrics.jsonl` and scalars to TensorBoard events.
+
+    On resuming at step n, rows of later steps are cut away first, so that each step stands once.
+    All methods raise UserError where the disk is full.
+
+    Attributes:
+      last_seen: the latest Unix time in the rows that were there, None where there was none.
+    """
+
+    def __init__(self, workdir: Path, *, resume_step: int, rollbacks: int = 0):
+        """rollbacks: of the rows that tell of one, how many are kept, whatever their step."""
+        self._path = workdir / "metrics.jsonl"
+        rows = read_rows(self._path) if self._path.exists() else []
+        self.last_seen: float | None = max((r["time"] for r in rows if "time" in r), default=None)
+        self._keep(rows, resume_step, rollbacks)
+        with self._disk_errors():
+            self._file = self._path.open("a")
+            # Not tensorboardX's SummaryWriter: on a full disk its thread dies, and its queue, once
+            # full, holds up the training for ever.
+            (workdir / "tensorboard").mkdir(exist_ok=True)
+            self._events = EventsWriter(str(workdir / "tensorboard" / "events"))
+            self._start_events(resume_step)
+
+    def _keep(self, rows: Sequence[dict[str, Any]], step: int, rollbacks: int) -> None:
+        kept = (
+            json.dumps(row, allow_nan=False) + "\n"
+            for row in rows
+            if (row["number"] <= rollbacks if row["kind"] == "rollback" else row["step"] <= step)
+        )
+        atomic_write(self._path, (row.encode("ascii") for row in kept))
+
+    def _start_events(self, step: int) -> None:
+        # TensorBoard forgets what was written before from this step on.
+        start = SessionLog(status=SessionLog.START)
+        self._write_event(step=step + 1, session_log=start)
+
+    def cut_back(self, step: int, rollbacks: int) -> None:
+        """Takes away the rows of later steps, as on resuming at `step`."""
+        with self._disk_errors():
+            self._file.close()
+            self._keep(read_rows(self._path), step, rollbacks)
+            self._file = self._path.open("a")
+            self._start_events(step)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """One row: `kind` ("train", "skip", "rollback", "eval", "goodput", "end"), `step`, figures.
+
+        "rollback" has a `number`, from 1: it outlives the steps that it took back.
+        """
+        scalars = {
+            f"{row['kind']}/{name}": value
+            for name, value in row.items()
+            if name not in ("kind", "step") and isinstance(value, int | float)
+        }
+        if row["kind"] == "train":
+            for name in ("loss", "grad_norm"):
+                scalars[f"{name}_by_bucket/{row['bucket']}"] = row[name]
+            for domain, loss in row.get("losses", {}).items():
+                scalars[f"loss_by_domain/{domain}"] = loss
+        for name, figure in row.get("scores", {}).items():
+            scalars[f"scores/{name}"] = figure["value"]
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        with self._disk_errors():
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()  # for who follows the run, and so that a kill loses no row
+            self._write_event(step=row["step"], summary=Summary(value=values))
+
+    def _write_event(self, **content: Any) -> None:
+        self._events.write_event(Event(wall_time=time.time(), **content))
+
+    def flush(self) -> None:
+        """To disk: a checkpoint must never be newer than the rows of its steps."""
+        with self._disk_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._events.flush()
+
+    def close(self) -> None:
+        with self._disk_errors(), self._file, contextlib.closing(self._events):
+            self.flush()
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self._path} or the events beside it could not be written ({error.strerror}); "
+                "make room and start again with the same --workdir to go on"
+            ) from error
+
+
+class SilentWriter(MetricsWriter):
+    """What all processes but the first have for a writer: the same rows are written once."""
+
+    def __init__(self) -> None:
+        """Opens nothing."""
+        self.last_seen = None
+
+    def cut_back(self, step: int, rollbacks: int) -> None:
+        """Does nothing."""
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Does nothing."""
+
+    def flush(self) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
+def metrics_writer(workdir: Path, *, resume_step: int, rollbacks: int) -> MetricsWriter:
+    """The writer of this process."""
+    if not first():
+        return SilentWriter()
+    return MetricsWriter(workdir, resume_step=resume_step, rollbacks=rollbacks)
+
+
+class CompileCounter:
+    """Counts backend compilations of the whole process while it is entered."""
+
+    _EVENT = "/jax/core/compile/backend_compile_duration"
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._begun = False
+
+    def _listen(self, event: str, duration_secs: float, **_: str | int | float) -> None:
+        if event == self._EVENT:
+            self.count += 1
+
+    def begin(self) -> None:
+        """What was compiled before the first call doesn't count."""
+        if not self._begun:
+            self._begun, self.count = True, 0
+
+    def __enter__(self) -> "CompileCounter":
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._listen)

@@ -1,0 +1,58 @@
+"""The phases of a config as far as they are known without its data."""
+
+from dataclasses import dataclass
+
+from lengthwise.common.errors import UserError
+from lengthwise.data.config import DataConfig
+from lengthwise.data.store.tokenizers import load_tokenizer, trained_vocab_size
+from lengthwise.train.phases import PhaseConfig
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """See `train.phases.PhaseShape`. All buckets are drawn, as far as is known."""
+
+    number: int
+    first_step: int
+    config: PhaseConfig
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return self.config.layout.lengths
+
+    def batch_size(self, length: int) -> int:
+        return self.config.tokens_per_step // length
+
+    def segmented(self, length: int) -> bool:
+        """Whether rows may hold several documents: tails lie in the smallest bucket."""
+        layout = self.config.layout
+        if layout.name == "decompose":
+            return (
+                layout.document_mask and layout.tails == "pack" and length == layout.smallest_bucket
+            )
+        return layout.name not in ("pad", "whole") and (
+            layout.document_mask or layout.name == "window"
+        )
+
+
+def planned_phases(configs: tuple[PhaseConfig, ...]) -> list[PlannedPhase]:
+    phases, first = [], 0
+    for number, config in enumerate(configs):
+        phase = PlannedPhase(number, first, config)
+        for length in phase.lengths:
+            if config.tokens_per_step % length:
+                raise UserError(
+                    f"phase {number + 1}: tokens_per_step={config.tokens_per_step} is no multiple "
+                    f"of bucket {length}"
+                )
+        phases.append(phase)
+        first += config.steps
+    return phases
+
+
+def vocabulary(data: DataConfig) -> int:
+    """Token ids of the config's tokenizer, the end of text included."""
+    trained = trained_vocab_size(data.tokenizer)
+    if trained is not None:
+        return trained
+    return load_tokenizer(data.tokenizer, data.end_of_text_token).vocab_size

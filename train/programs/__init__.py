@@ -1,0 +1,1 @@
+"""Compiled training steps: blueprint, setup, how each bucket is executed."""

@@ -1,0 +1,258 @@
+"""What follows from settings and devices, with no data and no parameter: placements and programs.
+
+The devices may be those of a machine that is not here: `plan` compiles for them.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lengthwise.common.errors import UserError
+from lengthwise.model import transformer
+from lengthwise.model.attention.masks import CAUSAL
+from lengthwise.model.flops import train_step_flops
+from lengthwise.model.parallel.mesh import on_view, split_over
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.positions.stretched import drawn_positions, drawn_scale
+from lengthwise.train.checkpoint.checkpoints import abstract_like
+from lengthwise.train.config import TrainConfig
+from lengthwise.train.mesh import (
+    batch_sharding,
+    default_view,
+    device_order,
+    mesh_view,
+    parameter_shardings,
+    replicated,
+)
+from lengthwise.train.phases import PhaseShape
+from lengthwise.train.programs.execution import BucketExecution, Key, default_executions
+from lengthwise.train.step.optimizer import make_optimizer
+from lengthwise.train.step.positions import training_positions
+from lengthwise.train.step.update import (
+    StepConfig,
+    StepInputs,
+    TrainState,
+    TrainStep,
+    make_train_step,
+)
+
+BATCH_ARRAYS = ("inputs", "positions", "segment_ids", "targets")
+
+
+class Blueprint:
+    """Placements and compiled steps of a run.
+
+    Args:
+      executions: how to compute each (phase, bucket); None: as the config says.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        phases: Sequence[PhaseShape],
+        vocab_size: int,
+        total_steps: int,
+        devices: Sequence[jax.Device],
+        executions: Mapping[Key, BucketExecution] | None = None,
+    ):
+        self.config = config
+        self.phase_shapes = phases
+        self.devices = device_order(devices, config.mesh)
+        self.platform = self.devices[0].platform
+        self.vocab_size = vocab_size
+        self.optimizer = make_optimizer(config.optimizer, total_steps)
+        # As it computes the longest sequences; the parameters are those of any length.
+        longest = max(max(phase.lengths) for phase in phases)
+        self.model = config.model.resolve(vocab_size, self.platform, longest)
+        self._check_stretched_positions()
+        self._init = functools.partial(transformer.init_params, self.model)
+        abstract = jax.eval_shape(self._init, jax.ShapeDtypeStruct((), np.uint32))
+        self.executions = executions or default_executions(
+            phases, config.mesh, config.model.remat, len(self.devices)
+        )
+        for (number, length), execution in self.executions.items():
+            batch = self._shape(number, length)[0]
+            execution.check(length, batch, config.mesh, len(self.devices))
+        # Any view gives the same physical placement; the longest bucket's is as good as another.
+        last = phases[-1]
+        self.home = self.mesh((last.number, max(last.lengths)))
+        axes = transformer.logical_axes(self.model)
+        self.abstract_params: Any = abstract_like(
+            abstract, parameter_shardings(axes, abstract, self.home)
+        )
+        opt_state = jax.eval_shape(self.optimizer.init, abstract)
+        self.abstract_state = TrainState(
+            params=self.abstract_params, opt_state=self._place_opt_state(opt_state)
+        )
+        for phase in phases:  # a scaling that the model can't have is an error at once
+            transformer.position_tables(
+                self.model, phase.config.rope_scaling, UNSCALED, max(phase.lengths)
+            )
+
+    def _place_opt_state(self, opt_state: object) -> object:
+        """Moments live where their parameters do; counters everywhere."""
+        params_structure: Any = jax.tree.structure(self.abstract_params)
+
+        def is_params_like(node: object) -> bool:
+            return bool(jax.tree.structure(node) == params_structure)
+
+        def place(node: Any) -> object:
+            if is_params_like(node):
+                return jax.tree.map(lambda _, p: p, node, self.abstract_params)
+            return jax.ShapeDtypeStruct(node.shape, node.dtype, sharding=replicated(self.home))
+
+        return jax.tree.map(place, opt_state, is_leaf=is_params_like)
+
+    def mesh(self, key: Key) -> jax.sharding.Mesh:
+        """The view of the devices that a (phase, bucket) is computed on."""
+        return mesh_view(self.executions[key].view, self.devices)
+
+    def data_sharding(self, batch: int, length: int) -> jax.sharding.NamedSharding:
+        """Where a [batch, length] array lives that is no training batch."""
+        view = default_view(length, batch, self.config.mesh, len(self.devices))
+        return batch_sharding(mesh_view(view, self.devices))
+
+    @functools.cached_property
+    def shardings(self) -> dict[tuple[int, int], jax.sharding.NamedSharding]:
+        """The sharding of the batch of each (phase, bucket)."""
+        return {key: batch_sharding(self.mesh(key)) for key in self.executions}
+
+    def _shape(self, number: int, length: int) -> tuple[int, int]:
+        return self.phase_shapes[number].batch_size(length), length
+
+    def _check_stretched_positions(self) -> None:
+        for phase in self.phase_shapes:
+            stretched = phase.config.positions
+            stretched.check(max(phase.lengths))
+            if stretched.kind == "none":
+                continue
+            read = [scheme for scheme in self.model.schemes if scheme.reads_positions]
+            others = [scheme.name for scheme in read if scheme.name not in stretched.schemes]
+            if others or self.model.randomized:
+                raise UserError(
+                    f"phase.positions.kind={stretched.kind!r} is for positions of "
+                    f"{' or '.join(stretched.schemes)}, but the model has "
+                    f"{self.model.position_scheme!r}; leave it 'none'"
+                )
+            for scheme in read:
+                if stretched.target_length > scheme.longest:
+                    raise UserError(
+                        f"phase.positions.target_length={stretched.target_length} is more than the "
+                        f"{scheme.longest} positions of {scheme.name!r}; lower it, or widen those"
+                    )
+
+    def tables(
+        self, scaling: RopeScaling, length: int, trained: RopeScaling = UNSCALED
+    ) -> transformer.Tables:
+        """The tables of the position schemes at a length."""
+        return transformer.position_tables(self.model, scaling, trained, length)
+
+    def inputs(self, phase: PhaseShape, step: int, length: int) -> StepInputs:
+        """What a step at a bucket takes beside its batch."""
+        scaling, stretched = phase.config.rope_scaling, phase.config.positions
+        inputs = StepInputs(
+            step=np.int32(step),
+            seed=np.uint32(self.config.seeds.dropout),
+            tables=self.tables(scaling, length),
+        )
+        drawn = (stretched, self.config.seeds.dropout, step, max(phase.lengths), length)
+        if stretched.kind == "e2_llm":
+            scale, offset = drawn_scale(*drawn)
+            tables = self.tables(RopeScaling("linear", float(scale)), length, scaling)
+            return dataclasses.replace(inputs, tables=tables, offset=np.int32(offset))
+        if stretched.kind == "clex":
+            factor, positions = drawn_positions(*drawn)
+            tables = {**inputs.tables, "clex": np.float32(factor)}
+            return dataclasses.replace(inputs, tables=tables, positions=positions)
+        return inputs
+
+    def train_step(self, key: Key) -> TrainStep:
+        """The step of (phase number, length), a pure function."""
+        number, length = key
+        phase = self.phase_shapes[number]
+        execution = self.executions[key]
+        segmented = phase.segmented(length)
+        model = dataclasses.replace(self.config.model, remat=execution.remat).resolve(
+            self.vocab_size,
+            self.platform,
+            length,
+            scaling=phase.config.rope_scaling,
+            segmented=segmented,
+            row_devices=execution.view.context,
+        )
+
+        def losses(
+            params: transformer.Params,
+            batch: dict[str, jax.Array],
+            inputs: StepInputs,
+            key: jax.Array | None,
+        ) -> tuple[jax.Array, jax.Array]:
+            segment_ids_BL = batch["segment_ids"] if segmented else None
+            positions_BL = training_positions(
+                model,
+                phase.config.positions,
+                batch["positions"],
+                # Drawn ones are as many as a row has tokens: padding is a segment of its own.
+                batch["segment_ids"] if model.randomized else segment_ids_BL,
+                inputs.offset,
+                inputs.positions,
+                key,
+            )
+            return transformer.target_losses(
+                model,
+                params,
+                batch["inputs"],
+                batch["targets"],
+                positions_BL=positions_BL,
+                segment_ids_BL=segment_ids_BL,
+                tables=inputs.tables,
+                mask=CAUSAL,
+                key=key,
+            )
+
+        def penalty(params: transformer.Params, key: jax.Array | None) -> jax.Array | float:
+            return 0.0 if key is None else transformer.position_penalty(model, params, key, length)
+
+        return make_train_step(
+            losses,
+            penalty,
+            self.optimizer,
+            StepConfig(
+                microbatches=execution.microbatches,
+                z_loss=self.config.optimizer.z_loss,
+                random=model.random or phase.config.positions.random,
+                checksum=self.config.loop.checksums,
+                guarded=self.config.anomaly.skips,
+            ),
+        )
+
+    def compile_step(self, key: Key) -> Callable:
+        """The compiled step of (phase number, length)."""
+        number, length = key
+        phase = self.phase_shapes[number]
+        sharding = self.shardings[key]
+        everywhere = replicated(self.mesh(key))
+        state = on_view(self.abstract_state, self.mesh(key))
+        batch = {
+            name: jax.ShapeDtypeStruct(self._shape(*key), np.int32, sharding=sharding)
+            for name in BATCH_ARRAYS
+        }
+        inputs = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+            self.inputs(phase, phase.first_step, length),
+        )
+        state_shardings = jax.tree.map(lambda x: x.sharding, state)
+        compiled = jax.jit(
+            self.train_step(key), donate_argnums=0, out_shardings=(state_shardings, everywhere)
+        )
+        with split_over(self.mesh(key)):
+            return compiled.lower(state, batch, inputs).compile()
+
+    def step_flops(self, phase: PhaseShape, length: int) -> float:
+        """Analytic FLOPs of one step."""
+        model = self.config.model.resolve(self.vocab_size, self.platform, length)
+        return train_step_flops(model, length, phase.batch_size(length), CAUSAL)

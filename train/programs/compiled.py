@@ -1,0 +1,72 @@
+"""A compiled step per (phase, bucket), ready before it is needed.
+
+On an accelerator all are compiled before step 0, so that running out of memory shows at once and
+not hours into a growing curriculum. On a CPU the first one needed comes first and a thread
+compiles the others behind it.
+"""
+
+import concurrent.futures
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+from tqdm import tqdm
+
+from lengthwise.common.errors import UserError
+
+COMPILE_MODES = ("auto", "ahead", "behind")
+Key = TypeVar("Key", bound=Hashable)
+Executable = TypeVar("Executable")
+
+
+def resolve_compile_mode(requested: str, platform: str) -> str:
+    """ "ahead" or "behind".
+
+    Raises:
+      UserError: unknown mode.
+    """
+    if requested not in COMPILE_MODES:
+        raise UserError(
+            f"train.compile={requested!r} is unknown; choose one of {', '.join(COMPILE_MODES)}"
+        )
+    if requested != "auto":
+        return requested
+    return "behind" if platform == "cpu" else "ahead"
+
+
+class CompiledSteps(Generic[Key, Executable]):
+    """Executables by key.
+
+    Args:
+      compile_one: lowers and compiles one; called once a key.
+      keys: all keys, the first one needed first.
+      ahead: compile all in the constructor, else the first, and the rest in a thread.
+    """
+
+    def __init__(
+        self, compile_one: Callable[[Key], Executable], keys: Sequence[Key], *, ahead: bool
+    ):
+        self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile")
+        self._futures = {key: self._pool.submit(compile_one, key) for key in keys}
+        waited = keys if ahead else keys[:1]
+        try:
+            for key in tqdm(waited, desc="compiling", unit="step", disable=len(waited) < 2):
+                self._futures[key].result()
+        except BaseException:
+            # Out of memory in one bucket must not wait for the compilation of all others.
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def __getitem__(self, key: Key) -> Executable:
+        """The executable; waits for the compiling thread where it is not done yet."""
+        return self._futures[key].result()
+
+    def __len__(self) -> int:
+        """How many keys there are, compiled or not."""
+        return len(self._futures)
+
+    def __enter__(self) -> "CompiledSteps[Key, Executable]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits for what is being compiled and drops the rest of the queue."""
+        self._pool.shutdown(cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Rules that change a run: anomalies, skipped data, early stopping."""

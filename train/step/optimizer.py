@@ -1,0 +1,101 @@
+"""AdamW with decoupled L1 and L2, clipping, and the learning-rate schedules, all from optax."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lengthwise.common.errors import UserError
+
+SCHEDULES = ("cosine", "wsd", "constant")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Settings of the update."""
+
+    learning_rate: float  # peak, after warm-up
+    warmup_steps: int  # steps of linear warm-up from 0
+    schedule: str  # one of SCHEDULES, over the steps of all phases
+    decay_share: float  # wsd: share of the steps in the linear decay at the end
+    final_share: float  # learning rate at the end / peak
+    beta1: float
+    beta2: float
+    epsilon: float
+    l2: float  # decoupled weight decay: w -= learning_rate * l2 * w, on matrices alone
+    l1: float  # decoupled L1: w -= learning_rate * l1 * sign(w), on matrices alone
+    clip_norm: float  # largest global gradient norm
+    z_loss: float  # weight of mean(log_partition ** 2), Chowdhery et al. 2022
+
+
+def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step for a run of `steps` steps.
+
+    Raises:
+      UserError: unknown schedule, or a warm-up that does not fit into the run.
+    """
+    if config.schedule not in SCHEDULES:
+        raise UserError(
+            f"optimizer.schedule={config.schedule!r} is unknown; "
+            f"choose one of {', '.join(SCHEDULES)}"
+        )
+    if config.warmup_steps >= steps:
+        raise UserError(
+            f"optimizer.warmup_steps={config.warmup_steps} does not fit into {steps} steps; "
+            "shorten the warm-up or lengthen the run"
+        )
+    peak, final = config.learning_rate, config.learning_rate * config.final_share
+    warmup = optax.linear_schedule(0.0, peak, config.warmup_steps)
+    rest = steps - config.warmup_steps
+    if config.schedule == "cosine":
+        after = optax.cosine_decay_schedule(peak, rest, alpha=config.final_share)
+        return optax.join_schedules([warmup, after], [config.warmup_steps])
+    if config.schedule == "wsd":
+        decay = max(1, round(steps * config.decay_share))
+        if decay > rest:
+            raise UserError(
+                f"optimizer.decay_share={config.decay_share} and warmup_steps="
+                f"{config.warmup_steps} overlap in {steps} steps; shorten one of them"
+            )
+        return optax.join_schedules(
+            [warmup, optax.constant_schedule(peak), optax.linear_schedule(peak, final, decay)],
+            [config.warmup_steps, steps - decay],
+        )
+    return optax.join_schedules([warmup, optax.constant_schedule(peak)], [config.warmup_steps])
+
+
+def decay_mask(params: object) -> object:
+    """True for what L1 and L2 act on: matrices, those of position schemes left out.
+
+    Parameters are stacked over layers, so that a matrix of a block has rank 3 and its norm scale
+    rank 2; the rank alone would not tell a norm of a block from an embedding.
+    """
+
+    def is_matrix(path: tuple, leaf: jax.Array) -> bool:
+        names = {getattr(key, "key", None) for key in path}
+        return "positions" not in names and leaf.ndim - ("blocks" in names) >= 2
+
+    return jax.tree_util.tree_map_with_path(is_matrix, params)
+
+
+def add_decayed_signs(l1: float) -> optax.GradientTransformation:
+    """Adds `l1 * sign(parameter)` to the update: L1 in the decoupled form of AdamW's L2."""
+
+    def update(updates: optax.Updates, params: optax.Params | None = None) -> optax.Updates:
+        if params is None:
+            raise ValueError(optax.NO_PARAMS_MSG)
+        return jax.tree.map(lambda u, p: u + l1 * jnp.sign(p), updates, params)
+
+    return optax.stateless(update)
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """The chain clip -> Adam -> decoupled L2 and L1 -> -learning_rate."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.scale_by_adam(config.beta1, config.beta2, config.epsilon),
+        optax.masked(optax.add_decayed_weights(config.l2), decay_mask),
+        optax.masked(add_decayed_signs(config.l1), decay_mask),
+        optax.scale_by_learning_rate(learning_rate_schedule(config, steps)),
+    )
