@@ -12,12 +12,16 @@ from pathlib import Path
 
 from absl import flags
 
-from lengthwise.app import cli
+from lengthwise.app import cli, shell
 from lengthwise.common.errors import UserError
 
 
-def prepare_on_beam(argv: list[str]) -> None:
-    """Raises UserError as data.prepare.prepare does, and where Beam is not installed."""
+def prepare_on_beam(argv: list[str]) -> int:
+    """Makes the token store; returns the exit status.
+
+    Raises:
+      UserError: as data.prepare.prepare does, and where Beam is not installed.
+    """
     runner_flags = cli.parse(argv, known_only=True)[1:]
     config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
     if config is None or not workdir:
@@ -41,11 +45,8 @@ def prepare_on_beam(argv: list[str]) -> None:
     directory = Path(workdir)
     with locked(directory):
         open_store(load(config, read_config(directory)), directory, build)
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        prepare_on_beam(sys.argv)
-    except (UserError, OSError) as error:
-        print(f"error: {cli.one_line(error)}", file=sys.stderr, flush=True)
-        sys.exit(2)
+    shell.run_command(lambda: prepare_on_beam(sys.argv))

@@ -1,18 +1,16 @@
-"""The command line of main.py: flags, errors in one line, exit statuses."""
+"""The command line of main.py: flags, the config file, and errors that name the field meant."""
 
 import difflib
 import functools
 import re
-import signal
 import sys
 import traceback
-import warnings
-from logging import getLogger
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from lengthwise.app import shell
 from lengthwise.common.errors import UserError
 from lengthwise.configs import base
 
@@ -51,7 +49,7 @@ def main(argv: list[str]) -> int:
 
         processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
         processes.quiet_unless_first()
-        return processes.together(lambda: _run(config, workdir), ending)
+        return processes.together(lambda: _run(config, workdir), shell.exit_message_and_status)
     for flag in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID):
         if flag.value is not None:
             raise UserError(f"--{flag.name} is for several processes; add --distributed")
@@ -168,52 +166,7 @@ def value_of(config: ConfigDict, field: str) -> object:
     return functools.reduce(lambda section, name: section[name], field.split("."), config)
 
 
-def one_line(error: BaseException) -> str:
-    """The error's message on one line."""
-    return " ".join(str(error).split())
-
-
-def drop_second_tracebacks() -> None:
-    """Keeps libraries from printing the tracebacks of errors that they also raise to us.
-
-    When a save fails, Orbax logs its exception from each thread that meets it, asyncio those that
-    nobody awaited, and TensorStore's threads report to an event loop that Orbax has closed.
-    """
-    warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
-    for name in ("absl", "asyncio"):
-        getLogger(name).addFilter(lambda record: not record.exc_info)
-    default = sys.unraisablehook
-
-    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            default(unraisable)
-
-    sys.unraisablehook = hook
-
-
-def ending(error: BaseException) -> tuple[str, int]:
-    """What the user is told when this ends a run, and the exit status: 2 is a mistake of theirs."""
-    if isinstance(error, UserError | OSError):
-        return f"error: {one_line(error)}", 2
-    if isinstance(error, KeyboardInterrupt):
-        said = (
-            "interrupted; the same command goes on from the last checkpoint, or from the start "
-            "where there is none"
-        )
-        return said, 128 + signal.SIGINT
-    return "".join(traceback.format_exception(error)).rstrip(), 1
-
-
 def entry() -> None:
-    """Parses flags and runs; a user's mistake ends in one line and status 2, Ctrl-C in 130."""
-    logging.set_verbosity(logging.WARNING)
-    drop_second_tracebacks()
+    """Parses the flags of sys.argv and runs; exits as every command does."""
     app.define_help_flags()
-    try:
-        status = main(parse(sys.argv))
-    except (Exception, KeyboardInterrupt) as error:
-        said, status = ending(error)
-        print(said, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    sys.exit(status)
+    shell.run_command(lambda: main(parse(sys.argv)))

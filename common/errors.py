@@ -12,3 +12,8 @@ class UserError(Exception):
 def reason(error: OSError | ValueError) -> str:
     """Why a file can't be read, without the name of it that an OSError repeats."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message on one line."""
+    return " ".join(str(error).split())

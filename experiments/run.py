@@ -10,15 +10,13 @@ accuracy.png are written there; with --publish also docs/reproductions/ and, out
 there, docs/reproductions.md.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import jax
 
-from lengthwise.app.cli import drop_second_tracebacks, ending
+from lengthwise.app import shell
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.eval.report.style import LIGHT, png_bytes
@@ -30,27 +28,16 @@ from lengthwise.experiments.picture import draw
 from lengthwise.experiments.results import Results, collect, save
 
 
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """The text as it stands, and the default of each argument."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as `main.py` does."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see python -m lengthwise.experiments.run --help")
-
-
 def _line(experiment: Experiment) -> str:
     return f"{experiment.name} ({', '.join(experiment.scales)}): {experiment.question}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> shell.ArgumentParser:
+    parser = shell.ArgumentParser(
         prog="python -m lengthwise.experiments.run",
         description=__doc__,
         epilog="experiments:\n" + "".join(f"  {_line(each)}\n" for each in EXPERIMENTS.values()),
-        formatter_class=_Help,
+        formatter_class=shell.HelpFormatter,
     )
     parser.add_argument("name", help="one of those below")
     parser.add_argument(
@@ -131,18 +118,5 @@ def publish(results: Results, picture: bytes, docs: Path) -> None:
     atomic_write(docs / PAGE, [page(EXPERIMENTS, docs / STORED).encode()])
 
 
-def entry() -> None:
-    """A user's mistake ends in one line and status 2, Ctrl-C in 130."""
-    drop_second_tracebacks()
-    try:
-        status = main(sys.argv[1:])
-    except (Exception, KeyboardInterrupt) as error:
-        said, status = ending(error)
-        print(said, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    sys.exit(status)
-
-
 if __name__ == "__main__":
-    entry()
+    shell.run_command(lambda: main(sys.argv[1:]))

@@ -10,12 +10,13 @@ of eval/prompts/tasks.py at any length, lengthwise_TASK_LENGTH. Writes WORKDIR/e
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-from absl import logging
 
+from lengthwise.app import shell
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.eval.config import tested_contexts
@@ -116,9 +117,12 @@ def run(
     return report
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lengthwise.app.harness", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+def parser() -> shell.ArgumentParser:
+    parser = shell.ArgumentParser(
+        prog="python -m lengthwise.app.harness",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--workdir", type=Path, required=True, help="of a trained run")
     parser.add_argument("--tasks", required=True, help="names of tasks, with commas between")
     parser.add_argument("--include_path", help="a folder with more tasks, as YAML")
@@ -129,20 +133,17 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    asked = vars(arguments().parse_args())
-    logging.set_verbosity(logging.WARNING)
-    workdir = asked.pop("workdir")
-    try:
-        report = run(workdir, asked.pop("tasks").split(","), **asked)
-    except (UserError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        sys.exit(2)
+def main(arguments: Sequence[str]) -> int:
+    """Runs the tasks and prints their metrics; returns the exit status."""
+    options = vars(parser().parse_args(arguments))
+    workdir, tasks = options.pop("workdir"), options.pop("tasks").split(",")
+    report = run(workdir, tasks, **options)
     for name, metrics in report["results"].items():
         values = (f"{key} {value}" for key, value in metrics.items() if key != "alias")
         print(f"{name}: {', '.join(values)}")
     print(f"harness: {workdir / 'eval' / 'harness.json'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    shell.run_command(lambda: main(sys.argv[1:]))

@@ -1,0 +1,79 @@
+"""The shell of every command: how it ends, in one line or a traceback, and with which exit status.
+
+`main`, `experiments.run`, `app.harness` and `app.beam` hand their work to `run_command`. Nothing
+here imports jax: `--help` and a mistyped flag don't wait for it.
+"""
+
+import argparse
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from logging import getLogger
+from typing import NoReturn
+
+from absl import logging
+
+from lengthwise.common.errors import UserError, one_line
+
+INTERRUPTED = (
+    "interrupted; the same command goes on from the last checkpoint, or from the start where there "
+    "is none"
+)
+
+
+def run_command(command: Callable[[], int]) -> NoReturn:
+    """Exits with the status that `command` returns, 2 after a mistake of the user, 130 after
+    Ctrl-C, 1 after any other error."""
+    logging.set_verbosity(logging.WARNING)
+    silence_second_tracebacks()
+    try:
+        status = command()
+    except (Exception, KeyboardInterrupt) as error:
+        message, status = exit_message_and_status(error)
+        print(message, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(status)
+
+
+def exit_message_and_status(error: BaseException) -> tuple[str, int]:
+    """The message for the user and the exit status of a command that `error` ends.
+
+    A mistake of theirs is one line without a traceback and status 2.
+    """
+    if isinstance(error, UserError | OSError):
+        return f"error: {one_line(error)}", 2
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, 128 + signal.SIGINT
+    return "".join(traceback.format_exception(error)).rstrip(), 1
+
+
+def silence_second_tracebacks() -> None:
+    """Keeps libraries from printing the tracebacks of errors that they also raise to us.
+
+    When a save fails, Orbax logs its exception from each thread that meets it, asyncio those that
+    nobody awaited, and TensorStore's threads report to an event loop that Orbax has closed.
+    """
+    warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
+    for name in ("absl", "asyncio"):
+        getLogger(name).addFilter(lambda record: not record.exc_info)
+    default = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            default(unraisable)
+
+    sys.unraisablehook = hook
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with the errors of `run_command`: one line that names where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The module's docstring as it stands, and the default of each argument."""
