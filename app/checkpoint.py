@@ -10,8 +10,10 @@ from lengthwise.configs.resolve import Experiment
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
 from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.model_scorer import BoundModel
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables
+from lengthwise.eval.inference.programs import Architecture
+from lengthwise.model.settings import ModelSettings
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.start import checked_host
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
@@ -19,23 +21,16 @@ from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
 
 
-def scoring_executables(
-    experiment: Experiment, config: EvalConfig, setup: Setup, store: TokenStore, *, longest: int
-) -> ScoringExecutables:
-    """config: the settings of scoring, which may be others than the experiment's. longest: tokens
-    of the longest row that may be scored part by part."""
-    return ScoringExecutables(
-        experiment.train.model,
-        setup.vocab_size,
-        setup.platform,
-        setup.abstract_params,
-        config.tokens_per_call,
-        setup.data_sharding,
-        config.seed,
-        chunk=config.chunk,
-        longest=longest,
-        pad=store.manifest.end_of_text,
+def inference_for(
+    settings: ModelSettings, config: EvalConfig, setup: Setup, store: TokenStore, *, longest: int
+) -> Inference:
+    """longest: tokens of the longest row that may be scored chunk by chunk; 0: unknown."""
+    architecture = Architecture(
+        settings, setup.vocab_size, setup.platform, setup.abstract_params, setup.data_sharding
     )
+    pad = store.manifest.end_of_text
+    batching = Batching(config.tokens_per_call, config.seed, pad, config.chunk, longest)
+    return Inference(architecture, batching)
 
 
 def step_to_score(experiment: Experiment, checkpoints: Checkpoints, workdir: Path) -> int:
@@ -63,11 +58,11 @@ class Trained:
             step = step_to_score(experiment, checkpoints, workdir)
             checked_host(setup, checkpoints, step)
             params = checkpoints.restore_params(step, setup.abstract_params)
-        executables = scoring_executables(experiment, experiment.eval, setup, store, longest=0)
+        inference = inference_for(train.model, experiment.eval, setup, store, longest=0)
         self.step = step
         self.l_train = phases.l_train
         self.store = store
-        self.model = BoundModel(executables, params, phases.scaling_after(step))
+        self.model = BoundModel(inference, params, phases.scaling_after(step))
 
     def text_tokenizer(self) -> Tokenizer:
         """Raises UserError where documents came as ids."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 
-from lengthwise.app.checkpoint import scoring_executables, step_to_score
+from lengthwise.app.checkpoint import inference_for, step_to_score
 from lengthwise.common.files import write_json
 from lengthwise.configs.resolve import Experiment
 from lengthwise.data.batches.pipeline import where_read
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.eval.config import EvalConfig
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables
+from lengthwise.eval.inference.inference import Inference
 from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.model.flops import parameter_count
@@ -39,7 +39,7 @@ class Session(abc.ABC):
 
     eval: EvalConfig
     left_out: tuple[str, ...]
-    executables: ScoringExecutables
+    inference: Inference
 
     def __init__(
         self, experiment: Experiment, store: TokenStore, workdir: Path, *, follows_plan: bool
@@ -79,7 +79,7 @@ class Session(abc.ABC):
 
     @abc.abstractmethod
     def _prepare_scoring(self, experiment: Experiment) -> None:
-        """What is scored and by which programs: sets `eval`, `left_out` and `executables`.
+        """What is scored and by which programs: sets `eval`, `left_out` and `inference`.
 
         Raises UserError where that can't be.
         """
@@ -96,11 +96,10 @@ class Session(abc.ABC):
     def score_checkpoint(self, checkpoints: Checkpoints) -> None:
         """Scores a checkpoint on the report split; the first process writes what was found."""
 
-    def _scoring_executables(self, longest: int) -> ScoringExecutables:
-        """longest: tokens of the longest row that may be scored part by part."""
-        return scoring_executables(
-            self.experiment, self.eval, self.setup, self.store, longest=longest
-        )
+    def _inference(self, longest: int) -> Inference:
+        """longest: tokens of the longest row that may be scored chunk by chunk."""
+        settings = self.experiment.train.model
+        return inference_for(settings, self.eval, self.setup, self.store, longest=longest)
 
     def _describe(self) -> None:
         """Prints what was decided before anything is compiled."""

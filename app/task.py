@@ -19,7 +19,7 @@ from lengthwise.data.tasks.sequences import rows_of
 from lengthwise.data.tasks.task import Task
 from lengthwise.eval.answers.chance import constant_guess
 from lengthwise.eval.answers.hits_file import HITS, load_hits, save_hits
-from lengthwise.eval.answers.next_tokens import NextTokenPrograms, NextTokens, padded_length
+from lengthwise.eval.answers.next_tokens import NextTokens, NextTokenScorer, padded_length
 from lengthwise.eval.answers.runs import RunKey, TaskRun, Training, check_comparable, trainings
 from lengthwise.eval.answers.score import Hits, by_row_length, decoded, score_answers
 from lengthwise.eval.answers.trainings import (
@@ -59,19 +59,10 @@ class TaskSession(Session):
             named = ", ".join(map(str, missing))
             self.left_out = (f"{task.name} has no problems of length {named}",)
         self._prepare_comparison()
-        self.executables = self._scoring_executables(longest=0)  # answers are short rows
-        setup = self.setup
-        self.programs = NextTokenPrograms(
-            self.executables,
-            experiment.train.model,
-            setup.vocab_size,
-            setup.platform,
-            setup.abstract_params,
-            setup.data_sharding,
-            self.eval.seed,
-        )
+        self.inference = self._inference(longest=0)  # answers are short rows
+        self.next_tokens = NextTokenScorer(self.inference)
         for _, length in self._shapes():
-            self.programs.check(length)
+            self.next_tokens.check(length)
 
     @classmethod
     def check(cls, experiment: Experiment) -> None:
@@ -123,7 +114,7 @@ class TaskSession(Session):
 
     def score_with(self, other: "TaskSession") -> None:
         """Takes over the compiled scores of a run that differs in its seeds alone."""
-        self.executables, self.programs = other.executables, other.programs
+        self.inference, self.next_tokens = other.inference, other.next_tokens
 
     def _documents(self, split: str) -> dict[int, Documents]:
         """The samples of a split by length, "selection" or "report"."""
@@ -138,7 +129,7 @@ class TaskSession(Session):
             documents = self._documents(split)
             for length, tested in by_row_length(documents).items():
                 rows = sum(len(documents[each].prompt) for each in tested)
-                shapes.add((self.programs.batch_size(rows, length), length))
+                shapes.add((self.next_tokens.batch_size(rows, length), length))
         return shapes
 
     def _probe(self, params: object, step: int) -> dict[str, Any]:
@@ -148,7 +139,7 @@ class TaskSession(Session):
         come so late that they would not tell one early checkpoint from another.
         """
         start = time.perf_counter()
-        next_tokens = self.programs.bind(params, self.phases.scaling_after(step))
+        next_tokens = self.next_tokens.bind(params, self.phases.scaling_after(step))
         hits = score_answers(self._documents("selection"), next_tokens)
         wrong = 1 - float(np.mean([h.hits_N.sum() / h.tokens_N.sum() for h in hits]))
         return {
@@ -165,14 +156,14 @@ class TaskSession(Session):
         trained = {phase.config.rope_scaling for phase in self.phases.phases}
         keys = [(*shape, scaling) for scaling in trained for shape in sorted(self._shapes())]
         for key in tqdm(keys, desc="compiling scores", unit="shape"):
-            self.programs.compile(*key)
+            self.next_tokens.compile(*key)
 
     def score_checkpoint(self, checkpoints: Checkpoints) -> None:
         """Scores a checkpoint on the report samples; writes eval/answers.json and .npz."""
         step = self._step_to_score(checkpoints)
         checked_host(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.abstract_params)
-        next_tokens = self.programs.bind(params, self.phases.scaling_after(step))
+        next_tokens = self.next_tokens.bind(params, self.phases.scaling_after(step))
         documents = self._documents("report")
         hits = score_answers(documents, next_tokens)
         checks = self._decode_some(hits, next_tokens)

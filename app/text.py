@@ -17,7 +17,6 @@ from lengthwise.eval.config import EvalConfig, tested_contexts
 from lengthwise.eval.inference.dry_run import DryModel
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.eval.inference.scorer import ScorerFactory, Setting
-from lengthwise.eval.inference.scoring_executables import scoring_pass
 from lengthwise.eval.losses.curve_file import Evaluation
 from lengthwise.eval.losses.evaluate import SelectionProbe, evaluate
 from lengthwise.eval.losses.methods import chosen_methods, every_setting, without_rope
@@ -88,11 +87,11 @@ class TextSession(Session):
                 segmented=True,
                 row_devices=devices,
             )
-        self.executables = self._scoring_executables(self.contexts[-1])
+        self.inference = self._inference(self.contexts[-1])
         trained = self.phases.phases[-1].config.rope_scaling
         for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
-            if self.executables.in_parts(context):
-                self.executables.row_kind(context, setting, trained)
+            if self.inference.batching.chunked(context):
+                self.inference.row_kind(context, setting, trained)
 
     def _without_what_needs_rope(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
         """The settings of scoring without the methods that have no meaning for the model, and what
@@ -145,7 +144,7 @@ class TextSession(Session):
     def _probe(self, params: object, step: int) -> dict[str, Any]:
         """The selection split's scores for metrics.jsonl."""
         start = time.perf_counter()
-        model = BoundModel(self.executables, params, self.phases.scaling_after(step))
+        model = BoundModel(self.inference, params, self.phases.scaling_after(step))
         record = self.probe.record(self.probe.rows(model, self._identity(step)))
         scores = self.scheduled.figures(model)
         return {
@@ -166,20 +165,20 @@ class TextSession(Session):
         settings = every_setting(self.eval, l_train, sorted({*self.contexts, *rows}))
         wanted = [(*pair, scaling) for scaling in trained for pair in settings]
         for length, setting, scaling in tqdm(wanted, desc="compiling scores", unit="shape"):
-            self.executables.prepare(length, setting, scaling)
+            self.inference.prepare(length, setting, scaling)
         for scaling in trained:
-            self.scheduled.figures(DryModel(self.executables, scaling))
+            self.scheduled.figures(DryModel(self.inference, scaling))
         if self._joins_documents:
             for scaling in trained:
-                key = scoring_pass(l_train, Setting(), scaling, segmented=True)
-                self.executables.compile(key)
+                program = self.inference.score_rows(l_train, Setting(), scaling, segmented=True)
+                self.inference.programs.get(program)
 
     def score_checkpoint(self, checkpoints: Checkpoints) -> None:
         """Scores a checkpoint on the report split and writes results and report."""
         step = self._step_to_score(checkpoints)
         host = checked_host(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.abstract_params)
-        model = BoundModel(self.executables, params, self.phases.scaling_after(step))
+        model = BoundModel(self.inference, params, self.phases.scaling_after(step))
         start = time.perf_counter()
         try:
             results = evaluate(

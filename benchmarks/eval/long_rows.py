@@ -15,8 +15,10 @@ from ml_collections import ConfigDict, config_flags
 
 from lengthwise.configs import quickstart
 from lengthwise.configs.resolve import build
+from lengthwise.eval.inference.cache_programs import ScoreChunk
+from lengthwise.eval.inference.inference import Batching, Inference
+from lengthwise.eval.inference.programs import Architecture, Specification
 from lengthwise.eval.inference.scorer import Setting
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables, scoring_pass
 from lengthwise.model import transformer
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.model.settings import ModelSettings
@@ -37,15 +39,17 @@ def memory(config: ConfigDict) -> None:
         for chunk in (0, _CHUNK.value):
             if length <= chunk:
                 continue
-            executables, parameters = _executables(settings, length, chunk)
+            inference, parameters = _inference(settings, length, chunk)
             setting = Setting()
-            if executables.in_parts(length):
+            program: Specification
+            if inference.batching.chunked(length):
                 way = f"parts of {chunk:,}"
-                kind = executables.row_kind(length, setting, UNSCALED)
-                compiled = executables.cached.score(kind, chunk, by_row=False)
+                kind = inference.row_kind(length, setting, UNSCALED)
+                program = ScoreChunk(kind, chunk, by_row=False)
             else:
                 way = "whole"
-                compiled = executables.compile(scoring_pass(length, setting, UNSCALED))
+                program = inference.score_rows(length, setting, UNSCALED)
+            compiled = inference.programs.get(program)
             held = compiled.memory_analysis()  # type: ignore[attr-defined]
             operands = held.argument_size_in_bytes - parameters
             # Results that operands are given away for lie in their place.
@@ -55,9 +59,7 @@ def memory(config: ConfigDict) -> None:
             print(f"| {length:,} | {way} | {cells} |", flush=True)
 
 
-def _executables(
-    settings: ModelSettings, length: int, chunk: int
-) -> tuple[ScoringExecutables, int]:
+def _inference(settings: ModelSettings, length: int, chunk: int) -> tuple[Inference, int]:
     """The programs for one row at a time on one device, and the bytes of the parameters."""
 
     def data_sharding(batch: int, length: int) -> NamedSharding:
@@ -71,20 +73,10 @@ def _executables(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
         jax.eval_shape(lambda: transformer.init_params(config, 0)),
     )
-    executables = ScoringExecutables(
-        settings,
-        _VOCAB_SIZE.value,
-        platform,
-        abstract,
-        length,
-        data_sharding,
-        seed=0,
-        chunk=chunk,
-        longest=length,
-        pad=0,
-    )
+    architecture = Architecture(settings, _VOCAB_SIZE.value, platform, abstract, data_sharding)
+    batching = Batching(length, seed=0, pad=0, chunk=chunk, longest=length)
     parameters = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract))
-    return executables, parameters
+    return Inference(architecture, batching), parameters
 
 
 SECTIONS: dict[str, Callable[[ConfigDict], None]] = {"memory": memory}

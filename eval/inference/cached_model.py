@@ -3,9 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
-from lengthwise.eval.inference.cached_passes import CachedPasses, CacheKind
+from lengthwise.common.errors import UserError
+from lengthwise.eval.inference.cache_programs import CacheKind, FillCache, NewCache, ScoreChunk
+from lengthwise.eval.inference.inference import Inference
+from lengthwise.eval.inference.programs import View
 from lengthwise.eval.inference.scorer import Setting
 from lengthwise.model.cache import KVCache
 from lengthwise.model.positions.rope_scaling import RopeScaling
@@ -17,69 +21,94 @@ _SHARED = 4096  # tokens: up to here rows of different lengths have caches of on
 
 @dataclass(frozen=True)
 class CachedModel:
-    passes: CachedPasses
+    inference: Inference
     params: object
     setting: Setting
     trained: RopeScaling  # under which the parameters were trained
     # (number of a batch's first row, rows, tokens) -> what schemes see, int [rows or 1, tokens]
     positions: Callable[[int, int, int], np.ndarray]
-    tokens_per_call: int
-    pad: int  # an id that fills up rows behind their tokens, where the model can't see it
     longest: int  # tokens of the longest row that is expected; 0: unknown
+
+    @property
+    def pad(self) -> int:
+        """An id that fills up rows behind their tokens, where the model can't see it."""
+        return self.inference.batching.pad
 
     def capacity(self, least: int) -> int:
         """A capacity of `least` tokens or more, of few different ones: each is compiled for."""
         expected = max(least, min(self.longest, _SHARED))
         return min(power_of_two(expected), -(-expected // _SHARED) * _SHARED)
 
-    def most_rows(self, capacity: int) -> int:
-        """Rows of a cache at a time."""
-        return max(1, self.tokens_per_call // capacity)
-
     def kind(self, rows: int, capacity: int, length: int) -> CacheKind:
-        """A cache for `rows` rows or a few more, see `CachedPasses.kind`."""
-        batch = self.passes.rows(rows)
-        return self.passes.kind(batch, capacity, self.setting, self.trained, length)
+        """A cache for `rows` rows or a few more, see `Inference.cache_kind`."""
+        return self.inference.cache_kind(rows, capacity, self.setting, self.trained, length)
+
+    def view(self, kind: CacheKind) -> View:
+        """The mesh view of a cache and of the arrays [B, tokens] that go with it."""
+        return self.inference.architecture.view(*kind.shape)
 
     def prepare(self, kind: CacheKind, width: int) -> None:
-        """Compiles what scores continuations of up to `width` tokens."""
-        self.passes.prepare_empty(kind)
-        self.passes.fill(kind, min(PREFIX_CHUNK, kind.capacity))
-        self.passes.score(kind, width, by_row=True)
+        """Compiles the programs that score continuations of up to `width` tokens."""
+        chunk = min(PREFIX_CHUNK, kind.capacity)
+        for program in (NewCache(kind), FillCache(kind, chunk), ScoreChunk(kind, width, True)):
+            self.inference.programs.get(program)
 
     def tables(self, length: int) -> Tables:
-        return self.passes.tables(self.setting.scaling, self.trained, length)
+        """Position tables of rows of `length` tokens."""
+        return self.inference.architecture.tables(self.setting.scaling, self.trained, length)
 
     def steady_tables(self, shortest: int, longest: int) -> Tables:
-        """See `CachedPasses.steady_tables`."""
-        return self.passes.steady_tables(self.setting.scaling, self.trained, shortest, longest)
+        """Position tables of rows that are `shortest` tokens long and grow to `longest`.
 
-    def empty(self, kind: CacheKind, start: int, length: int) -> KVCache:
-        """A cache without tokens, for rows of up to `length`; start: the number of the first."""
-        return self.passes.empty(kind, self.positions(start, kind.batch, length))
+        Raises:
+          UserError: positions of short rows are others than those of long ones, so that what was
+            put into a cache would be wrong as a row grows.
+        """
+        tables = self.tables(longest)
+        if not jax.tree.all(jax.tree.map(np.array_equal, tables, self.tables(shortest))):
+            raise UserError(
+                f"the positions of rows of {shortest} tokens are others than those of {longest}, "
+                "since the scaling (or CLEX) follows the length; a row that grows can't keep its "
+                "cache: keep within one length, or use a scaling that doesn't"
+            )
+        return tables
 
-    def filled(
+    def new_cache(self, kind: CacheKind, start: int, length: int) -> KVCache:
+        """A cache without tokens, for rows of up to `length`; start: the number of the first row.
+
+        Position ids are edge-padded to the capacity, so that padding slots have valid ones.
+        """
+        positions_BL = self.positions(start, kind.batch, length)
+        missing = kind.capacity - positions_BL.shape[1]
+        positions_BS = np.pad(positions_BL, ((0, 0), (0, missing)), mode="edge").astype(np.int32)
+        placed_BS = self.view(kind).place(positions_BS) if kind.own_positions else positions_BS
+        cache: KVCache = self.inference.programs.get(NewCache(kind))(placed_BS)
+        return cache
+
+    def fill(
         self, kind: CacheKind, cache: KVCache, rows: Sequence[np.ndarray], tables: Tables
     ) -> KVCache:
-        """The cache with the tokens of each row, which may have other lengths, or none."""
+        """The cache with the tokens of each row, which may have other lengths, or none.
+
+        The cache that is given is donated.
+        """
         longest = max(map(len, rows))
         chunk = min(PREFIX_CHUNK, kind.capacity)
+        run, place = self.inference.programs.get(FillCache(kind, chunk)), self.view(kind).place
         for first in range(0, longest, chunk):
-            # A last part that would go beyond the capacity begins earlier: filling in the same
+            # A last chunk that would go beyond the capacity begins earlier: filling in the same
             # tokens again changes nothing.
             first = min(first, kind.capacity - chunk)
             part = np.full((kind.batch, chunk), self.pad, np.int32)
             for row, tokens in enumerate(rows):
                 here = tokens[first : first + chunk]
                 part[row, : len(here)] = here
-            place = np.array([first], np.int32)
-            fill = self.passes.fill(kind, chunk)
-            cache = fill(self.params, cache, self.passes.place(kind, part), place, tables)
+            cache = run(self.params, cache, place(part), np.array([first], np.int32), tables)
         return cache
 
 
 def batch_rows(start: int, batch: int, rows: int) -> np.ndarray:
-    """The rows of a batch; those that fill it up repeat the last one."""
+    """Row numbers of a batch, int [batch]; those that fill it up repeat the last row."""
     return np.minimum(np.arange(start, start + batch), rows - 1)
 
 

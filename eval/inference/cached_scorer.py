@@ -6,8 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from lengthwise.eval.inference.cache_programs import CacheKind, ScoreChunk
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
-from lengthwise.eval.inference.cached_passes import CacheKind
 from lengthwise.eval.inference.scorer import TargetScorer, TargetScores, score_greedy
 
 _LEAST_WIDTH = 8  # tokens of what goes on: up to here all run in one program
@@ -101,7 +101,8 @@ class CachedScorer:
         model = self._model
         rows, length = tokens.shape[0], tokens.shape[1] - 1
         tables = model.tables(length)
-        run = model.passes.score(kind, chunk, by_row=False)
+        run = model.inference.programs.get(ScoreChunk(kind, chunk, by_row=False))
+        place = model.view(kind).place
         whole = -(-length // chunk) * chunk
         if whole > kind.capacity:
             raise ValueError(f"{whole} tokens don't fit a cache of {kind.capacity}")
@@ -109,13 +110,13 @@ class CachedScorer:
         found = []
         for start in range(0, rows, kind.batch):
             part = filled[batch_rows(start, kind.batch, rows)]
-            cache = model.empty(kind, start, length)
+            cache = model.new_cache(kind, start, length)
             pending = []
             for first in range(0, whole, chunk):
-                inputs = model.passes.place(kind, part[:, first : first + chunk])
-                targets = model.passes.place(kind, part[:, first + 1 : first + chunk + 1])
-                place = np.array([first], np.int32)
-                cache, *scores = run(model.params, cache, inputs, targets, place, tables)
+                inputs = place(part[:, first : first + chunk])
+                targets = place(part[:, first + 1 : first + chunk + 1])
+                column = np.array([first], np.int32)
+                cache, *scores = run(model.params, cache, inputs, targets, column, tables)
                 pending.append(scores)
             found.append(
                 [
@@ -161,7 +162,7 @@ class CachedScorer:
                 shape = self._model.capacity(len(prefix) - 1 + width), width
                 by_shape.setdefault(shape, []).append(number)
         for (capacity, width), members in by_shape.items():
-            batch = self._model.most_rows(capacity)
+            batch = self._model.inference.batching.rows(capacity)
             for start in range(0, len(members), batch):
                 yield members[start : start + batch], capacity, width
 
@@ -183,10 +184,11 @@ class CachedScorer:
             tables = model.steady_tables(min(totals), max(totals))
         else:
             tables = model.tables(length)
-        cache = model.empty(kind, 0, max(totals))
+        cache = model.new_cache(kind, 0, max(totals))
         # The last token of a prefix is the first input of what goes on.
-        cache = model.filled(kind, cache, [prefixes[i][:-1] for i in held], tables)
-        run = model.passes.score(kind, width, by_row=True)
+        cache = model.fill(kind, cache, [prefixes[i][:-1] for i in held], tables)
+        run = model.inference.programs.get(ScoreChunk(kind, width, by_row=True))
+        place = model.view(kind).place
         first_B = np.array([len(prefixes[i]) - 1 for i in held], np.int32)
         most = max(map(len, continuations))
         pending = []
@@ -198,8 +200,8 @@ class CachedScorer:
                     tokens = continuations[i][turn]
                     inputs_BQ[row, : len(tokens)] = [prefixes[i][-1], *tokens[:-1]]
                     targets_BQ[row, : len(tokens)] = tokens
-            inputs, targets = (model.passes.place(kind, x) for x in (inputs_BQ, targets_BQ))
-            cache, *scores = run(model.params, cache, inputs, targets, first_B, tables)
+            operands = place(inputs_BQ), place(targets_BQ), first_B, tables
+            cache, *scores = run(model.params, cache, *operands)
             pending.append(scores)
         turns = [(np.asarray(nats), np.asarray(likeliest)) for nats, likeliest in pending]
         return [

@@ -13,28 +13,28 @@ import numpy as np
 
 from lengthwise.eval.inference.cached_model import power_of_two
 from lengthwise.eval.inference.cached_scorer import CachedScorer, Continuation, ContinuationScorer
+from lengthwise.eval.inference.inference import Inference
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.eval.inference.scorer import Setting, TargetScores
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables, scoring_pass
 from lengthwise.model.positions.rope_scaling import RopeScaling
 
 
 class DryModel:
     """`eval.scorer.ScorerFactory`. trained: the scaling under which parameters are trained."""
 
-    def __init__(self, executables: ScoringExecutables, trained: RopeScaling):
-        self._executables = executables
+    def __init__(self, inference: Inference, trained: RopeScaling):
+        self._inference = inference
         self._trained = trained
 
     def __call__(self, setting: Setting) -> DryScorer:
-        return DryScorer(self._executables, setting, self._trained)
+        return DryScorer(self._inference, setting, self._trained)
 
 
 class DryScorer:
     """`eval.scorer.TargetScorer` whose loss falls along the row, as fits expect it to."""
 
-    def __init__(self, executables: ScoringExecutables, setting: Setting, trained: RopeScaling):
-        self._executables, self._setting, self._trained = executables, setting, trained
+    def __init__(self, inference: Inference, setting: Setting, trained: RopeScaling):
+        self._inference, self._setting, self._trained = inference, setting, trained
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         return self.targets(tokens).nats
@@ -43,9 +43,10 @@ class DryScorer:
         """See `TargetScorer`."""
         rows, length = tokens.shape[0], tokens.shape[1] - 1
         if positions is None:
-            self._executables.prepare(length, self._setting, self._trained)
+            self._inference.prepare(length, self._setting, self._trained)
         else:
-            self._executables.compile(scoring_pass(length, self._setting, self._trained))
+            program = self._inference.score_rows(length, self._setting, self._trained)
+            self._inference.programs.get(program)
         return losses_that_fall(rows, length)
 
     def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
@@ -55,7 +56,7 @@ class DryScorer:
     @functools.cached_property
     def continuations(self) -> ContinuationScorer | None:
         """See `eval.inference.cached_scorer.SharesPrefixes`."""
-        model = BoundModel(self._executables, None, self._trained)
+        model = BoundModel(self._inference, None, self._trained)
         can = model.continuations(self._setting) is not None
         return _DryContinuations(model.cached(self._setting)) if can else None
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.data.store.tokenizers import Tokenizer
+from lengthwise.eval.inference.cache_programs import Decode
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
 from lengthwise.model.decode import Sampling
 
@@ -63,7 +64,7 @@ def generate(
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
     capacity = model.capacity(max(map(len, prompts)) + max_tokens)
-    at_a_time = model.most_rows(capacity)
+    at_a_time = model.inference.batching.rows(capacity)
     starts = range(0, len(prompts), at_a_time)
     for start in tqdm(starts, desc="generating", unit="batch", disable=None):
         members = order[start : start + at_a_time]
@@ -72,9 +73,9 @@ def generate(
         kind = model.kind(power_of_two(len(members)), capacity, longest)
         tables = model.steady_tables(min(lengths), longest)
         held = [members[i] for i in batch_rows(0, kind.batch, len(members))]
-        cache = model.empty(kind, 0, longest)
-        cache = model.filled(kind, cache, [prompts[i][:-1] for i in held], tables)
-        run = model.passes.decode(kind, sampling, max_tokens, end_of_text)
+        cache = model.new_cache(kind, 0, longest)
+        cache = model.fill(kind, cache, [prompts[i][:-1] for i in held], tables)
+        run = model.inference.programs.get(Decode(kind, sampling, max_tokens, end_of_text))
         tokens_BN, _ = run(
             model.params,
             cache,

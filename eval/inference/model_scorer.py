@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lengthwise.eval.inference.cached_model import CachedModel
+from lengthwise.eval.inference.cached_model import CachedModel, batch_rows
 from lengthwise.eval.inference.cached_scorer import CachedScorer, ContinuationScorer
 from lengthwise.eval.inference.generation import GREEDY, generate
+from lengthwise.eval.inference.inference import Inference
 from lengthwise.eval.inference.scorer import Setting, TargetScores
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables, scoring_pass
 from lengthwise.model.positions.rope_scaling import RopeScaling
 
 
@@ -19,8 +19,8 @@ class BoundModel:
     trained: the scaling under which its parameters were trained; a tested one comes on top.
     """
 
-    def __init__(self, executables: ScoringExecutables, params: object, trained: RopeScaling):
-        self._executables = executables
+    def __init__(self, inference: Inference, params: object, trained: RopeScaling):
+        self._inference = inference
         self._params = params
         self._trained = trained
         self._scorers: dict[Setting, BoundScorer] = {}
@@ -37,28 +37,21 @@ class BoundModel:
 
     def cached(self, setting: Setting) -> CachedModel:
         """The checkpoint in a setting, to be run over a cache of keys and values."""
-        executables = self._executables
 
         def positions(start: int, rows: int, length: int) -> np.ndarray:
             within = np.ones((rows if setting.shuffled else 1, length), np.int64)
-            rng = np.random.default_rng([self._executables.seed, start])
+            rng = np.random.default_rng([self._inference.batching.seed, start])
             ids = self._positions(within, rng)
             return rng.permuted(ids, axis=1) if setting.shuffled else ids
 
+        longest = self._inference.batching.longest
         return CachedModel(
-            executables.cached,
-            self._params,
-            setting,
-            self._trained,
-            positions,
-            executables.tokens_per_call,
-            executables.pad,
-            executables.longest,
+            self._inference, self._params, setting, self._trained, positions, longest
         )
 
     def continuations(self, setting: Setting) -> ContinuationScorer | None:
         """None where the model can't run over a cache."""
-        can = self._executables.cached.refusal(setting.mask) is None
+        can = self._inference.cache_refusal(setting.mask) is None
         return CachedScorer(self.cached(setting)) if can else None
 
     def score(
@@ -66,11 +59,11 @@ class BoundModel:
     ) -> TargetScores:
         """Of rows at once or, where they are long, part by part; with given position ids at
         once."""
-        executables = self._executables
-        if positions is not None or not executables.in_parts(tokens.shape[1] - 1):
+        batching = self._inference.batching
+        if positions is not None or not batching.chunked(tokens.shape[1] - 1):
             return self._run(setting, tokens, positions=positions)
-        kind = executables.row_kind(tokens.shape[1] - 1, setting, self._trained)
-        return CachedScorer(self.cached(setting)).score_rows(kind, tokens, executables.chunk)
+        kind = self._inference.row_kind(tokens.shape[1] - 1, setting, self._trained)
+        return CachedScorer(self.cached(setting)).score_rows(kind, tokens, batching.chunk)
 
     def _run(
         self,
@@ -83,19 +76,21 @@ class BoundModel:
         """Scores of tokens[:, 1:], in device batches of one size."""
         rows, length = tokens.shape[0], tokens.shape[1] - 1
         reach = length if positions is None else max(length, int(positions.max()) + 1)
-        tables = self._executables.tables(setting.scaling, self._trained, reach)
-        key = scoring_pass(length, setting, self._trained, segmented=segments is not None)
-        run = self._executables.compile(key)
-        batch = self._executables.batch_size(length)
-        place = self._executables.place
+        tables = self._inference.architecture.tables(setting.scaling, self._trained, reach)
+        program = self._inference.score_rows(
+            length, setting, self._trained, segmented=segments is not None
+        )
+        run, batch = self._inference.programs.get(program), program.batch
+        view = self._inference.architecture.view(*program.shape)
+        place = view.place
         pending = []
         for start in range(0, rows, batch):
             # Padding rows repeat the last one; what they score is cut off below.
-            held = np.minimum(np.arange(start, start + batch), rows - 1)
-            part = tokens[held]
-            within = np.ones((batch, length), np.int64) if segments is None else segments[held]
-            rng = np.random.default_rng([self._executables.seed, start])
-            ids = self._positions(within, rng) if positions is None else positions[held]
+            some = batch_rows(start, batch, rows)
+            part = tokens[some]
+            within = np.ones((batch, length), np.int64) if segments is None else segments[some]
+            rng = np.random.default_rng([self._inference.batching.seed, start])
+            ids = self._positions(within, rng) if positions is None else positions[some]
             if setting.shuffled:
                 ids = rng.permuted(ids, axis=1)
             pending.append(
@@ -105,12 +100,11 @@ class BoundModel:
                     place(part[:, 1:]),
                     place(ids),
                     tables,
-                    place(within) if key.segmented else None,
+                    place(within) if program.segmented else None,
                 )
             )
-        in_order = self._executables.in_order
         nats, greedy = (
-            np.concatenate([in_order(batch[i]) for batch in pending])[:rows] for i in (0, 1)
+            np.concatenate([view.in_order(batch[i]) for batch in pending])[:rows] for i in (0, 1)
         )
         return TargetScores(nats, greedy)
 
@@ -119,8 +113,8 @@ class BoundModel:
         batch, length = segments_BL.shape
         columns_L = np.arange(length)
         opens_BL = np.diff(segments_BL, axis=1, prepend=0) != 0
-        if self._executables.randomized:  # one draw for a batch, as in training
-            drawn_L = rng.choice(self._executables.randomized, length, replace=False)
+        if self._inference.randomized:  # one draw for a batch, as in training
+            drawn_L = rng.choice(self._inference.randomized, length, replace=False)
             drawn_BL = np.broadcast_to(drawn_L, (batch, length))
             # Each document of a row has a part of it, sorted.
             order_BL = np.lexsort((drawn_BL, np.cumsum(opens_BL, axis=1)), axis=1)

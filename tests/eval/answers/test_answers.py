@@ -12,10 +12,11 @@ import pytest
 from lengthwise.data.tasks.samples import Documents, TaskSamples
 from lengthwise.data.tasks.sequences import rows_of
 from lengthwise.data.tasks.symbols import END
-from lengthwise.eval.answers.next_tokens import NextTokenPrograms, Rows
+from lengthwise.eval.answers.next_tokens import NextTokenScorer, Rows
 from lengthwise.eval.answers.score import Hits, by_row_length, decoded, score_answers
 from lengthwise.eval.answers.summary import summarize
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables
+from lengthwise.eval.inference.inference import Batching, Inference
+from lengthwise.eval.inference.programs import Architecture
 from lengthwise.model import transformer
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.model.settings import ModelSettings
@@ -133,11 +134,9 @@ def programs_of(scheme: str, tokens_per_call: int, **positions: int):
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
-    shared = (settings, vocabulary, "cpu", abstract)
-    executables = ScoringExecutables(
-        *shared, tokens_per_call, data_sharding, seed=0, chunk=0, longest=0, pad=END
-    )
-    return settings, params, NextTokenPrograms(executables, *shared, data_sharding, seed=0)
+    architecture = Architecture(settings, vocabulary, "cpu", abstract, data_sharding)
+    inference = Inference(architecture, Batching(tokens_per_call, seed=0, pad=END))
+    return settings, params, NextTokenScorer(inference)
 
 
 def test_drawn_positions_are_a_rows_own_whatever_is_filled_up_behind_it():

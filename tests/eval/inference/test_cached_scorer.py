@@ -8,11 +8,13 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lengthwise.common.errors import UserError
+from lengthwise.eval.inference.cache_programs import NewCache, ScoreChunk
 from lengthwise.eval.inference.cached_scorer import score_continuations
 from lengthwise.eval.inference.generation import generate
+from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.model_scorer import BoundModel
+from lengthwise.eval.inference.programs import Architecture
 from lengthwise.eval.inference.scorer import Setting
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.decode import Sampling
@@ -32,19 +34,10 @@ def model(settings=SETTINGS, chunk=CHUNK, trained=UNSCALED):
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
-    executables = ScoringExecutables(
-        settings,
-        VOCABULARY,
-        "cpu",
-        abstract,
-        64,
-        data_sharding,
-        seed=0,
-        chunk=chunk,
-        longest=LONGEST,
-        pad=0,
-    )
-    return BoundModel(executables, params, trained), executables
+    architecture = Architecture(settings, VOCABULARY, "cpu", abstract, data_sharding)
+    batching = Batching(64, seed=0, pad=0, chunk=chunk, longest=LONGEST)
+    inference = Inference(architecture, batching)
+    return BoundModel(inference, params, trained), inference
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +55,13 @@ def rows(count, length):
 
 
 def test_rows_score_part_by_part_as_they_do_whole_in_one_program_for_all_lengths(in_parts, whole):
-    bound, executables = in_parts
+    bound, inference = in_parts
     for length in (30, 13):  # neither is whole chunks
         tokens = rows(3, length + 1)  # in batches of 2
         np.testing.assert_allclose(
             bound(Setting())(tokens), whole(Setting())(tokens), atol=1e-5, rtol=0
         )
-    assert [key[0] for key in executables.cached._compiled] == ["score", "empty"]
+    assert [type(each) for each in inference.programs.compiled] == [ScoreChunk, NewCache]
 
 
 def test_shuffled_positions_are_the_same_part_by_part(in_parts, whole):
@@ -87,9 +80,9 @@ def test_scalings_that_follow_the_length_follow_that_of_the_row(in_parts, whole)
 
 def refused(**changes):
     settings = dataclasses.replace(SETTINGS, **changes)
-    bound, executables = model(settings)
+    bound, inference = model(settings)
     with pytest.raises(UserError) as error:
-        executables.prepare(30, Setting(), UNSCALED)
+        inference.prepare(30, Setting(), UNSCALED)
     return str(error.value), bound
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.model_scorer import BoundModel
+from lengthwise.eval.inference.programs import Architecture
 from lengthwise.eval.inference.scorer import Setting
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.positions.rope import rope_tables
@@ -55,23 +56,13 @@ def params():
 
 
 @pytest.fixture(scope="module")
-def executables(params):
+def inference(params):
     everywhere = NamedSharding(data_sharding(4, LENGTH).mesh, PartitionSpec())
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
-    return ScoringExecutables(
-        SETTINGS,
-        VOCABULARY,
-        "cpu",
-        abstract,
-        4 * LENGTH,
-        data_sharding,
-        seed=0,
-        chunk=0,
-        longest=0,
-        pad=0,
-    )
+    architecture = Architecture(SETTINGS, VOCABULARY, "cpu", abstract, data_sharding)
+    return Inference(architecture, Batching(4 * LENGTH, seed=0, pad=0))
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +93,9 @@ def logits_of(params, tokens, tables, mask, positions=None):
     return np.asarray(logits, np.float64)
 
 
-def placed(params, executables):
+def placed(params, inference):
     return jax.tree.map(
-        lambda x, a: jax.device_put(x, a.sharding), params, executables._abstract_params
+        lambda x, a: jax.device_put(x, a.sharding), params, inference.architecture.abstract_params
     )
 
 
@@ -113,10 +104,10 @@ def placed(params, executables):
 )
 @pytest.mark.parametrize("window", [None, 5])
 def test_scores_are_the_models_under_the_trained_scaling(
-    params, executables, tokens, trained, window
+    params, inference, tokens, trained, window
 ):
     sinks = 0 if window is None else 2
-    make = BoundModel(executables, placed(params, executables), trained)
+    make = BoundModel(inference, placed(params, inference), trained)
     scorer = make(Setting(mask=Mask(window=window, sinks=sinks)))
     tables = {"rope": rope_tables(8, 100.0, trained)}
     want = expected(params, tokens, tables, Mask(window=window, sinks=sinks))
@@ -125,8 +116,8 @@ def test_scores_are_the_models_under_the_trained_scaling(
     np.testing.assert_allclose(found, want, rtol=2e-5, atol=1e-5)
 
 
-def test_a_scorer_says_which_targets_are_greedy_and_takes_position_ids(params, executables, tokens):
-    scorer = BoundModel(executables, placed(params, executables), PLAIN)(Setting())
+def test_a_scorer_says_which_targets_are_greedy_and_takes_position_ids(params, inference, tokens):
+    scorer = BoundModel(inference, placed(params, inference), PLAIN)(Setting())
     tables = {"rope": rope_tables(8, 100.0, PLAIN)}
     greedy = logits_of(params, tokens, tables, Mask()).argmax(-1)
     tokens = tokens.copy()
@@ -144,31 +135,31 @@ def test_a_scorer_says_which_targets_are_greedy_and_takes_position_ids(params, e
     # Far beyond the row, and the table of a scaling that follows the length is that of the end.
     far = positions + 100 * (positions > 7)
     tables = {"rope": rope_tables(8, 100.0, DYNAMIC, PLAIN, length=int(far.max()) + 1)}
-    scorer = BoundModel(executables, placed(params, executables), PLAIN)(Setting(DYNAMIC))
+    scorer = BoundModel(inference, placed(params, inference), PLAIN)(Setting(DYNAMIC))
     want = expected(params, tokens, tables, Mask(), far)
     np.testing.assert_allclose(scorer.targets(tokens, far).nats, want, rtol=2e-5, atol=1e-5)
 
 
-def test_a_tested_scaling_changes_the_scores_and_compiles_nothing_new(params, executables, tokens):
-    make = BoundModel(executables, placed(params, executables), PLAIN)
+def test_a_tested_scaling_changes_the_scores_and_compiles_nothing_new(params, inference, tokens):
+    make = BoundModel(inference, placed(params, inference), PLAIN)
 
     def scores(setting):
         return make(setting)(tokens)
 
     plain = scores(Setting())
-    compiled = len(executables._compiled)
+    compiled = len(inference.programs.compiled)
     for setting in (Setting(RopeScaling("linear", 4.0)), Setting(shuffled=True)):
         assert np.abs(scores(setting) - plain).max() > 1e-3
-    assert len(executables._compiled) == compiled
+    assert len(inference.programs.compiled) == compiled
 
 
-def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, executables):
+def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, inference):
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, VOCABULARY, (ROWS, LENGTH + 1))
     segments = 1 + (np.arange(LENGTH + 1) >= rng.integers(2, LENGTH - 1, (ROWS, 1)))
-    make = BoundModel(executables, placed(params, executables), PLAIN)
+    make = BoundModel(inference, placed(params, inference), PLAIN)
     found = make.by_document(tokens, segments)
-    compiled = len(executables._compiled)
+    compiled = len(inference.programs.compiled)
     for segment in (1, 2):
         # Each alone and at the front of a row; what stands behind cannot reach back.
         alone = np.zeros((ROWS, LENGTH + 1), int)
@@ -182,7 +173,7 @@ def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, 
                 found[row, inside[:-1]], want[row, : inside.size - 1], rtol=2e-5, atol=1e-5
             )
     make.by_document(tokens[:2], segments[:2])
-    assert len(executables._compiled) == compiled
+    assert len(inference.programs.compiled) == compiled
 
 
 @pytest.mark.parametrize(
@@ -197,9 +188,9 @@ def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, 
     ],
     ids=lambda setting: f"{setting.scaling.kind}-{setting.scaling.beside}-{setting.mask}",
 )
-def test_settings_reach_the_model(params, executables, tokens, setting):
+def test_settings_reach_the_model(params, inference, tokens, setting):
     trained = RopeScaling("linear", 2.0)
-    make = BoundModel(executables, placed(params, executables), trained)
+    make = BoundModel(inference, placed(params, inference), trained)
     tables = transformer.position_tables(
         SETTINGS.resolve(VOCABULARY, "cpu", LENGTH), setting.scaling, trained, LENGTH
     )
@@ -208,7 +199,7 @@ def test_settings_reach_the_model(params, executables, tokens, setting):
     assert np.abs(make(Setting())(tokens) - want).max() > 1e-3
 
 
-def test_equal_settings_give_the_same_scorer(params, executables):
-    make = BoundModel(executables, params, PLAIN)
+def test_equal_settings_give_the_same_scorer(params, inference):
+    make = BoundModel(inference, params, PLAIN)
     assert make(Setting()) is make(Setting())
     assert make(Setting()) is not make(Setting(RopeScaling("linear", 2.0)))

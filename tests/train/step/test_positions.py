@@ -6,9 +6,10 @@ import pytest
 
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
+from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.model_scorer import BoundModel
+from lengthwise.eval.inference.programs import Architecture
 from lengthwise.eval.inference.scorer import Setting
-from lengthwise.eval.inference.scoring_executables import ScoringExecutables
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
@@ -79,20 +80,16 @@ def test_it_trains_and_scores_beyond_its_training_length(
         assert np.isfinite(learned).all()
         assert np.abs(np.asarray(learned) - start).max() > 1e-6, path
 
-    executables = ScoringExecutables(
+    architecture = Architecture(
         experiment.train.model,
         setup.vocab_size,
         setup.platform,
         setup.abstract_params,
-        4 * LENGTH,
         setup.data_sharding,
-        0,
-        chunk=0,
-        longest=0,
-        pad=256,
     )
+    inference = Inference(architecture, Batching(4 * LENGTH, seed=0, pad=256))
     tokens = np.random.default_rng(0).integers(0, 256, (2, 2 * LENGTH + 1))
-    scorer = BoundModel(executables, state.params, UNSCALED)(Setting())
+    scorer = BoundModel(inference, state.params, UNSCALED)(Setting())
     nats = np.asarray(scorer(tokens))
     assert nats.shape == (2, 2 * LENGTH)
     assert np.isfinite(nats).all()

@@ -1,0 +1,164 @@
+"""Inference with one architecture: device batches, and the programs that they run in."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+
+from lengthwise.common.errors import UserError
+from lengthwise.eval.inference.cache_programs import CacheKind, ScoreChunk
+from lengthwise.eval.inference.programs import Architecture, Definition, Programs, View
+from lengthwise.eval.inference.scorer import Setting
+from lengthwise.model import transformer
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.cache import cache_capacity, cache_refusal
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
+
+
+class ScoreRows(NamedTuple):
+    """(params, inputs, targets, positions int32 [B, L], tables, segments [B, L] or None) ->
+    (nats float32 [B, L], whether targets are the likeliest tokens)."""
+
+    batch: int  # rows
+    length: int  # tokens
+    mask: Mask
+    scaling: RopeScaling  # see model.positions.rope_scaling.compiled_in
+    segmented: bool  # attention within segments, which are then an operand
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.batch, self.length
+
+    def define(self, view: View) -> Definition:
+        config = view.architecture.config(
+            self.length,
+            self.mask,
+            self.scaling,
+            segmented=self.segmented,
+            row_devices=view.row_devices,
+        )
+
+        def scores(
+            params: transformer.Params,
+            inputs_BL: jax.Array,
+            targets_BL: jax.Array,
+            positions_BL: jax.Array,
+            tables: transformer.Tables,
+            segment_ids_BL: jax.Array | None,
+        ) -> tuple[jax.Array, jax.Array]:
+            return transformer.target_scores(
+                config,
+                params,
+                inputs_BL,
+                targets_BL,
+                positions_BL=positions_BL,
+                segment_ids_BL=segment_ids_BL,
+                tables=tables,
+                mask=self.mask,
+                key=None,
+            )
+
+        tokens = view.ints(*self.shape)
+        tables = view.like(view.architecture.tables(self.scaling, UNSCALED, self.length))
+        segments = tokens if self.segmented else None
+        operands = (view.params, tokens, tokens, tokens, tables, segments)
+        return Definition(scores, operands, view.whole)
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How rows are put into device batches."""
+
+    tokens_per_call: int  # of a device batch; its rows are tokens_per_call / length
+    seed: int  # of positions that are drawn, and of their order where they are shuffled
+    pad: int  # an id that may stand behind a row's tokens
+    chunk: int = 0  # longer rows are scored so many tokens at a time over a cache; 0: none are
+    # Tokens of the longest rows that will be scored over a cache, best known before: all lengths up
+    # to it share one program.
+    longest: int = 0
+
+    def rows(self, length: int) -> int:
+        """Rows of a device batch of rows of `length` tokens."""
+        return max(1, self.tokens_per_call // length)
+
+    def chunked(self, length: int) -> bool:
+        """Whether rows of a length are scored chunk by chunk, over a cache of keys and values."""
+        return 0 < self.chunk < length
+
+
+class Inference:
+    """One architecture in device batches; parameters and position tables are operands."""
+
+    def __init__(self, architecture: Architecture, batching: Batching):
+        self.architecture = architecture
+        self.batching = batching
+        self.programs = Programs(architecture)
+
+    @property
+    def randomized(self) -> int:
+        """The range that positions are drawn from; 0: they count up from 0."""
+        return self.architecture.settings.positions.randomized
+
+    def score_rows(
+        self, length: int, setting: Setting, trained: RopeScaling, *, segmented: bool = False
+    ) -> ScoreRows:
+        """The program that scores whole rows with a model that was trained under a scaling."""
+        scaling = compiled_in(setting.scaling, trained)
+        batch = self.batching.rows(length)
+        return ScoreRows(batch, length, setting.mask, scaling, segmented)
+
+    def cache_refusal(self, mask: Mask) -> str | None:
+        """See `model.cache.cache_refusal`."""
+        return cache_refusal(self.architecture.config(1), mask)
+
+    def cache_kind(
+        self, rows: int, capacity: int, setting: Setting, trained: RopeScaling, length: int
+    ) -> CacheKind:
+        """A cache for `rows` rows or a few more, of up to `length` tokens and what fills them up to
+        `capacity`.
+
+        Raises:
+          UserError: the model can't run over a cache, or has no positions for that length.
+        """
+        config = self.architecture.config(length)
+        reason = self.cache_refusal(setting.mask)
+        if reason is not None:
+            raise UserError(f"this model can't run over a cache of keys and values: {reason}")
+        scaling = compiled_in(setting.scaling, trained)
+        capacity = cache_capacity(config, capacity)
+        batch = self._whole_rows(rows)
+        return CacheKind(batch, capacity, setting.mask, scaling, setting.shuffled)
+
+    def row_kind(self, length: int, setting: Setting, trained: RopeScaling) -> CacheKind:
+        """The cache over which rows are scored chunk by chunk.
+
+        Raises:
+          UserError: this model can't run over a cache; names the field to change.
+        """
+        chunk = self.batching.chunk
+        capacity = -(-max(self.batching.longest, length) // chunk) * chunk
+        try:
+            return self.cache_kind(self.batching.rows(capacity), capacity, setting, trained, length)
+        except UserError as error:
+            raise UserError(
+                f"{error}; rows of {length} tokens are longer than eval.chunk={chunk}, "
+                "0 scores them whole"
+            ) from error
+
+    def prepare(self, length: int, setting: Setting, trained: RopeScaling) -> None:
+        """Compiles the program that scores rows of a length in a setting."""
+        if self.batching.chunked(length):
+            kind = self.row_kind(length, setting, trained)
+            self.programs.get(ScoreChunk(kind, self.batching.chunk, by_row=False))
+        else:
+            self.programs.get(self.score_rows(length, setting, trained))
+
+    def _whole_rows(self, requested: int) -> int:
+        """The least batch of at least `requested` rows that leaves each row to one device."""
+        for rows in range(requested, requested + jax.device_count()):
+            try:
+                self.architecture.view(rows, 1)  # of one column no device can have a part
+            except UserError:
+                continue
+            return rows
+        raise ValueError(f"there is no mesh view for {requested} whole rows or a few more")
