@@ -1,6 +1,6 @@
-"""What an experiment is: arms, claims about them, and scales at which it can be run.
+"""Experiment definitions: arms, claims about them, and the scales at which they run.
 
-All of it is stated before anything is run; `experiments.verdict` has the rule.
+All of it is stated before anything runs; `experiments.verdict` has the decision rule.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ml_collections import ConfigDict
 from lengthwise.common.errors import UserError
 from lengthwise.configs import task
 
-# What a claim is about: accuracy at the tested lengths beyond the trained ones, or at trained ones.
+# Quantity that a claim compares: accuracy at tested lengths beyond the trained ones, or at those.
 BEYOND, IN_RANGE = "beyond", "in range"
-FALL = "in range above beyond"  # of one arm, named on both sides: how much less is right beyond
-GAP = "gap"  # the smaller max(accuracy in range - accuracy beyond, 0)
-SAMPLES = "samples"  # the fewer samples until 99 % of the selection samples are right, in doublings
-CRITICAL = "critical complexity"  # of two groups: the higher level with the largest gap, in levels
+FALL = "in range above beyond"  # of one arm, named on both sides: its loss of accuracy beyond
+GAP = "gap"  # max(accuracy in range - accuracy beyond, 0); the smaller is better
+SAMPLES = "samples"  # in doublings, until 99 % of the selection samples are right; fewer is better
+CRITICAL = "critical complexity"  # of two groups: the level of the largest gap; higher is better
 MEASURES = (BEYOND, IN_RANGE, FALL, GAP, SAMPLES, CRITICAL)
 
 # Dotted fields of a config -> values.
@@ -28,29 +28,29 @@ Changes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the settings that are compared."""
+    """One setting under comparison."""
 
-    name: str  # also of its folder
-    label: str
+    name: str  # and its folder
+    label: str  # in tables and figures
     changes: Changes
-    published: str  # what the source reports for it
-    # Scale -> changes that it needs there besides.
+    published: str  # the number that the source reports for it
+    # Scale -> additional changes there.
     at_scale: Mapping[str, Changes] = field(default_factory=dict)
-    group: str = ""  # what arms of several levels of complexity share
+    group: str = ""  # shared by arms of several levels of complexity
     level: int = 0  # of complexity, in its group
 
 
 @dataclass(frozen=True)
 class Claim:
-    """That an arm is better than another; both by name. CRITICAL: a group than another."""
+    """The claim that one arm beats another, both by name; of CRITICAL, one group another."""
 
     better: str
     worse: str
-    margin: float  # the smallest difference that counts, in the unit of what is measured
+    margin: float  # smallest difference that counts, in the unit of the quantity
     where: str = BEYOND  # one of MEASURES
 
-    def says(self, label: Callable[[str], str]) -> str:
-        """In words. label: of an arm or a group by its name."""
+    def text(self, label: Callable[[str], str]) -> str:
+        """The claim in words. label: name of an arm or group -> its label."""
         better, worse = label(self.better), label(self.worse)
         return {
             FALL: f"{better}: in range above beyond",
@@ -61,8 +61,8 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run: an arm under a seed."""
+class Trial:
+    """One training run of an experiment: an arm under a seed."""
 
     arm: str
     seed: int
@@ -70,11 +70,11 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its folder below that of the experiment."""
+        """Its folder, relative to the experiment's."""
         return f"{self.arm}/seed{self.seed}"
 
     def config(self) -> ConfigDict:
-        """That of `main.py`."""
+        """The config of its run, as `main.py` takes it."""
         config = task.get_config()
         config.update_from_flattened_dict(dict(self.changes))
         return config
@@ -82,10 +82,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Crossed:
-    """Seeds of which each initialization is trained with each order of the data, and all else is
-    the same: samples, and dropout's draws."""
+    """A crossed design of seeds: each initialization with each order of the data.
 
-    orders: int  # of the data; --seeds is a multiple of it
+    All else is equal over trials: samples, and the draws of dropout.
+    """
+
+    orders: int  # of the data; --seeds is a multiple
     success: float  # least exact match beyond the trained lengths that counts as generalization
 
     def changes(self, seed: int) -> Changes:
@@ -98,42 +100,46 @@ class Crossed:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """A question to settle; the first claim is the one that the source is known for."""
+class ExperimentDefinition:
+    """A question with arms, claims and scales; the first claim is the source's main one."""
 
     name: str
     question: str
     source: str
-    published: str  # scale and numbers of the source
+    published: str  # the source's scale and numbers
     tuning: str  # how the settings were chosen, and on which scores
     arms: tuple[Arm, ...]
-    claims: tuple[Claim, ...]  # a family: Holm's correction is over them
-    scales: Mapping[str, Changes]  # short differences from configs/task.py, the same for all arms
-    # Scale -> names of the arms that don't fit there: neither they nor claims about them are run.
+    claims: tuple[Claim, ...]  # one family for Holm's correction
+    scales: Mapping[str, Changes]  # differences from configs/task.py, equal for all arms
+    # Scale -> names of arms too expensive there; claims about them are dropped with them.
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    crossed: Crossed | None = None  # None: a seed is of all that chance decides
-    # Scale -> what an earlier design of it gave, where this one was stated after that.
+    crossed: Crossed | None = None  # None: one seed for every source of randomness
+    # Scale -> result of an earlier design, where this one was stated after seeing it.
     earlier: Mapping[str, str] = field(default_factory=dict)
-    # Scale -> why a claim wasn't reproduced there, as far as known. This is written after the run.
+    # Scale -> known reasons why a claim wasn't reproduced there; written after the run.
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def changes_at(self, scale: str) -> Changes:
-        """Raises UserError: there is no such scale."""
+        """Differences from configs/task.py at a scale, equal for all arms.
+
+        Raises:
+          UserError: there is no such scale.
+        """
         if scale not in self.scales:
             raise UserError(
                 f"--scale={scale}: {self.name} has {', '.join(self.scales)}; choose one of them"
             )
         return self.scales[scale]
 
-    def cells(self, scale: str, seeds: int) -> list[Cell]:
+    def trials(self, scale: str, seeds: int) -> list[Trial]:
         """All arms under the first seed, then under the next one.
 
-        `seed` is of initialization, order of the data and dropout; `data.task.seed` of the samples,
-        those that are scored included. Both move together, unless `crossed` tells them apart. The
-        order of the buckets is the same under all seeds, so that those of an arm can be trained
-        together.
+        `seed` is that of initialization, data order and dropout; `data.task.seed` that of the
+        samples, scored ones included. They change together, unless `crossed` separates them. The
+        bucket order is equal under all seeds, so that seeds of an arm can train together.
 
-        Raises UserError: no such scale, or seeds that don't fill the table of crossed ones.
+        Raises:
+          UserError: no such scale, or the seeds don't fill the table of crossed ones.
         """
         common = {**self.changes_at(scale), "seeds.buckets": 0}
         if self.crossed is not None and (
@@ -145,7 +151,7 @@ class Experiment:
                 f"{self.crossed.orders}"
             )
         return [
-            Cell(
+            Trial(
                 arm.name,
                 seed,
                 {**common, **arm.changes, **arm.at_scale.get(scale, {}), **self._seeded(seed)},
@@ -160,41 +166,45 @@ class Experiment:
         return {"seed": seed, "data.task.seed": seed}
 
     def arms_at(self, scale: str) -> tuple[Arm, ...]:
-        """Those that are run at a scale."""
+        """The arms that run at a scale."""
         return tuple(arm for arm in self.arms if arm.name not in self.left_out.get(scale, ()))
 
     def claims_at(self, scale: str) -> tuple[Claim, ...]:
-        """Those whose arms are run at a scale: the family that is judged there."""
-        run = self.arms_at(scale)
-        return tuple(
-            claim
-            for claim in self.claims
-            if all(arm in run for side in (claim.better, claim.worse) for arm in self.named(side))
-        )
+        """The claims about arms that run at a scale: the family that is judged there."""
+        names = {arm.name for arm in self.arms_at(scale)}
 
-    def gated(self, claim: Claim) -> tuple[str, ...]:
-        """The arms that must know the trained lengths, or the claim can't be judged.
+        def runs(side: str) -> bool:
+            return all(arm.name in names for arm in self.arms_of(side))
 
-        Where it is about those lengths, or about when they are known, the worse arm fails there by
-        the claim itself. Of groups it is the arms of the lowest level: at higher ones accuracy in
-        range falls too, which is what Scylla's valley is about.
+        return tuple(claim for claim in self.claims if runs(claim.better) and runs(claim.worse))
+
+    def gate_arms(self, claim: Claim) -> tuple[str, ...]:
+        """Arms that must have learned the trained lengths before the claim can be judged.
+
+        A claim about those lengths, or about when they are learned, says itself that the worse arm
+        fails there. Groups are gated by their lowest level: at higher ones accuracy in range falls
+        too, which is the subject of Scylla's valley.
         """
         if claim.where in (IN_RANGE, SAMPLES):
             return (claim.better,)
-        sides = [self.named(side) for side in (claim.better, claim.worse)]
+        sides = [self.arms_of(side) for side in (claim.better, claim.worse)]
         return tuple(min(arms, key=lambda arm: arm.level).name for arms in sides)
 
-    def named(self, name: str) -> tuple[Arm, ...]:
-        """The arm of a name, or the arms of a group; ValueError where there is neither."""
-        found = tuple(arm for arm in self.arms if name in (arm.name, arm.group))
-        if not found:
+    def arms_of(self, name: str) -> tuple[Arm, ...]:
+        """The arm of this name, or the arms of this group.
+
+        Raises:
+          ValueError: there is neither.
+        """
+        arms = tuple(arm for arm in self.arms if name in (arm.name, arm.group))
+        if not arms:
             raise ValueError(f"{self.name}: no arm or group {name!r}")
-        return found
+        return arms
 
     @property
     def arm_names(self) -> tuple[str, ...]:
         return tuple(arm.name for arm in self.arms)
 
     def label(self, name: str) -> str:
-        """Of an arm; a group's name is its label."""
+        """The label of an arm; a group's is its name."""
         return next((arm.label for arm in self.arms if arm.name == name), name)

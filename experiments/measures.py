@@ -1,8 +1,8 @@
-"""What claims compare: a value of each seed of an arm, the larger the better, and how sure it is.
+"""The quantities that claims compare: one value a seed, larger is better, with its variance.
 
-The rule of `experiments.verdict` then holds for all of them. Each value comes with a variance below
-which that over seeds is never taken: of the samples where it is an accuracy, of rounding (a twelfth
-of the square of a step) where it can only be told in steps.
+The rule of `experiments.verdict` then applies to all of them. The variance is a lower bound of that
+over seeds: the sampling variance of an accuracy; of a quantity that is only known in steps, the
+rounding variance, a twelfth of the squared step.
 """
 
 from __future__ import annotations
@@ -13,53 +13,56 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lengthwise.experiments.definition import BEYOND, CRITICAL, FALL, GAP, IN_RANGE, SAMPLES, Claim
-from lengthwise.experiments.runs import Run
+from lengthwise.experiments.trial_results import TrialResult
 from lengthwise.experiments.verdict import GATE
 
 # A value and its variance.
 Value = tuple[float, float]
 
-_ROUNDING = 1 / 12  # variance of what is rounded to whole numbers
+_ROUNDING = 1 / 12  # variance of rounding to whole numbers
 
 
-def accuracy(run: Run, where: str, drawn: bool) -> Value:
-    return run.accuracy(where), run.variance(where, drawn=drawn)
+def accuracy(run: TrialResult, where: str, all_samples: bool) -> Value:
+    return run.accuracy(where), run.variance(where, all_samples=all_samples)
 
 
-def gap(run: Run) -> float:
-    """Scylla's (arXiv 2410.01769): max(accuracy in range - accuracy beyond, 0)."""
+def gap(run: TrialResult) -> float:
+    """Scylla's generalization gap (arXiv 2410.01769): max(accuracy in range - beyond, 0)."""
     return max(run.accuracy(IN_RANGE) - run.accuracy(BEYOND), 0.0)
 
 
-def closeness(run: Run, drawn: bool) -> Value:
-    """The gap with its sign turned, so that a smaller gap is better."""
-    return -gap(run), run.variance(IN_RANGE, drawn=drawn) + run.variance(BEYOND, drawn=drawn)
+def negative_gap(run: TrialResult, all_samples: bool) -> Value:
+    """-gap, of which larger is better."""
+    variances = (run.variance(where, all_samples=all_samples) for where in (IN_RANGE, BEYOND))
+    return -gap(run), sum(variances)
 
 
-def knew(run: Run) -> bool:
-    """Whether the selection samples were ever 99 % right."""
+def passes_gate(run: TrialResult) -> bool:
+    """Whether accuracy on the selection samples ever reached GATE."""
     return any(each.exact >= GATE for each in run.curve)
 
 
-def doublings(run: Run) -> Value:
-    """-log2 of the samples after which the selection samples were first 99 % right.
+def doublings(run: TrialResult) -> Value:
+    """-log2 of the samples until accuracy on the selection samples first reaches GATE.
 
-    Where they never were, it is that of all samples: a lower bound of what is needed. Told to the
-    step between two scores. ValueError: a run without scores on the way.
+    Where it never does, all samples: a lower bound. Known to the step between two evaluations.
+
+    Raises:
+      ValueError: the run has no evaluations during training.
     """
     if not run.curve:
         raise ValueError(f"{run.arm}, seed {run.seed}: no scores in training")
-    seen = [each.samples for each in run.curve]
-    passed = (k for k, each in enumerate(run.curve) if each.exact >= GATE)
-    place = next(passed, len(seen) - 1)
-    before = seen[place - 1] if place else seen[0] / 2
-    return -math.log2(seen[place]), _ROUNDING * math.log2(seen[place] / before) ** 2
+    samples = [each.samples for each in run.curve]
+    passes = (k for k, each in enumerate(run.curve) if each.exact >= GATE)
+    k = next(passes, len(samples) - 1)
+    previous = samples[k - 1] if k else samples[0] / 2
+    return -math.log2(samples[k]), _ROUNDING * math.log2(samples[k] / previous) ** 2
 
 
-def critical(runs: Sequence[Run], levels: Sequence[int]) -> Value:
-    """Scylla's critical complexity: the level of the largest gap, the lowest of equals.
+def critical_complexity(runs: Sequence[TrialResult], levels: Sequence[int]) -> Value:
+    """Scylla's critical complexity: the lowest level with the largest gap.
 
-    runs: of one seed, one a level. Where no level has a gap, it is above the highest one.
+    Without any gap it is one above the highest level. runs: of one seed, one a level.
     """
     ordered = sorted(zip(levels, runs, strict=True), key=lambda pair: pair[0])
     gaps = [gap(run) for _, run in ordered]
@@ -68,35 +71,37 @@ def critical(runs: Sequence[Run], levels: Sequence[int]) -> Value:
     return float(ordered[int(np.argmax(gaps))][0]), _ROUNDING
 
 
-def measured_by_seed(
+def values_by_seed(
     claim: Claim,
-    of: Callable[[str], list[list[Run]]],
+    runs_of: Callable[[str], list[list[TrialResult]]],
     level: Callable[[str], int],
     *,
-    drawn: bool,
+    all_samples: bool,
 ) -> tuple[list[Value], list[Value]]:
-    """Of the better side and of the worse one, by seed.
+    """The compared quantity of the claim's better and worse side, by seed.
 
-    of: name of an arm or a group -> its runs, a list a seed. level: of an arm. drawn: see
-    `Run.variance`.
+    Args:
+      runs_of: name of an arm or a group -> its runs, a list a seed.
+      level: name of an arm -> its level of complexity.
+      all_samples: see `TrialResult.variance`.
     """
-    better, worse = of(claim.better), of(claim.worse)
+    better, worse = runs_of(claim.better), runs_of(claim.worse)
     if claim.where == CRITICAL:
         sides = [
-            [critical(runs, [level(run.arm) for run in runs]) for runs in side]
+            [critical_complexity(runs, [level(run.arm) for run in runs]) for runs in side]
             for side in (better, worse)
         ]
         return sides[0], sides[1]
-    one = [[runs[0] for runs in side] for side in (better, worse)]
+    better_runs, worse_runs = ([runs[0] for runs in side] for side in (better, worse))
     if claim.where == FALL:
         return (
-            [accuracy(run, IN_RANGE, drawn) for run in one[0]],
-            [accuracy(run, BEYOND, drawn) for run in one[1]],
+            [accuracy(run, IN_RANGE, all_samples) for run in better_runs],
+            [accuracy(run, BEYOND, all_samples) for run in worse_runs],
         )
-    value: Callable[[Run], Value] = {
-        BEYOND: lambda run: accuracy(run, BEYOND, drawn),
-        IN_RANGE: lambda run: accuracy(run, IN_RANGE, drawn),
-        GAP: lambda run: closeness(run, drawn),
+    value: Callable[[TrialResult], Value] = {
+        BEYOND: lambda run: accuracy(run, BEYOND, all_samples),
+        IN_RANGE: lambda run: accuracy(run, IN_RANGE, all_samples),
+        GAP: lambda run: negative_gap(run, all_samples),
         SAMPLES: doublings,
     }[claim.where]
-    return [value(run) for run in one[0]], [value(run) for run in one[1]]
+    return [value(run) for run in better_runs], [value(run) for run in worse_runs]

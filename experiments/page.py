@@ -1,4 +1,4 @@
-"""Results in Markdown: a section of each experiment, docs/reproductions.md out of all of them."""
+"""docs/reproductions.md: an overview and a section of each experiment, from stored results."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lengthwise.configs import task
-from lengthwise.experiments.definition import Changes, Experiment
-from lengthwise.experiments.results import FLOOR, Results, read
+from lengthwise.experiments.definition import Changes, ExperimentDefinition
+from lengthwise.experiments.results import FLOOR, ExperimentResults, read
 from lengthwise.experiments.tables import (
-    FALLEN,
-    along,
-    arms,
-    chance,
-    claims,
-    levels,
-    samples_needed,
+    REACH_THRESHOLD,
+    arm_table,
+    claim_table,
+    crossed_table,
+    level_table,
+    samples_table,
     table,
+    training_table,
 )
 from lengthwise.experiments.verdict import ALPHA, GATE
 
@@ -27,57 +27,57 @@ _MODEL = task.get_config().model
 _HEAD = f"""\
 # Reproductions
 
-Findings of others, run again. This page is written by
-`python -m lengthwise.experiments.run NAME --publish`
-from the results in `docs/reproductions/*.json`, and never by hand; a test fails where it isn't what
-they give. What is run, the claims and the rule stand in `experiments/` before it is run.
+Published findings, run again. `python -m lengthwise.experiments.run NAME --publish` writes this
+page from the results in `docs/reproductions/*.json`; a test fails where it isn't what they give.
+Settings, claims and decision rule are stated in `experiments/` before anything runs.
 
 - **Effect**: the difference in exact match between two arms, mean over tested lengths, then over
   seeds. The seed is the unit: intervals are Student's t over the seeds' differences, and never
-  narrower than the samples alone would have them, of which equal problems count once.
-- **reproduced**: the effect is at least the smallest that counts, and that it is none or the other
-  way round is rejected (**p of none**). **contradicted**: that it is as large as that is rejected
-  (**p of counting**). Each test is one-sided at {ALPHA / 2}, with Holm's correction over the claims
-  of an experiment, which the p have in them.
-- **Arms hardly told apart**: two that a claim compares beyond the trained lengths are both right in
-  less than {FLOOR:.0%} there, or both in more than {1 - FLOOR:.0%} (the smallest difference that
-  counts in place of {FLOOR:.0%}, where it is less). That contradicts nothing.
-- **not at this scale**: an arm that must know the trained lengths is right in less than {GATE:.0%}
-  of their samples, mean over lengths and seeds; **gate** has the least of these means, and such a
-  claim has no p. **inconclusive**: none of these.
-- An experiment is what the first of contradicted, not at this scale, inconclusive, reproduced is
-  that one of its claims is. **Reproduced** is said of the claims as they stand in the tables, not
-  of all that a source has: the published numbers are beside ours.
-- **Right up to**: the longest tested length such that at it and at all shorter ones {FALLEN} or
-  more are right, mean over seeds.
-- Claims that aren't about exact match keep the rule with another value of each seed. **Gap**: exact
-  match in range less that beyond, where above 0; the smaller is better. **Critical complexity**:
-  the level of the largest gap over tasks ordered by complexity. **Samples**: until the selection
-  samples are first {GATE:.0%} right, all of them where they never are, which can't contradict a
-  claim; effects in doublings. What can be told in steps only has at least the variance of rounding.
-- A seed is of initialization, order of the data and dropout together, and of the samples (`seed`,
-  `data.task.seed`): these are told apart in seed_variance alone, where the error of an effect is
-  that of crossed random effects, and not below that of the samples, all of them, which such runs
-  share. Only which bucket a step trains on is drawn alike under all seeds.
-- How well an arm does beyond the trained lengths chose no setting of it: steps and learning go by
-  samples of trained lengths, and what early_stopping chooses, it chooses by other lengths.
-  **Second design**: lengths, positions, steps or seeds of all arms were stated anew, after a first
-  design whose scores had been seen, those beyond the trained lengths too: it told arms hardly
-  apart, an arm didn't pass the gate, neither arm generalized, or equal samples had counted as
-  different ones. Such an experiment says what its first one gave. That arms which are hardly told
-  apart contradict nothing, and that equal problems count once, was added after first runs; both
-  only take verdicts back.
-- Ranges in brackets behind a mean are the least and the largest seed. Intervals are of each claim
-  alone, so that a claim whose interval lies above 0 may still be inconclusive.
+  narrower than sampling alone gives, where equal problems count once.
+- **reproduced**: the effect is at least the smallest that counts, and H0 "effect <= 0" is rejected
+  (**p of none**). **contradicted**: H0 "effect >= the smallest that counts" is rejected (**p of
+  counting**). Each test is one-sided at {ALPHA / 2}; the p are Holm-adjusted over the claims of an
+  experiment.
+- **Indistinguishable arms**: beyond the trained lengths two compared arms are both right in less
+  than {FLOOR:.0%}, or both in more than {1 - FLOOR:.0%} (the smallest difference that counts in
+  place of {FLOOR:.0%}, where it is less). That contradicts nothing.
+- **not at this scale**: an arm that must have learned the trained lengths is right in less than
+  {GATE:.0%} of their samples, mean over lengths and seeds; **gate** is the smallest of these means.
+  Such a claim has no p. **inconclusive**: none of these.
+- The verdict of an experiment is the first of contradicted, not at this scale, inconclusive,
+  reproduced among its claims. **Reproduced** is said of the claims as the tables state them, not of
+  all that a source has: the published numbers are beside ours.
+- **Right up to**: the longest tested length up to which, at every length, {REACH_THRESHOLD} or more
+  are right, mean over seeds.
+- Claims that aren't about exact match have the same rule with another value of each seed. **Gap**:
+  exact match in range less that beyond, where above 0; smaller is better. **Critical complexity**:
+  the level of the largest gap over tasks ordered by complexity. **Samples**: until {GATE:.0%} of
+  the selection samples are first right, all of them where that never happens, which can't
+  contradict a claim; effects in doublings. A quantity known in steps only has at least the
+  variance of rounding.
+- One seed sets initialization, data order and dropout (`seed`) and the samples
+  (`data.task.seed`). Only seed_variance separates them: its standard errors are those of crossed
+  random effects, and not below that of sampling, since its runs share their samples. The bucket
+  order is equal under all seeds.
+- No setting of an arm was chosen by its accuracy beyond the trained lengths: steps were chosen,
+  and learning is judged, on samples of trained lengths, and early_stopping selects on other lengths
+  than it tests. **Second design**: lengths, positions, steps or seeds of all arms were stated anew
+  after the scores of a first design had been seen, those beyond the trained lengths included: its
+  arms were indistinguishable, an arm failed the gate, neither arm generalized, or equal samples had
+  counted as distinct. Such an experiment reports what its first design gave. The rules that
+  indistinguishable arms contradict nothing, and that equal problems count once, were added after
+  first runs; both only take verdicts back.
+- Ranges in parentheses behind a mean are the smallest and the largest seed. Intervals are not
+  corrected for the other claims: one whose interval lies above 0 may still be inconclusive.
 - Settings are differences from `configs/task.py`, whose model has {_MODEL.layers} layers of
   {_MODEL.embed_dim} channels.
-- **Minutes** are the wall time of all runs of an experiment one after the other, without the scores
-  at their ends; each experiment says on how many cores.
+- **Minutes**: wall time of all runs of an experiment in sequence, without the final scoring; each
+  experiment says on how many cores.
 """
 
 
-def _left_out(experiment: Experiment, scale: str) -> list[str]:
-    """A paragraph, or none where all arms are run."""
+def _left_out(experiment: ExperimentDefinition, scale: str) -> list[str]:
+    """A paragraph on omitted arms, or none."""
     names = experiment.left_out.get(scale, ())
     if not names:
         return []
@@ -85,29 +85,29 @@ def _left_out(experiment: Experiment, scale: str) -> list[str]:
     return [f"Left out at this scale, with the claims about them: {labels}.", ""]
 
 
-def _alike(experiment: Experiment, results: Results) -> list[str]:
-    """Claims that can't be contradicted, since nothing is told apart."""
+def _indistinguishable(experiment: ExperimentDefinition, results: ExperimentResults) -> list[str]:
+    """Claims whose arms this scale doesn't distinguish, which it thus can't contradict."""
     return [
-        f"{claim.says(experiment.label)}: {how}"
+        f"{claim.text(experiment.label)}: {how}"
         for claim in results.claims
-        if (how := results.alike(claim))
+        if (how := results.indistinguishable(claim))
     ]
 
 
-def _reasons(experiment: Experiment, results: Results) -> list[str]:
-    """What came before, and what is known of why claims failed; a paragraph each, or none."""
-    said = []
+def _reasons(experiment: ExperimentDefinition, results: ExperimentResults) -> list[str]:
+    """Earlier designs, indistinguishable arms and known reasons of failure, a paragraph each."""
+    lines = []
     if results.scale in experiment.earlier:
-        said = [f"Second design; the first: {experiment.earlier[results.scale]}.", ""]
-    if found := _alike(experiment, results):
-        said += [f"Arms that this scale hardly tells apart: {'; '.join(found)} there.", ""]
+        lines = [f"Second design; the first: {experiment.earlier[results.scale]}.", ""]
+    if claims := _indistinguishable(experiment, results):
+        lines += [f"Indistinguishable arms at this scale: {'; '.join(claims)} there.", ""]
     if results.scale in experiment.reasons:
-        said += [f"Why, as far as known: {experiment.reasons[results.scale]}.", ""]
-    return said
+        lines += [f"Why, as far as known: {experiment.reasons[results.scale]}.", ""]
+    return lines
 
 
-def _settings(experiment: Experiment, scale: str) -> list[str]:
-    """Of all arms, then of each one that has its own."""
+def _settings(experiment: ExperimentDefinition, scale: str) -> list[str]:
+    """Settings of all arms, then those of single arms."""
     lines = [f"Differences from `configs/task.py`: {_fields(experiment.scales[scale])}."]
     for arm in experiment.arms_at(scale):
         if own := {**arm.changes, **arm.at_scale.get(scale, {})}:
@@ -119,19 +119,19 @@ def _fields(changes: Changes) -> str:
     return ", ".join(f"`{name}={value}`" for name, value in changes.items())
 
 
-def _shared(results: Results) -> str:
-    """That runs shared their time, where they did."""
-    most = max(run.together for run in results.runs)
-    if most == 1:
+def _shared(results: ExperimentResults) -> str:
+    """A note on runs that were trained together; "" where none were."""
+    largest = max(run.together for run in results.runs)
+    if largest == 1:
         return ""
     return (
-        f" Up to {most} seeds of an arm were trained together: the wall time of a run is its part "
-        "of theirs."
+        f" Up to {largest} seeds of an arm were trained together: the wall time of a run is its "
+        "share of theirs."
     )
 
 
-def section(experiment: Experiment, results: Results, picture: str) -> str:
-    """One experiment at one scale. picture: address of its picture."""
+def section(experiment: ExperimentDefinition, results: ExperimentResults, picture: str) -> str:
+    """One experiment at one scale. picture: address of its figure."""
     first = results.runs[0]
     numbers = [run.seed for run in results.of(first.arm)]
     seeds = f"Seeds {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"Seed {numbers[0]}"
@@ -146,12 +146,12 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
             f"{', '.join(map(str, beyond))}. {seeds}. Budgets are means of a run."
             f"{_shared(results)}",
             "",
-            claims(experiment, results),
-            arms(experiment, results),
-            *samples_needed(experiment, results),
-            *levels(experiment, results),
-            *along(experiment, results),
-            *chance(experiment, results),
+            claim_table(experiment, results),
+            arm_table(experiment, results),
+            *samples_table(experiment, results),
+            *level_table(experiment, results),
+            *training_table(experiment, results),
+            *crossed_table(experiment, results),
             *_reasons(experiment, results),
             *_left_out(experiment, results.scale),
             f"![Exact match against length: {experiment.question}]({picture})",
@@ -161,19 +161,26 @@ def section(experiment: Experiment, results: Results, picture: str) -> str:
     )
 
 
-def _notes(experiment: Experiment, results: Results) -> list[str]:
-    """What the overview says beside a verdict."""
-    said = {
+def _notes(experiment: ExperimentDefinition, results: ExperimentResults) -> list[str]:
+    """Notes beside the verdict in the overview."""
+    notes = {
         "second design": results.scale in experiment.earlier,
-        "arms hardly told apart": bool(_alike(experiment, results)),
+        "indistinguishable arms": bool(_indistinguishable(experiment, results)),
     }
-    return [words for words, holds in said.items() if holds]
+    return [note for note, holds in notes.items() if holds]
 
 
-def page(experiments: Mapping[str, Experiment], folder: Path) -> str:
-    """docs/reproductions.md. folder: of the stored results. Raises UserError as `read`."""
+def page(experiments: Mapping[str, ExperimentDefinition], folder: Path) -> str:
+    """The text of docs/reproductions.md.
+
+    Args:
+      folder: of the stored results.
+
+    Raises:
+      UserError: as `read`.
+    """
     stored = [read(path, dict(experiments)) for path in sorted(folder.glob("*.json"))]
-    found = {(results.experiment, results.scale): results for _, results in stored}
+    by_scale = {(results.experiment, results.scale): results for _, results in stored}
     rows, sections = [], []
     for experiment in experiments.values():
         parts = [
@@ -183,7 +190,7 @@ def page(experiments: Mapping[str, Experiment], folder: Path) -> str:
             f"Tuning: {experiment.tuning}.",
         ]
         for scale in experiment.scales:
-            results = found.get((experiment.name, scale))
+            results = by_scale.get((experiment.name, scale))
             if results is None:
                 cells = ["not run", "", "", ""]
             else:
@@ -197,7 +204,7 @@ def page(experiments: Mapping[str, Experiment], folder: Path) -> str:
                 picture = f"{folder.name}/{experiment.name}-{scale}.png"
                 parts.append(section(experiment, results, picture))
             rows.append([f"[{experiment.name}](#{experiment.name})", scale, *cells])
-        missing = [s for s in experiment.scales if (experiment.name, s) not in found]
+        missing = [s for s in experiment.scales if (experiment.name, s) not in by_scale]
         if missing:
             parts.append(f"Not run: {', '.join(missing)}.")
         sections.append("\n\n".join(part.rstrip() for part in parts) + "\n")

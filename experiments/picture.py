@@ -1,4 +1,7 @@
-"""Accuracy against length, a line an arm, with the interval over seeds; trained lengths shaded."""
+"""The figure of an experiment: accuracy against length, with intervals over seeds.
+
+Letters: S seeds, K tested lengths.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,16 @@ from lengthwise.eval.report.style import (
     new_figure,
 )
 from lengthwise.eval.statistics.bootstrap import Estimate
-from lengthwise.experiments.definition import Experiment
-from lengthwise.experiments.results import Results
-from lengthwise.experiments.runs import Run
+from lengthwise.experiments.definition import ExperimentDefinition
+from lengthwise.experiments.results import ExperimentResults
+from lengthwise.experiments.trial_results import TrialResult
 from lengthwise.experiments.verdict import ALPHA
 
 
-def over_seeds(runs: Sequence[Run]) -> list[Estimate]:
-    """Exact match at each length: the mean with Student's interval over seeds, cut to [0, 1].
+def over_seeds(runs: Sequence[TrialResult]) -> list[Estimate]:
+    """[K] exact match: mean with Student's interval over seeds, clipped to [0, 1].
 
-    One seed has no interval: it is the value itself.
+    With one seed the interval is the value itself.
     """
     share_SK = np.array([np.divide(run.right, run.samples) for run in runs])
     mean_K = share_SK.mean(axis=0)
@@ -41,7 +44,8 @@ def over_seeds(runs: Sequence[Run]) -> list[Estimate]:
     ]
 
 
-def draw(experiment: Experiment, results: Results, theme: Theme) -> Figure:
+def draw(experiment: ExperimentDefinition, results: ExperimentResults, theme: Theme) -> Figure:
+    """One line an arm; the trained lengths are shaded."""
     figure, (axes,) = new_figure(narrow=False, panels=1, height=3.6)
     for number, arm in enumerate(experiment.arms_at(results.scale)):
         runs = results.of(arm.name)

@@ -1,13 +1,12 @@
-"""Runs an experiment and judges it.
+"""Runs an experiment and judges its claims.
 
     python -m lengthwise.experiments.run majority_parity [--scale=cpu] [--seeds=3] [--publish]
 
-Each cell of the grid, an arm under a seed, is a normal run in a folder of its own below
-DIRECTORY/NAME/SCALE. Seeds of an arm are trained together, in one program (docs/tasks.md). Killed
-at any moment, the same command goes on: finished cells are kept, a cell that was cut short goes on
-from its last checkpoint. Then results.json, table.md and
-accuracy.png are written there; with --publish also docs/reproductions/ and, out of all that lies
-there, docs/reproductions.md.
+Each trial, an arm under a seed, is a normal run in a folder of its own below DIRECTORY/NAME/SCALE.
+Seeds of an arm are trained together, in one program (docs/tasks.md). Killed at any moment, the same
+command resumes: finished trials are kept, the others go on from their last checkpoint. At the end
+it writes results.json, table.md and accuracy.png there; with --publish also docs/reproductions/
+and, from all results in that folder, docs/reproductions.md.
 """
 
 import sys
@@ -20,15 +19,15 @@ from lengthwise.app import shell
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.eval.report.style import LIGHT, png_bytes
-from lengthwise.experiments.cells import run_cells
-from lengthwise.experiments.definition import Experiment
+from lengthwise.experiments.definition import ExperimentDefinition
 from lengthwise.experiments.definitions import EXPERIMENTS
 from lengthwise.experiments.page import DOCS, PAGE, STORED, page, section
 from lengthwise.experiments.picture import draw
-from lengthwise.experiments.results import Results, collect, save
+from lengthwise.experiments.results import ExperimentResults, collect, save
+from lengthwise.experiments.trials import run_trials
 
 
-def _line(experiment: Experiment) -> str:
+def _line(experiment: ExperimentDefinition) -> str:
     return f"{experiment.name} ({', '.join(experiment.scales)}): {experiment.question}"
 
 
@@ -39,44 +38,44 @@ def _parser() -> shell.ArgumentParser:
         epilog="experiments:\n" + "".join(f"  {_line(each)}\n" for each in EXPERIMENTS.values()),
         formatter_class=shell.HelpFormatter,
     )
-    parser.add_argument("name", help="one of those below")
+    parser.add_argument("name", help="an experiment; see below")
     parser.add_argument(
-        "--scale", default="cpu", help="cpu | h200 | pod, where there is such a one"
+        "--scale", default="cpu", help="cpu | h200 | pod, those that the experiment has"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="of each arm; they are 0, 1, ...")
+    parser.add_argument("--seeds", type=int, default=3, help="of each arm: 0, 1, ...")
     parser.add_argument(
         "--together",
         type=int,
         default=10,  # docs/benchmarks.md
-        help="seeds of an arm that are trained in one program, at most; 1: one run after the other",
+        help="largest number of seeds of an arm to train in one program; 1: one after the other",
     )
-    parser.add_argument("--directory", default="runs/experiments", help="where runs are kept")
+    parser.add_argument("--directory", default="runs/experiments", help="the folder of all runs")
     parser.add_argument("--publish", action="store_true", help="also write docs/reproductions")
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit status."""
-    asked = _parser().parse_args(arguments)
-    if asked.name not in EXPERIMENTS:
-        raise UserError(f"{asked.name} is no experiment; choose one of {', '.join(EXPERIMENTS)}")
-    if asked.seeds < 1:
-        raise UserError(f"--seeds={asked.seeds} must be at least 1")
-    if asked.together < 1:
-        raise UserError(f"--together={asked.together} must be at least 1")
-    directory = Path(asked.directory) / asked.name / asked.scale
+    """Runs the experiment that the arguments name; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.name not in EXPERIMENTS:
+        raise UserError(f"{options.name} is no experiment; choose one of {', '.join(EXPERIMENTS)}")
+    if options.seeds < 1:
+        raise UserError(f"--seeds={options.seeds} must be at least 1")
+    if options.together < 1:
+        raise UserError(f"--together={options.together} must be at least 1")
+    directory = Path(options.directory) / options.name / options.scale
     return run(
-        EXPERIMENTS[asked.name],
-        asked.scale,
-        asked.seeds,
+        EXPERIMENTS[options.name],
+        options.scale,
+        options.seeds,
         directory,
-        together=asked.together,
-        publish_in=DOCS if asked.publish else None,
+        together=options.together,
+        publish_in=DOCS if options.publish else None,
     )
 
 
 def run(
-    experiment: Experiment,
+    experiment: ExperimentDefinition,
     scale: str,
     seeds: int,
     directory: Path,
@@ -84,15 +83,15 @@ def run(
     together: int = 1,
     publish_in: Path | None = None,
 ) -> int:
-    """Runs what is missing, writes results and prints the table; returns the exit status.
+    """Runs missing trials, writes the results and prints the table; returns the exit status.
 
     Args:
-      together: see `run_cells`.
-      publish_in: the folder of docs.
+      together: see `run_trials`.
+      publish_in: the folder docs/ to publish in; None: nothing is published.
     """
-    cells = experiment.cells(scale, seeds)
-    print(f"{len(cells)} cells; seeds of an arm trained together: {min(together, seeds)}")
-    status = run_cells(cells, directory, together)
+    trials = experiment.trials(scale, seeds)
+    print(f"{len(trials)} trials; seeds of an arm trained together: {min(together, seeds)}")
+    status = run_trials(trials, directory, together)
     if status:
         print(f"ended by a signal; the same command goes on, from checkpoints below {directory}")
         return status
@@ -110,8 +109,8 @@ def run(
     return 0
 
 
-def publish(results: Results, picture: bytes, docs: Path) -> None:
-    """Stores results and picture, then writes the page of all that is stored."""
+def publish(results: ExperimentResults, picture: bytes, docs: Path) -> None:
+    """Stores results and figure, then writes the page from all stored results."""
     name = f"{results.experiment}-{results.scale}"
     save(results, docs / STORED / f"{name}.json")
     atomic_write(docs / STORED / f"{name}.png", [picture])

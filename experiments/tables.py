@@ -1,4 +1,4 @@
-"""Tables of an experiment's results, in Markdown: claims, arms, and what only some of them have."""
+"""Markdown tables of an experiment's results: claims, arms, and those of special designs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import math
 import numpy as np
 
 from lengthwise.eval.statistics.reach import reach
-from lengthwise.experiments.definition import BEYOND, CRITICAL, IN_RANGE, SAMPLES, Arm, Experiment
-from lengthwise.experiments.measures import critical, doublings, gap, knew
-from lengthwise.experiments.results import Results, means
-from lengthwise.experiments.runs import Run
-from lengthwise.experiments.variance import MOST_SEEDS, POWER, seeds_needed, shares, success
+from lengthwise.experiments.definition import (
+    BEYOND,
+    CRITICAL,
+    IN_RANGE,
+    SAMPLES,
+    Arm,
+    ExperimentDefinition,
+)
+from lengthwise.experiments.measures import critical_complexity, doublings, gap, passes_gate
+from lengthwise.experiments.results import ExperimentResults, means
+from lengthwise.experiments.trial_results import TrialResult
+from lengthwise.experiments.variance import MAX_SEEDS, POWER, seeds_needed, shares, success
 from lengthwise.experiments.verdict import ALPHA, GATE, NOT_AT_THIS_SCALE
 
-FALLEN = 0.85  # right answers, under which accuracy counts as fallen; as eval.answers.threshold
+REACH_THRESHOLD = 0.85  # accuracy below which a length is out of reach; as eval.answers.threshold
 
 
 def number(value: float) -> str:
+    """Three decimals."""
     return f"{value:.3f}"
 
 
@@ -28,24 +36,26 @@ def _sized(value: float) -> str:
 
 
 def table(head: str, rows: list[list[str]]) -> str:
+    """A Markdown table. head: column names, with " | " between."""
     lines = [head, " | ".join(["---"] * len(head.split(" | ")))]
     return "".join(f"| {line} |\n" for line in [*lines, *(" | ".join(row) for row in rows)])
 
 
-def claims(experiment: Experiment, results: Results) -> str:
+def claim_table(experiment: ExperimentDefinition, results: ExperimentResults) -> str:
+    """Effect, interval, p-values and verdict of each claim."""
     rows = []
-    for claim, measured, verdict in results.judged(experiment):
-        low, high = measured.effect.interval
+    for claim, measurement, verdict in results.verdicts(experiment):
+        low, high = measurement.effect.interval
         p_values = [f"{verdict.p_none:.2g}", f"{verdict.p_counts:.2g}"]
         interval = "none, one seed" if math.isinf(low) else f"{low:+.3f} to {high:+.3f}"
         rows.append(
             [
-                claim.says(experiment.label),
-                f"{measured.effect.value:+.3f}",
+                claim.text(experiment.label),
+                f"{measurement.effect.value:+.3f}",
                 interval,
                 number(claim.margin),
                 *(["-", "-"] if verdict.verdict == NOT_AT_THIS_SCALE else p_values),
-                number(min(measured.gated)),
+                number(min(measurement.gate_accuracies)),
                 f"**{verdict.verdict}**",
             ]
         )
@@ -56,7 +66,8 @@ def claims(experiment: Experiment, results: Results) -> str:
     return table(head, rows)
 
 
-def arms(experiment: Experiment, results: Results) -> str:
+def arm_table(experiment: ExperimentDefinition, results: ExperimentResults) -> str:
+    """Accuracy and budget of each arm."""
     rows = []
     for arm in experiment.arms_at(results.scale):
         runs = results.of(arm.name)
@@ -79,67 +90,67 @@ def arms(experiment: Experiment, results: Results) -> str:
     return table(head, rows)
 
 
-def _right_up_to(runs: list[Run]) -> str:
-    """In words: the length up to which an arm doesn't fall."""
+def _right_up_to(runs: list[TrialResult]) -> str:
+    """The length up to which an arm is at or above REACH_THRESHOLD, in words."""
     share_K = np.mean([np.divide(run.right, run.samples) for run in runs], axis=0)
-    found = reach(runs[0].lengths, [bool(share >= FALLEN) for share in share_K])
-    if found.tokens is None:
-        return f"under {found.shortest}"
-    return f"{found.tokens}, the longest" if found.censored else str(found.tokens)
+    reached = reach(runs[0].lengths, [bool(share >= REACH_THRESHOLD) for share in share_K])
+    if reached.tokens is None:
+        return f"under {reached.shortest}"
+    return f"{reached.tokens}, the longest" if reached.censored else str(reached.tokens)
 
 
-def samples_needed(experiment: Experiment, results: Results) -> list[str]:
-    """What claims about samples compare, in samples; or nothing."""
+def samples_table(experiment: ExperimentDefinition, results: ExperimentResults) -> list[str]:
+    """Samples that each arm needs, where claims are about that; else empty."""
     if not any(claim.where == SAMPLES for claim in results.claims):
         return []
     rows = []
     for arm in experiment.arms_at(results.scale):
         runs = results.of(arm.name)
-        known = [knew(run) for run in runs]
+        passed = [passes_gate(run) for run in runs]
         needed = [2 ** -doublings(run)[0] for run in runs]
         rows.append(
             [
                 arm.label,
-                f"{'' if all(known) else 'at least '}{math.exp(np.mean(np.log(needed))):,.0f}",
-                f"{min(needed):,.0f} to {max(needed):,.0f}{'' if all(known) else ', or more'}",
-                f"{sum(known)} of {len(known)}",
+                f"{'' if all(passed) else 'at least '}{math.exp(np.mean(np.log(needed))):,.0f}",
+                f"{min(needed):,.0f} to {max(needed):,.0f}{'' if all(passed) else ', or more'}",
+                f"{sum(passed)} of {len(passed)}",
             ]
         )
     head = f"arm | samples to {GATE:.0%}, geometric mean | over seeds | seeds that got there"
     return [table(head, rows)]
 
 
-def levels(experiment: Experiment, results: Results) -> list[str]:
-    """Scylla's gap by level of complexity, where arms have levels; or nothing."""
+def level_table(experiment: ExperimentDefinition, results: ExperimentResults) -> list[str]:
+    """Scylla's gap by level of complexity, where claims are about that; else empty."""
     groups = [claim for claim in results.claims if claim.where == CRITICAL]
     if not groups:
         return []
     rows = []
     for group in dict.fromkeys(side for each in groups for side in (each.better, each.worse)):
-        ordered = sorted(experiment.named(group), key=lambda arm: arm.level)
+        ordered = sorted(experiment.arms_of(group), key=lambda arm: arm.level)
         runs = [results.of(arm.name) for arm in ordered]
         peaks = [
-            critical(list(of_seed), [arm.level for arm in ordered])[0]
+            critical_complexity(list(of_seed), [arm.level for arm in ordered])[0]
             for of_seed in zip(*runs, strict=True)
         ]
         rows += [_level(group, arm, results.of(arm.name)) for arm in ordered]
         rows[-1][-1] = ", ".join(f"{peak:.0f}" for peak in peaks)
     head = "group | level | gap | over seeds | critical complexity by seed"
-    said = (
+    note = (
         "Generalization valley: the gap between accuracy in range and beyond, at each level of "
         "complexity; where it is largest is the critical complexity."
     )
-    return [said, "", table(head, rows)]
+    return [note, "", table(head, rows)]
 
 
-def _level(group: str, arm: Arm, runs: list[Run]) -> list[str]:
+def _level(group: str, arm: Arm, runs: list[TrialResult]) -> list[str]:
     gaps = [gap(run) for run in runs]
     over = f"{number(min(gaps))} to {number(max(gaps))}"
     return [group, f"{arm.level}: {arm.label}", number(float(np.mean(gaps))), over, ""]
 
 
-def along(experiment: Experiment, results: Results) -> list[str]:
-    """Scores in training, where they are of lengths beyond the trained ones; or nothing."""
+def training_table(experiment: ExperimentDefinition, results: ExperimentResults) -> list[str]:
+    """Accuracy during training, where it is of lengths beyond the trained ones; else empty."""
     rows = []
     for arm in experiment.arms_at(results.scale):
         runs = [run for run in results.of(arm.name) if run.curve and run.selection is not None]
@@ -151,11 +162,11 @@ def along(experiment: Experiment, results: Results) -> list[str]:
                 arm.label,
                 *(
                     text
-                    for place in (0, 1)
+                    for i in (0, 1)
                     for text in (
-                        f"{np.mean([end[place].step for end in ends]):.0f}",
-                        number(float(np.mean([end[place].exact for end in ends]))),
-                        f"{np.mean([end[place].loss for end in ends]):.2g}",
+                        f"{np.mean([end[i].step for end in ends]):.0f}",
+                        number(float(np.mean([end[i].exact for end in ends]))),
+                        f"{np.mean([end[i].loss for end in ends]):.2g}",
                     )
                 ),
                 f"{sum(last.loss < best.loss for best, last in ends)} of {len(ends)}",
@@ -166,17 +177,17 @@ def along(experiment: Experiment, results: Results) -> list[str]:
         "| training loss there | loss fell on"
     )
     low, high = results.runs[0].selection or (0, 0)
-    said = (
+    note = (
         f"Selection samples of lengths {low} to {high}, beyond the trained ones, along training; "
         "means over seeds; the best step has the fewest wrong tokens, and the last column says in "
         "how many runs the training loss fell from there to the last step. The best of many scores "
         "is so by chance too: what choosing it brings is the claim, on other lengths."
     )
-    return [said, "", table(head, rows)]
+    return [note, "", table(head, rows)]
 
 
-def chance(experiment: Experiment, results: Results) -> list[str]:
-    """What crossed seeds tell of chance; or nothing."""
+def crossed_table(experiment: ExperimentDefinition, results: ExperimentResults) -> list[str]:
+    """Success rates and variance components, where seeds are crossed; else empty."""
     if (crossed := experiment.crossed) is None:
         return []
     rows = []
@@ -208,13 +219,13 @@ def chance(experiment: Experiment, results: Results) -> list[str]:
     for claim in results.claims:
         better, worse = results.of(claim.better), results.of(claim.worse)
         pairs = list(zip(better, worse, strict=True))
-        apart = np.array([b.accuracy(BEYOND) - w.accuracy(BEYOND) for b, w in pairs])
+        difference_N = np.array([b.accuracy(BEYOND) - w.accuracy(BEYOND) for b, w in pairs])
         floor = float(np.mean([b.variance(BEYOND) + w.variance(BEYOND) for b, w in pairs]))
-        needed = seeds_needed(apart, claim.margin, floor)
+        needed = seeds_needed(difference_N, claim.margin, floor)
         lines += [
-            f"Seeds that the claim ({claim.says(experiment.label)}) needs to be reproduced in "
+            f"Seeds that the claim ({claim.text(experiment.label)}) needs to be reproduced in "
             f"{POWER:.0%} of repetitions, drawn from these runs: "
-            f"{f'more than {MOST_SEEDS}' if needed is None else needed}.",
+            f"{f'more than {MAX_SEEDS}' if needed is None else needed}.",
             "",
         ]
     return lines

@@ -1,8 +1,8 @@
-"""How much of a result is chance, from runs whose initialization and order of the data are crossed.
+"""Variance components of runs with crossed initialization and data order, and power analysis.
 
-I initializations, each with the same J orders of the data: an accuracy is a table [I, J]. From its
-analysis of variance come the share of each of the two, and of what neither alone explains; from
-resampling its cells, how many seeds a claim needs.
+Letters: I initializations, each with the same J data orders (accuracies are tables [I, J]); N runs;
+D resampled repetitions; S seeds of one. The analysis of variance of a table gives the share of each
+factor and of their interaction; resampling its entries gives the seeds that a claim needs.
 """
 
 from __future__ import annotations
@@ -17,104 +17,116 @@ from scipy.stats import t as student
 from lengthwise.eval.statistics.bootstrap import Estimate
 from lengthwise.experiments.verdict import ALPHA, Effect
 
-POWER = 0.8  # share of repetitions in which a claim's test should succeed
-MOST_SEEDS = 50  # looked at for that
+POWER = 0.8  # share of repetitions in which the test of a claim should succeed
+MAX_SEEDS = 50  # of the power analysis
 _DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the variance between runs; they sum to 1, or are all 0 where no two runs differ."""
+    """Shares of the variance between runs; their sum is 1, or 0 where no two runs differ."""
 
     initialization: float
     order: float
-    both: float  # the two together beyond each alone, with the chance of the tested samples
+    both: float  # interaction, with the sampling variance of the test set
 
 
 def mean_squares(value_IJ: np.ndarray) -> tuple[float, float, float]:
-    """Of rows, of columns and of what is left, in a two-way layout with one value a cell.
+    """Mean squares of rows, columns and residual in a two-way layout with one value an entry.
 
-    ValueError: fewer than two rows or columns.
+    Raises:
+      ValueError: fewer than two rows or columns.
     """
     rows, columns = value_IJ.shape
     if min(rows, columns) < 2:
-        raise ValueError(f"a table of {rows} x {columns} runs tells no two causes apart")
-    of_rows, of_columns = value_IJ.mean(axis=1), value_IJ.mean(axis=0)
-    left_IJ = value_IJ - of_rows[:, None] - of_columns + value_IJ.mean()
+        raise ValueError(f"a table of {rows} x {columns} runs separates no two causes")
+    row_I, column_J = value_IJ.mean(axis=1), value_IJ.mean(axis=0)
+    residual_IJ = value_IJ - row_I[:, None] - column_J + value_IJ.mean()
     return (
-        float(columns * of_rows.var(ddof=1)),
-        float(rows * of_columns.var(ddof=1)),
-        float(np.sum(left_IJ**2) / ((rows - 1) * (columns - 1))),
+        float(columns * row_I.var(ddof=1)),
+        float(rows * column_J.var(ddof=1)),
+        float(np.sum(residual_IJ**2) / ((rows - 1) * (columns - 1))),
     )
 
 
 def shares(value_IJ: np.ndarray) -> Shares:
-    """Components of variance by the method of moments, those below zero taken as zero."""
+    """Variance components by the method of moments, negative ones clipped to 0."""
     rows, columns = value_IJ.shape
-    of_rows, of_columns, left = mean_squares(value_IJ)
-    parts = np.array([max(of_rows - left, 0.0) / columns, max(of_columns - left, 0.0) / rows, left])
+    of_rows, of_columns, residual = mean_squares(value_IJ)
+    row_part, column_part = (of_rows - residual) / columns, (of_columns - residual) / rows
+    parts = np.array([max(row_part, 0.0), max(column_part, 0.0), residual])
     total = parts.sum()
     if total <= np.finfo(np.float64).eps:
         return Shares(0.0, 0.0, 0.0)
     return Shares(*(float(part) for part in parts / total))
 
 
-def crossed_effect(better_IJ: np.ndarray, worse_IJ: np.ndarray, of_samples: float) -> Effect:
-    """A difference in accuracy over crossed runs, in pairs of a cell.
+def crossed_effect(better_IJ: np.ndarray, worse_IJ: np.ndarray, floor: float) -> Effect:
+    """The difference in accuracy over crossed runs, paired by table entry.
 
-    Runs of a row or of a column are not independent: the variance of the mean is that of the random
-    effects, (rows + columns - left) / (I J) in mean squares, and not less than any of the three
-    alone gives. Its degrees of freedom are of the fewer of rows and columns, which is cautious.
+    Runs of one row or column are dependent: the variance of the mean is that of the random effects,
+    (rows + columns - residual) / (I J) in mean squares, and at least that of each of the three
+    alone. Degrees of freedom are those of the smaller of I and J, which is conservative.
 
-    of_samples: variance of the mean difference from the tested samples alone, a floor.
+    Args:
+      floor: sampling variance of the mean difference, a lower bound.
     """
-    apart_IJ = np.asarray(better_IJ, np.float64) - np.asarray(worse_IJ, np.float64)
-    found = mean_squares(apart_IJ)
-    rows, columns, left = found
-    variance = max(rows + columns - left, *found) / apart_IJ.size
-    error = math.sqrt(max(variance, of_samples))
-    return Effect(float(apart_IJ.mean()), error, min(apart_IJ.shape))
+    difference_IJ = np.asarray(better_IJ, np.float64) - np.asarray(worse_IJ, np.float64)
+    squares = mean_squares(difference_IJ)
+    rows, columns, residual = squares
+    variance = max(rows + columns - residual, *squares) / difference_IJ.size
+    error = math.sqrt(max(variance, floor))
+    return Effect(float(difference_IJ.mean()), error, min(difference_IJ.shape))
 
 
 def success(values_IJ: np.ndarray, threshold: float) -> tuple[int, Estimate]:
-    """(crossed runs at or above the threshold, their share with an interval).
+    """(number of crossed runs at or above the threshold, their share with an interval).
 
-    It is Wilson's, as if runs were independent, widened to that of crossed random effects: runs of
-    one initialization may fail together, and then fifty of them say little more than ten.
+    The interval is Wilson's, for independent runs, widened to that of crossed random effects: runs
+    of one initialization may fail together, and then fifty of them say little more than ten.
     """
     hit_IJ = np.asarray(values_IJ) >= threshold
-    found = binomtest(int(hit_IJ.sum()), hit_IJ.size)
-    wilson = found.proportion_ci(1 - ALPHA, method="wilson")
+    test = binomtest(int(hit_IJ.sum()), hit_IJ.size)
+    wilson = test.proportion_ci(1 - ALPHA, method="wilson")
     low, high = crossed_effect(hit_IJ, np.zeros(hit_IJ.shape), 0.0).interval
-    share = float(found.statistic)
+    share = float(test.statistic)
     return int(hit_IJ.sum()), Estimate(
         share, max(0.0, min(low, wilson.low)), min(1.0, max(high, wilson.high))
     )
 
 
 def power(
-    apart_N: np.ndarray, margin: float, floor: float, seeds: int, seed: int, draws: int = _DRAWS
+    difference_N: np.ndarray,
+    margin: float,
+    floor: float,
+    seeds: int,
+    seed: int,
+    draws: int = _DRAWS,
 ) -> float:
-    """Share of repetitions with so many seeds in which a claim alone would be reproduced.
+    """Share of repetitions with `seeds` seeds in which a single claim would be reproduced.
 
-    A repetition draws seeds from the runs at hand, with replacement, and applies the rule of
-    `experiments.verdict` to them as if it had been run with these alone.
+    A repetition draws seeds from the N runs with replacement and applies the rule of
+    `experiments.verdict` to them.
 
-    apart_N: the differences of N runs. floor: variance of one difference from the tested samples.
+    Args:
+      difference_N: difference of each pair of runs.
+      floor: sampling variance of one difference.
     """
     if seeds < 2:
         return 0.0  # one seed settles nothing
     rng = np.random.default_rng([seed, seeds])
-    drawn_DS = rng.choice(apart_N, (draws, seeds))
-    mean_D = drawn_DS.mean(axis=1)
-    error_D = np.sqrt(np.maximum(drawn_DS.var(axis=1, ddof=1), floor) / seeds)
+    sample_DS = rng.choice(difference_N, (draws, seeds))
+    mean_D = sample_DS.mean(axis=1)
+    error_D = np.sqrt(np.maximum(sample_DS.var(axis=1, ddof=1), floor) / seeds)
     rejected_D = student.sf(mean_D / error_D, seeds - 1) <= ALPHA / 2
     return float(np.mean(rejected_D & (mean_D >= margin)))
 
 
-def seeds_needed(apart_N: np.ndarray, margin: float, floor: float, seed: int = 0) -> int | None:
-    """The fewest seeds from which on the power is POWER, up to MOST_SEEDS; None: it never is."""
-    for seeds in range(MOST_SEEDS, 1, -1):
-        if power(apart_N, margin, floor, seeds, seed) < POWER:
-            return seeds + 1 if seeds < MOST_SEEDS else None
+def seeds_needed(
+    difference_N: np.ndarray, margin: float, floor: float, seed: int = 0
+) -> int | None:
+    """The fewest seeds from which on power is at least POWER; None: more than MAX_SEEDS."""
+    for seeds in range(MAX_SEEDS, 1, -1):
+        if power(difference_N, margin, floor, seeds, seed) < POWER:
+            return seeds + 1 if seeds < MAX_SEEDS else None
     return 2

@@ -1,9 +1,9 @@
-"""Seconds of an experiment's cell by itself, and in one program with other seeds of its arm.
+"""Seconds of an experiment's trial by itself, and in one program with other seeds of its arm.
 
 python -m lengthwise.benchmarks.train.together [--seeds=3,10] [--steps=200] [--rounds=5]
 
 First the step alone: a program a seed, one seed after the other inside of a program, all at once
-(jax.vmap). Then whole cells of majority at the CPU scale: preparing, compiling (no program is kept
+(jax.vmap). Then whole trials of majority at the CPU scale: preparing, compiling (no program is kept
 from before), training, two scores on the way and those at the end.
 """
 
@@ -21,10 +21,10 @@ from absl import app, flags
 
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
-from lengthwise.experiments.cells import run_cells
-from lengthwise.experiments.definition import Experiment
+from lengthwise.experiments.definition import ExperimentDefinition
 from lengthwise.experiments.definitions import EXPERIMENTS
-from lengthwise.experiments.runs import read_run
+from lengthwise.experiments.trial_results import read_trial
+from lengthwise.experiments.trials import run_trials
 from lengthwise.model.parallel.mesh import split_over
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.phases import Phases
@@ -33,13 +33,13 @@ from lengthwise.train.programs.stacked import mapped
 from lengthwise.train.rules.data_steps import EVERY_DATA_STEP
 
 _SEEDS = flags.DEFINE_list("seeds", ["3", "10"], "Seeds of an arm.")
-_STEPS = flags.DEFINE_integer("steps", 200, "Optimizer steps of a cell.", lower_bound=4)
+_STEPS = flags.DEFINE_integer("steps", 200, "Optimizer steps of a trial.", lower_bound=4)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Of the step alone; the median counts.", lower_bound=1)
 _CAUSES = ("compile", "steps", "evaluation")
 _NAMES = ("by itself", "one after the other", "all at once")
 
 
-def majority(steps: int) -> Experiment:
+def majority(steps: int) -> ExperimentDefinition:
     """One arm with few steps."""
     experiment = EXPERIMENTS["majority_parity"]
     short = {
@@ -96,19 +96,19 @@ def step_times(setup: Setup, seeds: int, rounds: int) -> list[tuple[str, float, 
     return list(zip(_NAMES, compiling, medians, strict=True))
 
 
-def cell_times(experiment: Experiment, seeds: int, together: int) -> dict[str, float]:
-    """Seconds a cell: all of it, and by cause as its account has them."""
-    cells = experiment.cells("cpu", seeds)
+def trial_times(experiment: ExperimentDefinition, seeds: int, together: int) -> dict[str, float]:
+    """Seconds a trial: all of it, and by cause as its account has them."""
+    trials = experiment.trials("cpu", seeds)
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         start = time.perf_counter()
-        if run_cells(cells, directory, together):
+        if run_trials(trials, directory, together):
             raise SystemExit("ended by a signal")
         found = {"all": (time.perf_counter() - start) / seeds}
         accounts = []
-        for cell in cells:
-            assert read_run(cell, directory / cell.name).together == together
-            rows = read_rows(directory / cell.name / "metrics.jsonl")
+        for trial in trials:
+            assert read_trial(trial, directory / trial.name).together == together
+            rows = read_rows(directory / trial.name / "metrics.jsonl")
             accounts.append([row for row in rows if row["kind"] == "goodput"][-1])
     for cause in _CAUSES:
         found[cause] = float(np.mean([account[f"{cause}_seconds"] for account in accounts]))
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected argument {argv[1]}")
     experiment = majority(_STEPS.value)
     seeds = [int(each) for each in _SEEDS.value]
-    config = load(experiment.cells("cpu", 1)[0].config(), None)
+    config = load(experiment.trials("cpu", 1)[0].config(), None)
     with tempfile.TemporaryDirectory() as folder:
         phases = Phases(config.train.phases, prepare(config.data, Path(folder)), config.train.seeds)
         setup = Setup(config.train, phases, jax.devices()[:1])
@@ -133,10 +133,10 @@ def main(argv: list[str]) -> None:
                 )
     for count in seeds:
         for together in (1, count):
-            found = cell_times(experiment, count, together)
+            found = trial_times(experiment, count, together)
             parts = ", ".join(f"{name} {found[name]:.1f}" for name in _CAUSES)
             print(
-                f"{count} seeds, {together} together: {found['all']:.1f} s a cell ({parts})",
+                f"{count} seeds, {together} together: {found['all']:.1f} s a trial ({parts})",
                 flush=True,
             )
 

@@ -1,11 +1,8 @@
 """The experiments, a small module each, in the order of docs/reproductions.md."""
 
-from lengthwise.experiments.definition import Experiment
+from lengthwise.experiments.definition import ExperimentDefinition
 from lengthwise.experiments.definitions import (
-    addition as addition_formats,
-)
-from lengthwise.experiments.definitions import (
-    addition_hints,
+    addition,
     early_stopping,
     half_longer,
     majority_parity,
@@ -13,25 +10,23 @@ from lengthwise.experiments.definitions import (
     position_schemes,
     randomized_positions,
     regularization,
-    scratchpads,
     seed_variance,
     sort_hints,
-    tail_parts,
     unique_repeat,
 )
 
-EXPERIMENTS: dict[str, Experiment] = {
+EXPERIMENTS: dict[str, ExperimentDefinition] = {
     each.name: each
     for each in (
         *position_schemes.EXPERIMENTS,
         majority_parity.EXPERIMENT,
         *unique_repeat.EXPERIMENTS,
-        addition_formats.EXPERIMENT,
+        addition.FORMATS,
         sort_hints.EXPERIMENT,
-        addition_hints.EXPERIMENT,
+        addition.HINTS,
         randomized_positions.EXPERIMENT,
-        tail_parts.EXPERIMENT,
-        scratchpads.EXPERIMENT,
+        addition.TAIL_PARTS,
+        addition.SCRATCHPADS,
         *regularization.EXPERIMENTS,
         early_stopping.EXPERIMENT,
         half_longer.EXPERIMENT,

@@ -1,12 +1,12 @@
 """Whether longer inputs get worse while the training loss falls, and what stopping early saves."""
 
-from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definition import Arm, Claim, ExperimentDefinition
 from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _BEST = {"eval.checkpoint": "best"}
 _PATIENCE = {"stopping.patience": 6}
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ExperimentDefinition(
     name="early_stopping",
     question="Is a checkpoint chosen by longer inputs better at still longer ones than the last?",
     source="the premise of early stopping by a score beyond the trained lengths (docs/design.md)",

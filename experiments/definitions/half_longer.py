@@ -1,6 +1,6 @@
 """Accuracy where the length grows by half past the longest trained one."""
 
-from lengthwise.experiments.definition import FALL, Arm, Claim, Experiment
+from lengthwise.experiments.definition import FALL, Arm, Claim, ExperimentDefinition
 from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _TASKS = {
@@ -10,7 +10,7 @@ _TASKS = {
     "parity": ("parity", ".61-.76 beyond, near chance"),
 }
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ExperimentDefinition(
     name="half_longer",
     question="Without positions, how much is lost where inputs are half longer than any trained?",
     source=(

@@ -1,6 +1,6 @@
 """Majority against parity, one with a short RASP-L program and one without (Zhou et al. 2023)."""
 
-from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definition import Arm, Claim, ExperimentDefinition
 
 _AT_50 = {
     "data.task.lengths": (1, 50),
@@ -18,7 +18,7 @@ _AT_50 = {
     "train.checkpoint_every": 1000,
 }
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ExperimentDefinition(
     name="majority_parity",
     question=(
         "Where both are right at trained lengths: is majority right at longer ones, and parity not?"

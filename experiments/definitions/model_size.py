@@ -1,6 +1,6 @@
 """The size of a model against its generalization gap and its critical complexity (Scylla)."""
 
-from lengthwise.experiments.definition import CRITICAL, GAP, Arm, Claim, Experiment
+from lengthwise.experiments.definition import CRITICAL, GAP, Arm, Claim, ExperimentDefinition
 from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 # From easy to hard for a transformer: what RASP-L has the shorter program for comes first.
@@ -34,7 +34,7 @@ def _arm(size: str, level: int, task: str) -> Arm:
     )
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ExperimentDefinition(
     name="model_size",
     question="Have larger models a smaller gap, and a higher critical complexity?",
     source="Scylla, arXiv 2410.01769",

@@ -1,4 +1,6 @@
-"""Models of the h200 scale that several experiments share, as differences from configs/task.py."""
+"""Models and positions that several experiments share, as differences from configs/task.py."""
+
+from lengthwise.experiments.definition import Changes
 
 # 12 layers of Kazemnejad et al. 2023 (arXiv 2305.19466).
 TWELVE_LAYERS = {
@@ -48,3 +50,16 @@ FOUR_LAYERS = {
     "train.eval_every": 1000,
     "train.checkpoint_every": 1000,
 }
+
+
+def random_shift(positions: int) -> Changes:
+    """Learned positions; each row's begin at a random one (Zhou et al. 2023, 2310.16028).
+
+    positions: rows of the table; at least as many as the longest tested sample has tokens.
+    """
+    return {
+        "model.positions.scheme": "learned",
+        "model.positions.learned.positions": positions,
+        "phase.positions.kind": "shift",
+        "phase.positions.target_length": positions,
+    }

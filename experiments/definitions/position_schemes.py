@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lengthwise.experiments.definition import Arm, Changes, Claim, Experiment
+from lengthwise.experiments.definition import Arm, Changes, Claim, ExperimentDefinition
 from lengthwise.experiments.definitions.model_sizes import TWELVE_LAYERS
 
 _LABELS = {"none": "NoPE", "t5": "T5", "alibi": "ALiBi", "rope": "RoPE", "sinusoidal": "sinusoidal"}
@@ -24,14 +24,14 @@ def _experiment(
     tuned: str = "",
     earlier: Mapping[str, str] | None = None,
     reasons: Mapping[str, str] | None = None,
-) -> Experiment:
+) -> ExperimentDefinition:
     """published: what each scheme has; worse: those that NoPE is claimed to be above; tuned: of
     the tuning, what is the experiment's own."""
     common = {"data.task.name": task, **_ROTARY}
     scales = {"cpu": {**common, **cpu}, "h200": {**common, **TWELVE_LAYERS, **h200}}
     if pod is not None:
         scales["pod"] = {**common, **TWELVE_LAYERS, **h200, **pod}
-    return Experiment(
+    return ExperimentDefinition(
         name=name,
         question=f"{question}: do decoders without positions generalize furthest?",
         source="Kazemnejad et al. 2023, arXiv 2305.19466",

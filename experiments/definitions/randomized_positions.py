@@ -1,6 +1,6 @@
 """Positions drawn from a longer range on tasks of the Chomsky hierarchy (Ruoss et al. 2023)."""
 
-from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definition import Arm, Claim, ExperimentDefinition
 from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _TASKS = ("reverse_string", "bucket_sort", "missing_duplicate_string", "parity")
@@ -23,7 +23,7 @@ def _arms(task: str) -> tuple[Arm, Arm]:
     )
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ExperimentDefinition(
     name="randomized_positions",
     question="Chomsky tasks: do positions drawn from a longer range carry them to longer inputs?",
     source="Ruoss et al. 2023, arXiv 2305.16843; tasks of Deletang et al. 2023, arXiv 2207.02098",

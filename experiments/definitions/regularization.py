@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definition import Arm, Claim, ExperimentDefinition
 from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 _OFF = {"model.dropout": 0.0, "optimizer.l2": 0.0, "optimizer.l1": 0.0}
@@ -54,9 +54,9 @@ def _experiment(
     of_none: str,
     samples: Mapping[str, int],
     reasons: Mapping[str, str],
-) -> Experiment:
+) -> ExperimentDefinition:
     """of_none: what the source has for training without; samples: by scale, all there are."""
-    return Experiment(
+    return ExperimentDefinition(
         name=name,
         question=question,
         source=_SOURCE,

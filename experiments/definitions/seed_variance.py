@@ -1,9 +1,9 @@
 """How often two (task, scheme) pairs generalize over crossed seeds, and how many a claim needs."""
 
-from lengthwise.experiments.definition import Arm, Claim, Crossed, Experiment
+from lengthwise.experiments.definition import Arm, Claim, Crossed, ExperimentDefinition
 from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ExperimentDefinition(
     name="seed_variance",
     question="Copying one symbol: how much of a result is the seed?",
     source="Zhou et al. 2024, arXiv 2402.09371 (length generalization is fragile to seeds)",

@@ -1,6 +1,6 @@
 """Sorting with an auxiliary task mixed in, at as many samples of sorting (Awasthi, Gupta 2023)."""
 
-from lengthwise.experiments.definition import Arm, Claim, Experiment
+from lengthwise.experiments.definition import Arm, Claim, ExperimentDefinition
 from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
 
 # Half of the samples are of the hint, so that twice the steps show as many of sorting.
@@ -19,7 +19,7 @@ def _hinted(task: str, published: str) -> Arm:
 
 _COMMON = {"data.task.name": "sort"}
 
-EXPERIMENT = Experiment(
+EXPERIMENT = ExperimentDefinition(
     name="sort_hints",
     question="Sorting: does an auxiliary task mixed in carry it to longer inputs?",
     source="Awasthi and Gupta 2023, arXiv 2310.00726",

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-from lengthwise.experiments.definition import Arm, Changes, Claim, Experiment
-from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS
-from lengthwise.experiments.definitions.shifted import shifted
+from lengthwise.experiments.definition import Arm, Changes, Claim, ExperimentDefinition
+from lengthwise.experiments.definitions.model_sizes import FOUR_LAYERS, random_shift
 
 _H200 = {
-    **shifted(512),
+    **random_shift(512),
     **FOUR_LAYERS,
     "data.task.lengths": (1, 50),
     "phase.layout.largest_bucket": 128,
@@ -25,10 +24,10 @@ def _experiment(
     tuned: str,
     earlier: Mapping[str, str] | None = None,
     reasons: Mapping[str, str] | None = None,
-) -> Experiment:
+) -> ExperimentDefinition:
     """tasks: of `unique` and `repeat`; published: what the source has for each; tuned: what pilot
     runs gave."""
-    return Experiment(
+    return ExperimentDefinition(
         name=name,
         question=f"{verb}: are longer words right where symbols differ, and wrong where not?",
         source="Zhou et al. 2023, arXiv 2310.16028; numbers of Huang et al. 2024, arXiv 2410.02140",
@@ -60,7 +59,7 @@ EXPERIMENTS = (
         {"unique": "copy_unique", "repeat": "copy_repeat"},
         {"unique": "~1.0 and .96-1.0", "repeat": ".15-.24 and 0"},
         cpu={
-            **shifted(64),
+            **random_shift(64),
             "data.task.lengths": (1, 10),
             "data.task.samples": 500_000,
             "phase.layout.smallest_bucket": 32,
@@ -97,7 +96,7 @@ EXPERIMENTS = (
         {"unique": "sort_unique", "repeat": "bucket_sort"},
         {"unique": "1.0 and .999", "repeat": "-"},
         cpu={
-            **shifted(64),
+            **random_shift(64),
             "data.task.lengths": (1, 3),
             "data.task.samples": 400_000,
             "phase.layout.smallest_bucket": 16,

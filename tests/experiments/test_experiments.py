@@ -10,8 +10,7 @@ from lengthwise.app import modes, session
 from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import load
 from lengthwise.data.tasks.samples import TaskSamples
-from lengthwise.experiments import cells
-from lengthwise.experiments.cells import LOG, is_finished, run_cells, steps_to_score
+from lengthwise.experiments import trials
 from lengthwise.experiments.definition import (
     BEYOND,
     FALL,
@@ -20,21 +19,22 @@ from lengthwise.experiments.definition import (
     Arm,
     Claim,
     Crossed,
-    Experiment,
+    ExperimentDefinition,
 )
 from lengthwise.experiments.definitions import EXPERIMENTS
 from lengthwise.experiments.page import DOCS, PAGE, STORED, page
 from lengthwise.experiments.picture import over_seeds
-from lengthwise.experiments.results import Results, read, save
+from lengthwise.experiments.results import ExperimentResults, read, save
 from lengthwise.experiments.run import main, run
-from lengthwise.experiments.runs import Run, Scored
+from lengthwise.experiments.trial_results import SelectionScore, TrialResult
+from lengthwise.experiments.trials import LOG, is_finished, run_trials, steps_to_score
 from lengthwise.experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 from lengthwise.train.machine.peak import Peak
 from lengthwise.train.machine.workdir import read_config
 from lengthwise.train.metrics.writer import read_rows
 
 _STEPS = 30
-TINY = Experiment(
+TINY = ExperimentDefinition(
     name="tiny",
     question="Do more samples help?",
     source="none",
@@ -74,7 +74,7 @@ TINY = Experiment(
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """TINY, cut short by Ctrl-C before its second cell, then run to its end."""
+    """TINY, cut short by Ctrl-C before its second trial, then run to its end."""
     directory = tmp_path_factory.mktemp("tiny")
     ran = []
 
@@ -97,9 +97,9 @@ def finished(tmp_path_factory):
 
 
 def test_a_killed_experiment_goes_on_and_keeps_what_is_finished(finished, monkeypatch):
-    for cell in TINY.cells("cpu", 1):
-        workdir = finished / cell.name
-        assert is_finished(cell, workdir)
+    for trial in TINY.trials("cpu", 1):
+        workdir = finished / trial.name
+        assert is_finished(trial, workdir)
         rows = read_rows(workdir / "metrics.jsonl")
         assert [r["step"] for r in rows if r["kind"] == "train"] == list(range(1, _STEPS + 1))
         assert (workdir / LOG).read_text().count("phase 1: ") == 1  # started once
@@ -124,9 +124,9 @@ def test_results_are_those_of_the_runs(finished):
         assert each.problems[1] > 30
         assert each.flops > 0
         assert each.seconds > 0
-    (_, measured, verdict), *_ = results.judged(TINY)
+    (_, measurement, verdict), *_ = results.verdicts(TINY)
     of_both = [results.of(arm)[0].accuracy(IN_RANGE) for arm in ("many", "few")]
-    assert measured.gated == tuple(of_both)
+    assert measurement.gate_accuracies == tuple(of_both)
     assert verdict.verdict == NOT_AT_THIS_SCALE  # so few steps teach neither arm
     table = (finished / "table.md").read_text()
     assert "many above few, beyond" in table
@@ -138,10 +138,10 @@ def test_a_cell_of_other_settings_is_not_taken_for_this_one(finished):
     longer = dataclasses.replace(TINY, scales={"cpu": {**TINY.scales["cpu"], "phase.steps": 40}})
     wider = dataclasses.replace(TINY, scales={"cpu": {**TINY.scales["cpu"], "model.mlp_dim": 32}})
     for changed in (longer, wider):
-        cell = changed.cells("cpu", 1)[0]
-        assert not is_finished(cell, finished / cell.name)
+        trial = changed.trials("cpu", 1)[0]
+        assert not is_finished(trial, finished / trial.name)
     with pytest.raises(UserError, match=r"few/seed0: .* belongs to another config: model.mlp_dim"):
-        run_cells(wider.cells("cpu", 1), finished)
+        run_trials(wider.trials("cpu", 1), finished)
     with pytest.raises(UserError, match="other settings or claims than tiny has now; rerun it"):
         read(finished / "results.json", {"tiny": longer})
     easier = dataclasses.replace(TINY, claims=(Claim("many", "few", margin=0.01),))
@@ -151,7 +151,7 @@ def test_a_cell_of_other_settings_is_not_taken_for_this_one(finished):
 
 def test_a_run_that_sigterm_ended_ends_the_experiment(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(cells.modes, "run", lambda *given: asked.append(given) or 143)
+    monkeypatch.setattr(trials.modes, "run", lambda *given: asked.append(given) or 143)
     assert run(TINY, "cpu", 2, tmp_path) == 143
     assert len(asked) == 1
 
@@ -189,7 +189,7 @@ def test_a_run_ends_at_the_step_that_its_checkpoint_names(rows, checkpoint, step
 
 
 def test_seeds_move_samples_and_all_else(finished):
-    first, second = (each for each in TINY.cells("cpu", 2) if each.arm == "few")
+    first, second = (each for each in TINY.trials("cpu", 2) if each.arm == "few")
     assert (first.changes["seed"], first.changes["data.task.seed"]) == (0, 0)
     assert (second.changes["seed"], second.changes["data.task.seed"]) == (1, 1)
     assert read_config(finished / first.name)["seed"] == 0
@@ -198,14 +198,14 @@ def test_seeds_move_samples_and_all_else(finished):
 def planted(experiment, accuracy, seeds=3, scale="cpu"):
     """Results of an experiment in which each arm has (in range, beyond) accuracies by seed."""
     runs = []
-    for cell in experiment.cells(scale, seeds):
-        inside, beyond = accuracy[cell.arm]
+    for trial in experiment.trials(scale, seeds):
+        inside, beyond = accuracy[trial.arm]
         right = (100, round(100 * inside), round(100 * beyond), round(100 * beyond))
-        changes = json.loads(json.dumps(dict(cell.changes)))
+        changes = json.loads(json.dumps(dict(trial.changes)))
         runs.append(
-            Run(
-                cell.arm,
-                cell.seed,
+            TrialResult(
+                trial.arm,
+                trial.seed,
                 changes,
                 trained=(1, 2),
                 lengths=(1, 2, 3, 4),
@@ -217,7 +217,7 @@ def planted(experiment, accuracy, seeds=3, scale="cpu"):
                 seconds=60.0,
             )
         )
-    return Results(
+    return ExperimentResults(
         experiment.name, scale, seeds, "a machine", experiment.claims_at(scale), tuple(runs)
     )
 
@@ -256,7 +256,7 @@ def test_arms_that_both_fail_or_both_do_not_contradict_nothing(many, few, verdic
     results = planted(TINY, {"many": (1.0, many), "few": (1.0, few)})
     save(results, tmp_path / "tiny-cpu.json")
     earlier = dataclasses.replace(TINY, earlier={"cpu": "nothing was right"})
-    notes = "second design" + "; arms hardly told apart" * bool(said)
+    notes = "second design" + "; indistinguishable arms" * bool(said)
     text = page({"tiny": earlier}, tmp_path)
     assert f"| [tiny](#tiny) | cpu | {verdict} | 3 | 6 | {notes} |" in text
     assert said in text
@@ -298,10 +298,10 @@ def test_definitions_can_be_run(experiment, scale):
         assert claim.margin > 0
         assert claim.where in MEASURES
         assert (claim.better == claim.worse) == (claim.where == FALL)
-        assert experiment.gated(claim)
+        assert experiment.gate_arms(claim)
     seeds = 1 if experiment.crossed is None else 2 * experiment.crossed.orders
-    for cell in experiment.cells(scale, seeds)[: len(experiment.arms_at(scale))]:
-        resolved = load(cell.config(), None)
+    for trial in experiment.trials(scale, seeds)[: len(experiment.arms_at(scale))]:
+        resolved = load(trial.config(), None)
         task = resolved.data.sources[0].task
         samples = TaskSamples(task)
         longest = samples.scored("report", task.lengths[1], np.arange(8)).tokens.shape[1] - 1
@@ -321,7 +321,7 @@ def test_what_is_left_out_at_a_scale_is_neither_run_nor_claimed_there(tmp_path):
         claims=(*TINY.claims, Claim("third", "few", margin=0.1)),
         left_out={"cpu": ("third",)},
     )
-    assert {cell.arm for cell in experiment.cells("cpu", 2)} == {"few", "many"}
+    assert {trial.arm for trial in experiment.trials("cpu", 2)} == {"few", "many"}
     assert experiment.claims_at("cpu") == TINY.claims
     results = planted(experiment, {"many": (1.0, 1.0), "few": (1.0, 0.5)})
     save(results, tmp_path / "tiny-cpu.json")
@@ -332,21 +332,21 @@ def test_what_is_left_out_at_a_scale_is_neither_run_nor_claimed_there(tmp_path):
 
 def test_an_arm_may_need_other_settings_at_a_scale():
     arm = dataclasses.replace(TINY.arms[0], at_scale={"cpu": {"data.task.samples": 50}})
-    cells = dataclasses.replace(TINY, arms=(arm, TINY.arms[1])).cells("cpu", 1)
-    assert [cell.changes["data.task.samples"] for cell in cells] == [50, 2000]
+    trials = dataclasses.replace(TINY, arms=(arm, TINY.arms[1])).trials("cpu", 1)
+    assert [trial.changes["data.task.samples"] for trial in trials] == [50, 2000]
 
 
 def test_crossed_seeds_are_all_pairs_and_move_nothing_else(tmp_path):
     crossed = dataclasses.replace(TINY, crossed=Crossed(orders=3, success=0.9))
-    cells = [cell for cell in crossed.cells("cpu", 6) if cell.arm == "few"]
-    pairs = [(c.changes["seeds.initialization"], c.changes["seeds.order"]) for c in cells]
+    trials = [trial for trial in crossed.trials("cpu", 6) if trial.arm == "few"]
+    pairs = [(c.changes["seeds.initialization"], c.changes["seeds.order"]) for c in trials]
     assert pairs == [(i, j) for i in range(2) for j in range(3)]
-    assert {(c.changes["seed"], c.changes["data.task.seed"]) for c in cells} == {(0, 0)}
-    seeds = load(cells[-1].config(), None).train.seeds
+    assert {(c.changes["seed"], c.changes["data.task.seed"]) for c in trials} == {(0, 0)}
+    seeds = load(trials[-1].config(), None).train.seeds
     assert (seeds.initialization, seeds.order, seeds.dropout) == (1, 2, 0)
     for wrong in (3, 7):
         with pytest.raises(UserError, match="take 6 or a higher multiple of 3"):
-            crossed.cells("cpu", wrong)
+            crossed.trials("cpu", wrong)
     results = planted(crossed, {"many": (1.0, 0.95), "few": (1.0, 0.5)}, seeds=6)
     save(results, tmp_path / "tiny-cpu.json")
     text = page({"tiny": crossed}, tmp_path)
@@ -368,14 +368,14 @@ def test_crossed_runs_that_agree_are_no_surer_than_their_problems(problems, vari
     crossed = dataclasses.replace(TINY, crossed=Crossed(orders=3, success=0.9))
     results = planted(crossed, {"many": (1.0, 1.0), "few": (1.0, 0.5)}, seeds=6)
     runs = tuple(dataclasses.replace(run, problems=(problems,) * 4) for run in results.runs)
-    ((_, measured, _),) = dataclasses.replace(results, runs=runs).judged(crossed)
-    assert measured.effect.error == pytest.approx(variance**0.5)
+    ((_, measurement, _),) = dataclasses.replace(results, runs=runs).verdicts(crossed)
+    assert measurement.effect.error == pytest.approx(variance**0.5)
 
 
 def test_scores_along_training_are_shown_where_they_are_of_longer_inputs(tmp_path):
     results = planted(TINY, {"many": (1.0, 1.0), "few": (1.0, 0.5)})
-    curve = (Scored(10, 90, 0.5, 0.6, 0.2), Scored(20, 180, 0.3, 0.7, 0.1))
-    fell = (*curve, Scored(30, 270, 0.2, 0.4, 0.3))
+    curve = (SelectionScore(10, 90, 0.5, 0.6, 0.2), SelectionScore(20, 180, 0.3, 0.7, 0.1))
+    fell = (*curve, SelectionScore(30, 270, 0.2, 0.4, 0.3))
     for selection, shown in (((3, 4), True), ((2, 4), False)):
         runs = tuple(
             dataclasses.replace(run, curve=fell if run.arm == "few" else curve, selection=selection)

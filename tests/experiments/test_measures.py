@@ -18,20 +18,26 @@ from lengthwise.experiments.definition import (
     SAMPLES,
     Arm,
     Claim,
-    Experiment,
+    ExperimentDefinition,
 )
-from lengthwise.experiments.measures import closeness, critical, doublings, gap
+from lengthwise.experiments.measures import critical_complexity, doublings, gap, negative_gap
 from lengthwise.experiments.page import section
-from lengthwise.experiments.results import Results
-from lengthwise.experiments.runs import Run, Scored, curve, plain, run_from
-from lengthwise.experiments.tables import arms, levels, samples_needed
+from lengthwise.experiments.results import ExperimentResults
+from lengthwise.experiments.tables import arm_table, level_table, samples_table
+from lengthwise.experiments.trial_results import (
+    SelectionScore,
+    TrialResult,
+    curve,
+    plain,
+    trial_result_from_json,
+)
 from lengthwise.experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 
 counts = st.integers(0, 100)
 
 
 def run(inside=100, beyond=100, *, arm="a", seed=0, curve=()):
-    return Run(
+    return TrialResult(
         arm,
         seed,
         changes={},
@@ -49,14 +55,16 @@ def run(inside=100, beyond=100, *, arm="a", seed=0, curve=()):
 
 def scores(*found):
     """(samples, exact match) of successive scores."""
-    return tuple(Scored(k, n, 0.1, exact, 1 - exact) for k, (n, exact) in enumerate(found, start=1))
+    return tuple(
+        SelectionScore(k, n, 0.1, exact, 1 - exact) for k, (n, exact) in enumerate(found, start=1)
+    )
 
 
 @given(counts, counts)
 def test_the_gap_is_what_is_lost_and_never_below_zero(inside, beyond):
     found = run(inside, beyond)
     assert gap(found) == pytest.approx(max(inside - beyond, 0) / 100)
-    value, variance = closeness(found, drawn=False)
+    value, variance = negative_gap(found, all_samples=False)
     assert value == -gap(found)
     assert variance == pytest.approx(found.variance(IN_RANGE) + found.variance(BEYOND))
 
@@ -76,7 +84,7 @@ def test_samples_count_until_the_first_score_that_passes():
 def test_the_critical_level_has_the_largest_gap_whatever_the_order(found, random):
     levels = [10 * k for k in range(1, len(found) + 1)]
     runs = [run(*pair) for pair in found]
-    value, variance = critical(runs, levels)
+    value, variance = critical_complexity(runs, levels)
     assert variance > 0
     gaps = dict(zip(levels, map(gap, runs), strict=True))
     if max(gaps.values()) == 0:
@@ -86,18 +94,18 @@ def test_the_critical_level_has_the_largest_gap_whatever_the_order(found, random
         assert all(gaps[level] < gaps[value] for level in levels if level < value)
     pairs = list(zip(runs, levels, strict=True))
     random.shuffle(pairs)
-    assert critical([r for r, _ in pairs], [n for _, n in pairs])[0] == value
+    assert critical_complexity([r for r, _ in pairs], [n for _, n in pairs])[0] == value
 
 
 def results_of(arms, claims, made):
-    experiment = Experiment("tiny", "?", "-", "-", "-", arms, claims, {"cpu": {}})
+    experiment = ExperimentDefinition("tiny", "?", "-", "-", "-", arms, claims, {"cpu": {}})
     runs = tuple(
         dataclasses.replace(each, arm=arm, seed=seed)
         for arm, found in made.items()
         for seed, each in enumerate(found)
     )
     seeds = len(next(iter(made.values())))
-    return experiment, Results("tiny", "cpu", seeds, "-", claims, runs)
+    return experiment, ExperimentResults("tiny", "cpu", seeds, "-", claims, runs)
 
 
 _TWO = (Arm("a", "A", {}, "-"), Arm("b", "B", {}, "-"))
@@ -138,8 +146,8 @@ def test_a_fall_compares_an_arm_with_itself():
     claim = Claim("a", "a", 0.1, FALL)
     falls = [run(100, 60), run(100, 50), run(100, 55)]
     experiment, results = results_of(_TWO[:1], (claim,), {"a": falls})
-    ((_, measured, verdict),) = results.judged(experiment)
-    assert measured.effect.value == pytest.approx(0.45)
+    ((_, measurement, verdict),) = results.verdicts(experiment)
+    assert measurement.effect.value == pytest.approx(0.45)
     assert verdict.verdict == REPRODUCED
     experiment, results = results_of(_TWO[:1], (claim,), {"a": [run(100, 100)] * 3})
     assert results.verdict(experiment) == CONTRADICTED
@@ -157,11 +165,11 @@ def test_groups_are_compared_by_their_critical_level_and_gated_at_the_lowest():
     made = {f"small{k}": [r] * 5 for k, r in small.items()}
     made |= {f"large{k}": [r] * 5 for k, r in large.items()}
     experiment, results = results_of(arms, (claim,), made)
-    ((_, measured, verdict),) = results.judged(experiment)
-    assert measured.effect.value == 1  # 3 against 2
-    assert measured.gated == (1.0, 1.0)
+    ((_, measurement, verdict),) = results.verdicts(experiment)
+    assert measurement.effect.value == 1  # 3 against 2
+    assert measurement.gate_accuracies == (1.0, 1.0)
     assert verdict.verdict == REPRODUCED
-    assert experiment.gated(claim) == ("large1", "small1")
+    assert experiment.gate_arms(claim) == ("large1", "small1")
     short = dataclasses.replace(experiment, left_out={"cpu": ("small3",)})
     assert short.claims_at("cpu") == ()
 
@@ -176,41 +184,44 @@ def test_the_curve_of_a_run_comes_from_its_rows():
         {"step": 5, "exact_match": 0.5, "score": 0.1},
     ]
     # 64 tokens a step are 8 rows of 8 or 4 of 16.
-    assert curve(train, evals) == [Scored(2, 12, 1.5, 0.25, 0.3), Scored(5, 32, 4.0, 0.5, 0.1)]
+    assert curve(train, evals) == [
+        SelectionScore(2, 12, 1.5, 0.25, 0.3),
+        SelectionScore(5, 32, 4.0, 0.5, 0.1),
+    ]
 
 
 def test_runs_survive_being_stored():
     made = run(curve=scores((100, 0.5), (200, 1.0)))
-    assert run_from(json.loads(json.dumps(dataclasses.asdict(made)))) == made
+    assert trial_result_from_json(json.loads(json.dumps(dataclasses.asdict(made)))) == made
     before = plain(dataclasses.asdict(made))
     del before["curve"], before["selection"]  # what older files have not
-    assert run_from(before) == dataclasses.replace(made, curve=(), selection=None)
+    assert trial_result_from_json(before) == dataclasses.replace(made, curve=(), selection=None)
 
 
 def test_claims_say_what_they_compare():
-    said = {where: Claim("a", "b", 0.1, where).says(str.upper) for where in MEASURES}
+    said = {where: Claim("a", "b", 0.1, where).text(str.upper) for where in MEASURES}
     assert said[BEYOND] == "A above B, beyond"
     assert len(set(said.values())) == len(MEASURES)
 
 
 def test_tables_of_samples_and_of_levels():
-    """Numbers in the cells are those that the claims compare."""
+    """Numbers in the trials are those that the claims compare."""
     quick = [run(curve=scores((100, 0.5), (n, 1.0))) for n in (200, 800)]
     slow = [run(curve=scores((100, 0.5), (1600, 0.6))), quick[1]]
     claim = Claim("a", "b", 1.0, SAMPLES)
     experiment, results = results_of(_TWO, (claim,), {"a": quick, "b": slow})
-    (table,) = samples_needed(experiment, results)
+    (table,) = samples_table(experiment, results)
     assert "A | 400 | 200 to 800 | 2 of 2" in table
     assert "B | at least 1,131 | 800 to 1,600, or more | 1 of 2" in table
-    assert levels(experiment, results) == []
+    assert level_table(experiment, results) == []
 
     two = (Arm("x", "X", {}, "-", group="g", level=1), Arm("y", "Y", {}, "-", group="g", level=2))
     made = {"x": [run(100, 90), run(100, 50)], "y": [run(100, 60), run(100, 80)]}
     experiment, results = results_of(two, (Claim("g", "g", 1.0, CRITICAL),), made)
-    text = "\n".join(levels(experiment, results))
+    text = "\n".join(level_table(experiment, results))
     assert "g | 1: X | 0.300 | 0.100 to 0.500 |  |" in text
     assert "g | 2: Y | 0.300 | 0.200 to 0.400 | 2, 1 |" in text
-    assert samples_needed(experiment, results) == []
+    assert samples_table(experiment, results) == []
 
 
 @pytest.mark.parametrize(
@@ -228,7 +239,7 @@ def test_arms_that_fail_or_pass_alike_are_named(better, worse, words):
     experiment = dataclasses.replace(experiment, reasons={"cpu": "too small", "h200": "no"})
     text = section(experiment, results, "picture.png")
     assert "Why, as far as known: too small." in text
-    assert ("hardly tells apart" in text) == (words is not None)
+    assert ("Indistinguishable arms" in text) == (words is not None)
     if words is not None:
         assert f"A above B, beyond: {words}" in text
 
@@ -240,4 +251,4 @@ def test_arms_that_fail_or_pass_alike_are_named(better, worse, words):
 def test_an_arm_is_right_up_to_the_length_before_it_falls(inside, beyond, words):
     made = {"a": [run(inside, beyond)], "b": [run(inside, beyond)]}
     experiment, results = results_of(_TWO, (Claim("a", "b", 0.1, BEYOND),), made)
-    assert f" | {words} | - | " in arms(experiment, results)
+    assert f" | {words} | - | " in arm_table(experiment, results)

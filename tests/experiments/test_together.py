@@ -12,16 +12,16 @@ import pytest
 from lengthwise.app import modes, session
 from lengthwise.common.errors import UserError
 from lengthwise.eval.answers.hits_file import load_hits
-from lengthwise.experiments.cells import (
+from lengthwise.experiments.definition import Arm, Claim, ExperimentDefinition
+from lengthwise.experiments.results import collect
+from lengthwise.experiments.trials import (
     LOG,
     checkpoint_steps,
-    grouped,
+    group_by_arm,
     is_finished,
-    run_cells,
+    run_trials,
     why_alone,
 )
-from lengthwise.experiments.definition import Arm, Claim, Experiment
-from lengthwise.experiments.results import collect
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.machine.peak import Peak
 from lengthwise.train.metrics.writer import read_rows
@@ -30,7 +30,7 @@ from lengthwise.train.step.update import TrainState
 from tests.experiments.test_experiments import TINY
 
 _STEPS, _HALF = 16, 8
-PAIR = Experiment(
+PAIR = ExperimentDefinition(
     name="pair",
     question="none",
     source="none",
@@ -52,7 +52,7 @@ PAIR = Experiment(
         }
     },
 )
-CELLS = PAIR.cells("cpu", 2)
+CELLS = PAIR.trials("cpu", 2)
 _SHIFTED = {
     "model.positions.scheme": "learned",
     "phase.positions.kind": "shift",
@@ -72,15 +72,15 @@ def one_device():
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The cells, one run after the other."""
+    """The trials, one run after the other."""
     directory = tmp_path_factory.mktemp("alone")
-    assert run_cells(CELLS, directory) == 0
+    assert run_trials(CELLS, directory) == 0
     return directory
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """The cells as a group that Ctrl-C ended in its second half, then run to its end."""
+    """The trials as a group that Ctrl-C ended in its second half, then run to its end."""
     directory = tmp_path_factory.mktemp("together")
     original = StackedSteps.step
 
@@ -93,11 +93,11 @@ def together(tmp_path_factory):
         patch.setattr(modes, "run", None)  # no run by itself
         patch.setattr(StackedSteps, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run_cells(CELLS, directory, together=2)
-        assert not any(is_finished(cell, directory / cell.name) for cell in CELLS)
+            run_trials(CELLS, directory, together=2)
+        assert not any(is_finished(trial, directory / trial.name) for trial in CELLS)
         patch.setattr(StackedSteps, "step", original)
-        assert run_cells(CELLS, directory, together=2) == 0
-        assert run_cells(CELLS, directory, together=2) == 0  # nothing is left to do
+        assert run_trials(CELLS, directory, together=2) == 0
+        assert run_trials(CELLS, directory, together=2) == 0  # nothing is left to do
     return directory
 
 
@@ -110,9 +110,9 @@ def parameters(workdir):
         return manager.restore(_STEPS)["state"]["params"]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
-def test_a_seed_of_a_group_is_the_run_by_itself(cell, alone, together):
-    mine, its = (directory / cell.name for directory in (together, alone))
+@pytest.mark.parametrize("trial", CELLS, ids=lambda trial: trial.name)
+def test_a_seed_of_a_group_is_the_run_by_itself(trial, alone, together):
+    mine, its = (directory / trial.name for directory in (together, alone))
     for kind, figures in (("train", ("loss", "grad_norm", "param_norm")), ("eval", ("score",))):
         found, wanted = rows_of(mine, kind), rows_of(its, kind)
         assert [row["step"] for row in found] == [row["step"] for row in wanted]
@@ -135,7 +135,7 @@ def test_a_seed_of_a_group_is_the_run_by_itself(cell, alone, together):
 
 
 def test_seeds_differ_and_draw_mostly_the_same_buckets(together):
-    first, second = (rows_of(together / cell.name, "train") for cell in CELLS)
+    first, second = (rows_of(together / trial.name, "train") for trial in CELLS)
     assert first[0]["loss"] != second[0]["loss"]
     same = [a["bucket"] == b["bucket"] for a, b in zip(first, second, strict=True)]
     assert len({row["bucket"] for row in first}) == 2
@@ -144,9 +144,9 @@ def test_seeds_differ_and_draw_mostly_the_same_buckets(together):
 
 
 def test_a_killed_group_goes_on_from_its_checkpoint(together):
-    for cell in CELLS:
-        workdir = together / cell.name
-        assert is_finished(cell, workdir)
+    for trial in CELLS:
+        workdir = together / trial.name
+        assert is_finished(trial, workdir)
         assert [row["step"] for row in rows_of(workdir, "train")] == list(range(1, _STEPS + 1))
     said = (together / CELLS[0].name / LOG).read_text()
     assert said.count(f"resuming at step {_HALF} of {_STEPS}") == len(CELLS)
@@ -208,9 +208,9 @@ def test_seeds_that_fill_different_buckets_are_run_one_after_the_other(tmp_path,
         begun.append((mode, workdir))
         return 143 if workdir.endswith("seed1") else 0
 
-    monkeypatch.setattr("lengthwise.experiments.cells.run_group", refuse)
+    monkeypatch.setattr("lengthwise.experiments.trials.run_group", refuse)
     monkeypatch.setattr(modes, "run", alone)
-    assert run_cells(PAIR.cells("cpu", 3), tmp_path, together=3) == 143
+    assert run_trials(PAIR.trials("cpu", 3), tmp_path, together=3) == 143
     # The third is not begun: SIGTERM ended the second.
     assert begun == [("train", str(tmp_path / "only" / f"seed{n}")) for n in (0, 1)]
 
@@ -240,16 +240,22 @@ def test_what_needs_a_run_by_itself_is_named(change, why, monkeypatch):
 
 
 def test_cells_are_with_those_that_can_go_on_from_the_same_step(tmp_path):
-    cells = PAIR.cells("cpu", 8)
+    trials = PAIR.trials("cpu", 8)
     for seed, steps in {1: (8, 16), 2: (16, 24), 3: (4,), 6: (24,)}.items():
         for step in steps:
-            (tmp_path / cells[seed].name / "checkpoints" / str(step)).mkdir(parents=True)
-    assert checkpoint_steps(tmp_path / cells[1].name) == {8, 16}
-    groups = grouped(cells, 3, tmp_path)
-    assert [[cell.seed for cell in group] for group in groups] == [[0, 4, 5], [1, 2], [3], [6], [7]]
-    two_arms = TINY.cells("cpu", 2)
-    groups = grouped(two_arms, 2, tmp_path)
-    assert [[cell.name for cell in group] for group in groups] == [
+            (tmp_path / trials[seed].name / "checkpoints" / str(step)).mkdir(parents=True)
+    assert checkpoint_steps(tmp_path / trials[1].name) == {8, 16}
+    groups = group_by_arm(trials, 3, tmp_path)
+    assert [[trial.seed for trial in group] for group in groups] == [
+        [0, 4, 5],
+        [1, 2],
+        [3],
+        [6],
+        [7],
+    ]
+    two_arms = TINY.trials("cpu", 2)
+    groups = group_by_arm(two_arms, 2, tmp_path)
+    assert [[trial.name for trial in group] for group in groups] == [
         ["few/seed0", "few/seed1"],
         ["many/seed0", "many/seed1"],
     ]
@@ -258,13 +264,13 @@ def test_cells_are_with_those_that_can_go_on_from_the_same_step(tmp_path):
 def test_a_damaged_checkpoint_of_one_is_not_passed_over(together, tmp_path):
     directory = tmp_path / "copy"
     shutil.copytree(together, directory)
-    first, second = (directory / cell.name for cell in CELLS)
+    first, second = (directory / trial.name for trial in CELLS)
     for workdir in (first, second):
         (workdir / "eval" / "answers.json").unlink()
     for file in (second / "checkpoints" / str(_STEPS) / "state").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
     with pytest.raises(UserError, match=r"only/seed0, only/seed1: a checkpoint is damaged"):
-        run_cells(CELLS, directory, together=2)
+        run_trials(CELLS, directory, together=2)
     saved = json.loads((first / "checkpoints" / str(_STEPS) / "metrics" / "metrics").read_text())
     assert saved  # what was whole is still there

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest, f_oneway
 
 from lengthwise.experiments.variance import (
-    MOST_SEEDS,
+    MAX_SEEDS,
     crossed_effect,
     mean_squares,
     power,
@@ -18,7 +18,7 @@ from lengthwise.experiments.variance import (
     shares,
     success,
 )
-from lengthwise.experiments.verdict import ALPHA, REPRODUCED, Measured, effect, judge
+from lengthwise.experiments.verdict import ALPHA, REPRODUCED, Measurement, effect, judge
 
 tables = arrays(np.float64, (4, 3), elements=st.floats(0, 1))
 
@@ -59,7 +59,7 @@ def test_shares_sum_to_one_or_nothing_differs(value_IJ):
 
 
 def test_a_table_of_one_row_is_refused():
-    with pytest.raises(ValueError, match="1 x 3 runs tells no two causes apart"):
+    with pytest.raises(ValueError, match="1 x 3 runs separates no two causes"):
         mean_squares(np.ones((1, 3)))
 
 
@@ -111,17 +111,21 @@ def test_the_share_of_successes_is_covered_where_initializations_decide():
 
 
 def test_power_is_the_share_of_repetitions_that_the_verdict_calls_reproduced():
-    apart_N, margin, floor = np.array([0.4, 0.3, -0.1, 0.2, 0.5, 0.1]), 0.1, 1e-4
-    draws = np.random.default_rng([7, 4]).choice(apart_N, (200, 4))
+    difference_N, margin, floor = np.array([0.4, 0.3, -0.1, 0.2, 0.5, 0.1]), 0.1, 1e-4
+    draws = np.random.default_rng([7, 4]).choice(difference_N, (200, 4))
     said = [
         judge(
-            [Measured(effect(list(d), [0.0] * 4, [floor / 2] * 4, [floor / 2] * 4), margin, (1.0,))]
+            [
+                Measurement(
+                    effect(list(d), [0.0] * 4, [floor / 2] * 4, [floor / 2] * 4), margin, (1.0,)
+                )
+            ]
         )
         for d in draws
     ]
     wanted = np.mean([verdict.verdict == REPRODUCED for (verdict,) in said])
-    assert power(apart_N, margin, floor, 4, 7, draws=200) == pytest.approx(wanted)
-    assert power(apart_N, margin, floor, 1, 7) == 0
+    assert power(difference_N, margin, floor, 4, 7, draws=200) == pytest.approx(wanted)
+    assert power(difference_N, margin, floor, 1, 7) == 0
     assert power(np.full(6, 0.05), margin, 1e-6, 5, 7) == 0  # surely above none, and too little
 
 
@@ -130,7 +134,7 @@ def test_seeds_needed_grow_with_the_spread():
     assert seeds_needed(same, 0.1, 1e-4) == 2
     spread = 0.3 + 0.3 * np.random.default_rng(3).normal(size=50)
     needed = seeds_needed(spread, 0.1, 1e-4)
-    assert 5 < needed < MOST_SEEDS
+    assert 5 < needed < MAX_SEEDS
     assert power(spread, 0.1, 1e-4, needed, 0) >= 0.8
     assert power(spread, 0.1, 1e-4, needed - 1, 0) < 0.8
     assert seeds_needed(spread - 0.3, 0.1, 1e-4) is None

@@ -17,7 +17,7 @@ from lengthwise.experiments.verdict import (
     NOT_AT_THIS_SCALE,
     REPRODUCED,
     Effect,
-    Measured,
+    Measurement,
     effect,
     holm,
     judge,
@@ -87,9 +87,9 @@ def test_equal_problems_count_once():
 def test_arms_that_are_alike_reproduce_but_do_not_contradict():
     equal = planted([0.01, 0.02, 0.01], [0.01, 0.01, 0.02])
     assert judge([equal])[0].verdict == CONTRADICTED
-    assert judge([replace(equal, open_above="both fail")])[0].verdict == INCONCLUSIVE
+    assert judge([replace(equal, censored="both fail")])[0].verdict == INCONCLUSIVE
     apart = planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49])
-    assert judge([replace(apart, open_above="a lower bound")])[0].verdict == REPRODUCED
+    assert judge([replace(apart, censored="a lower bound")])[0].verdict == REPRODUCED
 
 
 def test_each_seed_must_stand_on_both_sides():
@@ -97,8 +97,8 @@ def test_each_seed_must_stand_on_both_sides():
         effect([1.0, 1.0], [0.0], [1e-9] * 2, [1e-9])
 
 
-def planted(better, worse, *, gated=(1.0, 1.0), margin=0.1):
-    return Measured(effect(better, worse, _TINY, _TINY), margin, gated)
+def planted(better, worse, *, gate_accuracies=(1.0, 1.0), margin=0.1):
+    return Measurement(effect(better, worse, _TINY, _TINY), margin, gate_accuracies)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,11 @@ def planted(better, worse, *, gated=(1.0, 1.0), margin=0.1):
         (planted([1.0, 0.2, 0.9], [0.5, 0.4, 0.6]), INCONCLUSIVE),
         # Surely above none, but less than counts, and not surely so.
         (planted([0.60, 0.58, 0.59], [0.5, 0.5, 0.5]), INCONCLUSIVE),
-        (planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49], gated=(1.0, 0.98)), NOT_AT_THIS_SCALE),
-        (planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49], gated=(GATE, GATE)), REPRODUCED),
+        (
+            planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49], gate_accuracies=(1.0, 0.98)),
+            NOT_AT_THIS_SCALE,
+        ),
+        (planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49], gate_accuracies=(GATE, GATE)), REPRODUCED),
     ],
 )
 def test_planted_results(measured, verdict):
@@ -119,18 +122,17 @@ def test_planted_results(measured, verdict):
 
 
 def test_one_seed_settles_nothing():
-    one = Measured(effect([1.0], [0.0], [1e-9], [1e-9]), 0.1, (1.0,))
+    one = Measurement(effect([1.0], [0.0], [1e-9], [1e-9]), 0.1, (1.0,))
     assert judge([one])[0].verdict == INCONCLUSIVE
     assert one.effect.interval == (-math.inf, math.inf)
 
 
 def test_a_family_asks_more_of_each_claim():
-    """p is between ALPHA / 4 and ALPHA / 2: enough alone, not beside another claim, even a gated
-    one."""
-    one = Measured(Effect(value=0.5, error=0.1, seeds=3), 0.1, (1.0,))
+    """p between ALPHA / 4 and ALPHA / 2: enough alone, not beside another, even a gated claim."""
+    one = Measurement(Effect(value=0.5, error=0.1, seeds=3), 0.1, (1.0,))
     assert ALPHA / 4 < one.effect.p_at_most(0.0) < ALPHA / 2
     assert judge([one])[0].verdict == REPRODUCED
-    assert judge([one, replace(one, gated=(0.5,))])[0].verdict == INCONCLUSIVE
+    assert judge([one, replace(one, gate_accuracies=(0.5,))])[0].verdict == INCONCLUSIVE
 
 
 accuracies = st.lists(shares, min_size=3, max_size=3)
@@ -138,7 +140,7 @@ accuracies = st.lists(shares, min_size=3, max_size=3)
 
 @given(accuracies, accuracies, st.floats(0.01, 0.5), st.floats(0.9, 1))
 def test_alone_the_rule_is_where_the_interval_lies(better, worse, margin, gate):
-    measured = planted(better, worse, gated=(gate,), margin=margin)
+    measured = planted(better, worse, gate_accuracies=(gate,), margin=margin)
     found, (low, high) = measured.effect, measured.effect.interval
     (verdict,) = judge([measured])
     if gate < GATE:
