@@ -9,7 +9,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.eval.answers.score import Hits
-from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve, Group, population
+from lengthwise.eval.statistics.curves import Curve, Group, population
 
 EXACT, TOKEN = "exact match", "right tokens"
 
@@ -39,22 +39,17 @@ class TaskRun:
         hits_NK = np.stack([each.hits_N for each in self.hits], axis=1).astype(np.float64)
         exact = metric == EXACT
         key = self.key
-        return Curve(
+        return Curve.of_share(
             scorer=key.task,
             metric=metric,
             group=Group.SYNTHESIS,
             method="plain",
-            control=PLAIN_CONTROL,
             primary=exact,
-            unit="accuracy",
-            higher_is_better=True,
             lengths=key.lengths,
             sums_NK=(hits_NK == tokens_NK).astype(np.float64) if exact else hits_NK,
             counts_NK=np.ones_like(tokens_NK) if exact else tokens_NK,
-            clusters_N=np.arange(len(hits_NK)),
             population=population(key.task, key.seeds[1], key.samples),
             chance_K=np.zeros(len(key.lengths)),
-            best=1.0,
         )
 
 

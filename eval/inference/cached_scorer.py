@@ -8,7 +8,7 @@ import numpy as np
 
 from lengthwise.eval.inference.cache_programs import CacheKind, ScoreChunk
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
-from lengthwise.eval.inference.scorer import TargetScorer, TargetScores, score_greedy
+from lengthwise.eval.inference.scorer import TargetScorer, TargetScores, row_batches, score_greedy
 
 _LEAST_WIDTH = 8  # tokens of what goes on: up to here all run in one program
 
@@ -73,9 +73,8 @@ def score_continuations(
         return shared(prefixes, continuations, length)
     numbered = [(i, tokens) for i, each in enumerate(continuations) for tokens in each]
     found: list[list[Continuation]] = [[] for _ in prefixes]
-    step = max(1, tokens_per_call // length)
-    for first in range(0, len(numbered), step):
-        some = numbered[first : first + step]
+    for batch in row_batches(len(numbered), length, tokens_per_call):
+        some = numbered[batch]
         rows = np.full((len(some), length + 1), pad, np.int64)
         for row, (i, tokens) in zip(rows, some, strict=True):
             row[: len(prefixes[i]) + len(tokens)] = np.concatenate([prefixes[i], tokens])

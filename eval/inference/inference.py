@@ -8,7 +8,7 @@ import jax
 from lengthwise.common.errors import UserError
 from lengthwise.eval.inference.cache_programs import CacheKind, ScoreChunk
 from lengthwise.eval.inference.programs import Architecture, Definition, Programs, View
-from lengthwise.eval.inference.scorer import Setting
+from lengthwise.eval.inference.scorer import Setting, rows_per_call
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import cache_capacity, cache_refusal
@@ -79,7 +79,7 @@ class Batching:
 
     def rows(self, length: int) -> int:
         """Rows of a device batch of rows of `length` tokens."""
-        return max(1, self.tokens_per_call // length)
+        return rows_per_call(self.tokens_per_call, length)
 
     def chunked(self, length: int) -> bool:
         """Whether rows of a length are scored chunk by chunk, over a cache of keys and values."""

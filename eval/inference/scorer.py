@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
@@ -106,6 +107,45 @@ def score_greedy(
     if found.greedy.shape != nats.shape:
         raise ValueError(f"scorer returned {found.greedy.shape} greedy for {nats.shape} targets")
     return nats, found.greedy
+
+
+def rows_per_call(tokens_per_call: int, length: int) -> int:
+    """Rows of `length` tokens that are scored in one call."""
+    return max(1, tokens_per_call // length)
+
+
+def row_batches(rows: int, length: int, tokens_per_call: int) -> list[slice]:
+    """The rows of each call."""
+    size = rows_per_call(tokens_per_call, length)
+    return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+
+
+def batched_scores(
+    score_rows: Callable[[slice], np.ndarray],
+    rows: int,
+    length: int,
+    tokens_per_call: int,
+    progress: tqdm | None = None,
+) -> np.ndarray:
+    """Scores of all rows, [rows, ...], `tokens_per_call` tokens at a time.
+
+    Args:
+      score_rows: reads some rows and scores them, [rows of the slice, ...].
+      rows: their number, 1 or more.
+      length: tokens of a row.
+      progress: a bar in tokens, moved on after each call.
+    """
+    scores = []
+    for some in row_batches(rows, length, tokens_per_call):
+        scores.append(score_rows(some))
+        if progress is not None:
+            progress.update((some.stop - some.start) * length)
+    return np.concatenate(scores)
+
+
+def token_bar(tokens: int, description: str) -> tqdm:
+    """A progress bar that counts tokens."""
+    return tqdm(total=tokens, unit="tok", unit_scale=True, desc=description)
 
 
 def _checked(nats: np.ndarray, tokens: np.ndarray) -> np.ndarray:

@@ -15,12 +15,17 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.data.layouts.cuts.packing import best_fit_decreasing
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.config import EvalConfig
-from lengthwise.eval.inference.scorer import DocumentScorer, Scorer, score
+from lengthwise.eval.inference.scorer import (
+    DocumentScorer,
+    Scorer,
+    batched_scores,
+    score,
+    token_bar,
+)
 from lengthwise.eval.losses.position_nll import position_bins
 from lengthwise.eval.losses.results import BOUNDARY_GAP, BOUNDARY_NLL, ResultRow, RunIdentity
 from lengthwise.eval.losses.targets import DocumentSource, seeded_choice
@@ -161,20 +166,17 @@ def _score_both(
     packed: PackedRows, naive: Scorer, masked: DocumentScorer, config: EvalConfig
 ) -> dict[str, np.ndarray]:
     """Name -> float64 [R, L + 1], summed nats of a row's targets before each column of scores."""
-    length = packed.tokens.shape[1] - 1
-    step = max(1, config.tokens_per_call // length)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in MASKS}
-    parts = range(0, len(packed.tokens), step)
-    for start in tqdm(parts, desc="scoring behind boundaries", unit="call"):
-        tokens = packed.tokens[start : start + step]
-        segments = packed.segments[start : start + step]
+    rows, length = len(packed.tokens), packed.tokens.shape[1] - 1
 
-        def within(tokens: np.ndarray, segments: np.ndarray = segments) -> np.ndarray:
-            return masked(tokens, segments)
+    def by_document(some: slice) -> np.ndarray:
+        return score(lambda tokens: masked(tokens, packed.segments[some]), packed.tokens[some])
 
-        found[NAIVE].append(score(naive, tokens))
-        found[MASKED].append(score(within, tokens))
-    return {
-        name: np.pad(np.cumsum(np.concatenate(scores), axis=1), ((0, 0), (1, 0)))
-        for name, scores in found.items()
-    }
+    def whole_rows(some: slice) -> np.ndarray:
+        return score(naive, packed.tokens[some])
+
+    nats_until = {}
+    with token_bar(len(MASKS) * rows * length, "scoring behind boundaries") as progress:
+        for name, score_rows in ((MASKED, by_document), (NAIVE, whole_rows)):
+            nats = batched_scores(score_rows, rows, length, config.tokens_per_call, progress)
+            nats_until[name] = np.pad(np.cumsum(nats, axis=1), ((0, 0), (1, 0)))
+    return nats_until

@@ -14,11 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from lengthwise.eval.config import EvalConfig, targets_per_row
-from lengthwise.eval.inference.scorer import Method, Scorer, score
+from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score, token_bar
 from lengthwise.eval.losses.results import GAIN, SAME_TARGET_NLL, ResultRow, RunIdentity, result_row
 from lengthwise.eval.losses.targets import Targets
 from lengthwise.eval.statistics.bootstrap import ClusterBootstrap
-from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve, Group
+from lengthwise.eval.statistics.curves import Curve
 from lengthwise.eval.statistics.verdicts import verdict
 
 
@@ -78,21 +78,32 @@ def score_targets(
 
     nats: dict[tuple[str, int], np.ndarray] = {}
     description = f"scoring {targets.split.name.lower()} targets"
-    with tqdm(total=total, unit="tok", unit_scale=True, desc=description) as progress:
+    with token_bar(total, description) as progress:
         for scorer, context, names in plan.values():
             progress.set_postfix_str(f"context {context}")
             per_row = targets_per_row(config, context, l_train)
-            ends = targets.row_ends(per_row)
-            scored = np.empty((len(ends), per_row))
-            step = max(1, config.tokens_per_call // context)
-            for first in range(0, len(ends), step):
-                some = slice(first, first + step)
-                tokens = targets.rows(ends[some], context)
-                scored[some] = score(scorer, tokens)[:, -per_row:]
-                progress.update(len(tokens) * context)
+            scored = _block_nats(scorer, targets, context, per_row, config, progress)
             for name in names:
-                nats[name, context] = scored.reshape(-1, block)
+                nats[name, context] = scored
     return TargetNats(targets, nats)
+
+
+def _block_nats(
+    scorer: Scorer,
+    targets: Targets,
+    context: int,
+    per_row: int,
+    config: EvalConfig,
+    progress: tqdm,
+) -> np.ndarray:
+    """[R, T] nats of all targets, scored in rows of `per_row` targets each."""
+    ends = targets.row_ends(per_row)
+
+    def last(some: slice) -> np.ndarray:
+        return score(scorer, targets.rows(ends[some], context))[:, -per_row:]
+
+    scored = batched_scores(last, len(ends), context, config.tokens_per_call, progress)
+    return scored.reshape(-1, targets.targets_per_block)
 
 
 def same_target_rows(
@@ -159,19 +170,13 @@ def same_target_curves(
     over them."""
     counts_NK = np.repeat(scored.counts_N[:, None], len(contexts), axis=1).astype(np.float64)
     return [
-        Curve(
+        Curve.of_loss(
             scorer=SAME_TARGET_NLL,
-            metric="nll",
-            group=Group.LANGUAGE,
             method=method.name,
-            control=PLAIN_CONTROL,
-            primary=True,
-            unit="nats/token",
-            higher_is_better=False,
             lengths=tuple(contexts),
             sums_NK=np.stack([scored.per_document(method.name, c) for c in contexts], axis=1),
             counts_NK=counts_NK,
-            clusters_N=scored.targets.clusters_N.astype(np.int64),
+            clusters_N=scored.targets.clusters_N,
             population=scored.targets.fingerprint,
             same_targets=True,
             seconds=seconds / len(methods),

@@ -16,11 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from lengthwise.eval.config import EvalConfig
-from lengthwise.eval.inference.scorer import Method, Scorer, score
+from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score, token_bar
 from lengthwise.eval.losses.results import POSITION_NLL, ResultRow, RunIdentity, result_row
 from lengthwise.eval.losses.targets import Targets
 from lengthwise.eval.statistics.bootstrap import ClusterBootstrap
-from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve, Group
+from lengthwise.eval.statistics.curves import Curve
 
 
 def position_bins(length: int) -> list[tuple[int, int]]:
@@ -64,7 +64,6 @@ def score_positions(
     Methods that return the same scorer object share their pass.
     """
     length = targets.longest_context
-    # Column j is the target with j + 1 preceding tokens: a bin starts at fewest - 1.
     edges = [fewest - 1 for fewest, _ in position_bins(length)]
     documents = len(targets.documents_N)
     plan: dict[int, tuple[Scorer, list[str]]] = {}
@@ -75,17 +74,31 @@ def score_positions(
     sums: dict[str, np.ndarray] = {}
     description = f"scoring {targets.split.name.lower()} positions"
     total = len(plan) * documents * length
-    with tqdm(total=total, unit="tok", unit_scale=True, desc=description) as progress:
+    with token_bar(total, description) as progress:
         for scorer, names in plan.values():
-            sums_NK = np.empty((documents, len(edges)))
-            step = max(1, config.tokens_per_call // length)
-            for first in range(0, documents, step):
-                some = slice(first, first + step)
-                tokens = targets.openings(some, length)
-                sums_NK[some] = np.add.reduceat(score(scorer, tokens), edges, axis=1)
-                progress.update(len(tokens) * length)
+            sums_NK = binned_nats(scorer, targets, length, edges, config, progress)
             sums.update(dict.fromkeys(names, sums_NK))
     return PositionNats(targets, sums)
+
+
+def binned_nats(
+    scorer: Scorer,
+    targets: Targets,
+    length: int,
+    edges: Sequence[int] | np.ndarray,
+    config: EvalConfig,
+    progress: tqdm,
+) -> np.ndarray:
+    """[N, K] summed nats of each document's opening of `length` inputs, in K bins of positions.
+
+    edges: K, column of each bin's first target; column j has j + 1 preceding tokens.
+    """
+
+    def sums(some: slice) -> np.ndarray:
+        return np.add.reduceat(score(scorer, targets.openings(some, length)), edges, axis=1)
+
+    documents = len(targets.documents_N)
+    return batched_scores(sums, documents, length, config.tokens_per_call, progress)
 
 
 def position_rows(
@@ -126,19 +139,13 @@ def position_rows(
 def position_curves(scored: PositionNats, methods: Sequence[Method], seconds: float) -> list[Curve]:
     """NLL by position, a curve a method; its lengths are the ends of the bins. seconds: of all."""
     return [
-        Curve(
+        Curve.of_loss(
             scorer=POSITION_NLL,
-            metric="nll",
-            group=Group.LANGUAGE,
             method=method.name,
-            control=PLAIN_CONTROL,
-            primary=True,
-            unit="nats/token",
-            higher_is_better=False,
             lengths=tuple(most for _, most in scored.bins),
             sums_NK=scored.sums[method.name],
             counts_NK=scored.counts_NK,
-            clusters_N=scored.targets.clusters_N.astype(np.int64),
+            clusters_N=scored.targets.clusters_N,
             population=scored.targets.fingerprint,
             seconds=seconds / len(methods),
         )

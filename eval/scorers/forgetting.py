@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
-from lengthwise.eval.inference.scorer import Method, score_greedy
+from lengthwise.eval.inference.scorer import Method, batched_scores, score_greedy
 from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.statistics.curves import (
@@ -88,13 +88,13 @@ class ForgettingCurve:
         tokens = np.concatenate([between_N1, before_NT, between_N1, x_NT, *more], axis=1)
         # Column j of the scores is the target in column j + 1.
         scored = slice(n + 1 + n // 2, 2 * n + 1)
-        right = np.empty(len(tokens))
-        step = max(1, config.tokens_per_call // length)
         scorer = method.scorer_at(length)
-        for first in range(0, len(tokens), step):
-            some = slice(first, first + step)
-            right[some] = score_greedy(scorer, tokens[some])[1][:, scored].sum(axis=1)
-        return right
+
+        def right(some: slice) -> np.ndarray:
+            greedy = score_greedy(scorer, tokens[some])[1]
+            return greedy[:, scored].sum(axis=1, dtype=np.float64)
+
+        return batched_scores(right, len(tokens), length, config.tokens_per_call)
 
     def _curves(
         self, method: Method, copy_NK: np.ndarray, alone_NK: np.ndarray, seconds: float
@@ -105,8 +105,6 @@ class ForgettingCurve:
             "scorer": NAME,
             "group": Group.RETRIEVAL,
             "method": method.name,
-            "unit": "accuracy",
-            "higher_is_better": True,
             "lengths": self.lengths,
             "counts_NK": counts_NK,
             "clusters_N": self._targets.clusters_N.astype(np.int64),
@@ -120,10 +118,8 @@ class ForgettingCurve:
         best = 1 - float(alone_NK.sum() / counts_NK.sum())
         chance_K = np.zeros(len(self.lengths))
         return [
-            Curve(
+            Curve.of_share(
                 metric="copy_minus_alone",
-                control=PLAIN_CONTROL,
-                primary=True,
                 sums_NK=copy_NK - alone_NK,
                 chance_K=chance_K,
                 best=best,
@@ -131,7 +127,7 @@ class ForgettingCurve:
                 **shared,
             ),
             *(
-                Curve(
+                Curve.of_share(
                     metric="token_accuracy", control=control, primary=False, sums_NK=sums, **shared
                 )
                 for control, sums in ((PLAIN_CONTROL, copy_NK), (ALONE, alone_NK))

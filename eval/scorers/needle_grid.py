@@ -22,7 +22,6 @@ from lengthwise.eval.prompts.prompt import Prompt
 from lengthwise.eval.prompts.tasks import TASKS
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.statistics.curves import (
-    PLAIN_CONTROL,
     Curve,
     Grid,
     Group,
@@ -136,19 +135,13 @@ class NeedleGrid:
             lengths = tuple(int(place) for place in self.places)
             sums_NK, counts = right_NDK[:, :, -1], 1.0
         config = self._bench.config
-        return Curve(
+        return Curve.of_share(
             scorer=self.name,
-            metric="accuracy",
             group=Group.RETRIEVAL,
             method=method.name,
-            control=PLAIN_CONTROL,
-            primary=True,
-            unit="accuracy",
-            higher_is_better=True,
             lengths=lengths,
             sums_NK=sums_NK,
             counts_NK=np.full(sums_NK.shape, counts),
-            clusters_N=np.arange(len(sums_NK)),
             population=population(
                 self.name, config.seed, config.grid_trials, self._bench.tokenizer.describe()
             ),

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
-from lengthwise.eval.inference.scorer import Method, score
+from lengthwise.eval.inference.scorer import Method, token_bar
 from lengthwise.eval.losses.methods import PLAIN
+from lengthwise.eval.losses.position_nll import binned_nats
 from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve, Group, Scored
+from lengthwise.eval.statistics.curves import Curve, Scored
 
 NAME = "power_law"
 _FIRST = 8  # preceding tokens: openings of documents follow no law
@@ -187,33 +187,21 @@ class PowerLawForecast:
         """[N, J] nats of each document in the bins between the edges, in preceding tokens."""
         targets, config = self._targets, self._bench.config
         length = int(edges[-1])
-        documents = len(targets.documents_N)
-        sums_NJ = np.empty((documents, len(edges) - 1))
-        step = max(1, config.tokens_per_call // length)
-        scorer = method.scorer_at(length)
-        for first in tqdm(range(0, documents, step), desc="scoring positions", unit="call"):
-            some = slice(first, first + step)
-            # Column j is the target with j + 1 preceding tokens.
-            nats = score(scorer, targets.openings(some, length))
-            sums_NJ[some] = np.add.reduceat(nats, edges[:-1], axis=1)
-        return sums_NJ
+        with token_bar(len(targets.documents_N) * length, "scoring positions") as progress:
+            scorer = method.scorer_at(length)
+            return binned_nats(scorer, targets, length, edges[:-1], config, progress)
 
     def _curve(
         self, method: Method, excess_NK: np.ndarray, count_K: np.ndarray, seconds: float
     ) -> Curve:
-        return Curve(
+        return Curve.of_loss(
             scorer=NAME,
             metric="excess_nll",
-            group=Group.LANGUAGE,
             method=method.name,
-            control=PLAIN_CONTROL,
-            primary=True,
-            unit="nats/token",
-            higher_is_better=False,
             lengths=self._far,
             sums_NK=excess_NK,
             counts_NK=np.tile(count_K, (len(excess_NK), 1)),
-            clusters_N=self._targets.clusters_N.astype(np.int64),
+            clusters_N=self._targets.clusters_N,
             population=self._targets.fingerprint,
             baseline=0.0,
             seconds=seconds,

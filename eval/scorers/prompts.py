@@ -153,26 +153,22 @@ class PromptScorer:
 
         chance_K = np.array([each.chance_PA.mean() for each in found.values()])
         return [
-            Curve(
-                metric="accuracy",
-                unit="accuracy",
-                primary=True,
+            Curve.of_share(
                 sums_NK=sums("right_PA"),
                 chance_K=chance_K,
-                best=1.0,
                 seconds=seconds,
                 **shared,
             ),
-            Curve(
+            Curve.of_share(
                 metric="greedy",
-                unit="accuracy",
                 primary=False,
                 sums_NK=sums("greedy_PA"),
                 chance_K=np.zeros(len(found)),  # of a vocabulary to the power of the answer's size
-                best=1.0,
                 **shared,
             ),
-            Curve(metric="margin", unit="nats", primary=False, sums_NK=sums("margin_PA"), **shared),
+            Curve.of_share(
+                metric="margin", unit="nats", primary=False, sums_NK=sums("margin_PA"), **shared
+            ),
         ]
 
     def _shared(
@@ -185,10 +181,8 @@ class PromptScorer:
             "group": Group.SYNTHESIS if task.scope == "high" else Group.RETRIEVAL,
             "method": method.name,
             "control": str(variant),
-            "higher_is_better": True,
             "lengths": lengths,
             "counts_NK": counts_NK,
-            "clusters_N": np.arange(len(counts_NK)),
             "population": population(
                 task.name,
                 GENERATION,
@@ -209,13 +203,11 @@ class PromptScorer:
             ],
             axis=1,
         )
-        return Curve(
+        return Curve.of_share(
             metric="written",
-            unit="accuracy",
             primary=False,
             sums_NK=right_NK,
             chance_K=np.zeros(len(lengths)),
-            best=1.0,
             **self._shared(method, variant, lengths, np.ones_like(right_NK)),
         )
 

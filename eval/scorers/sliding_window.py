@@ -19,14 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
-from lengthwise.eval.inference.scorer import Method, score
+from lengthwise.eval.inference.scorer import Method, batched_scores, score
 from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.prompts.prompt import Control
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.statistics.curves import (
     PLAIN_CONTROL,
     Curve,
-    Group,
     Scored,
     population,
 )
@@ -103,33 +102,34 @@ class SlidingWindow:
             for number, text in enumerate(self._texts)
             for start, first in windows(len(text) - 1, window, stride)
         ]
-        sums_N = np.zeros(len(self._texts))
         scorer = method.scorer_at(window)
-        step = max(1, config.tokens_per_call // window)
-        for begin in range(0, len(placed), step):
-            some = placed[begin : begin + step]
-            tokens = np.full((len(some), window + 1), self._bench.pad, np.int64)
-            for row, (number, start, _) in enumerate(some):
+
+        def of_windows(some: slice) -> np.ndarray:
+            tokens = np.full((len(placed[some]), window + 1), self._bench.pad, np.int64)
+            for row, (number, start, _) in enumerate(placed[some]):
                 text = self._texts[number][start : start + window + 1]
                 tokens[row, : len(text)] = text
             nats = score(scorer, tokens)
-            for row, (number, start, first) in enumerate(some):
-                end = min(window, len(self._texts[number]) - 1 - start)
-                sums_N[number] += nats[row, first - start - 1 : end].sum()
+            return np.array(
+                [
+                    # No padding counts: the last target of a text ends it.
+                    row[first - start - 1 : len(self._texts[number]) - 1 - start].sum()
+                    for row, (number, start, first) in zip(nats, placed[some], strict=True)
+                ]
+            )
+
+        sums = batched_scores(of_windows, len(placed), window, config.tokens_per_call)
         progress.update(len(self._texts))
-        return sums_N
+        return np.bincount([number for number, _, _ in placed], sums, len(self._texts))
 
     def _without_context(self, method: Method) -> np.ndarray:
         """[N] nats of each document's targets, each behind the end of text alone."""
         targets = [text[1:] for text in self._texts]
         distinct = np.unique(np.concatenate(targets))
         pairs = np.stack([np.full_like(distinct, self._bench.pad), distinct], axis=1)
-        scorer, step = method.scorer_at(1), self._bench.config.tokens_per_call
-        nats = np.concatenate(
-            [
-                score(scorer, pairs[first : first + step])[:, 0]
-                for first in range(0, len(pairs), step)
-            ]
+        scorer, at_a_time = method.scorer_at(1), self._bench.config.tokens_per_call
+        nats = batched_scores(
+            lambda some: score(scorer, pairs[some])[:, 0], len(pairs), 1, at_a_time
         )
         return np.array([nats[np.searchsorted(distinct, each)].sum() for each in targets])
 
@@ -140,17 +140,12 @@ class SlidingWindow:
         places = len(self.lengths)
         shared: dict[str, Any] = {
             "scorer": NAME,
-            "metric": "nll",
-            "group": Group.LANGUAGE,
             "method": method.name,
-            "primary": True,
-            "unit": "nats/token",
-            "higher_is_better": False,
             "lengths": self.lengths,
             "counts_NK": np.tile(
                 np.array([len(text) - 1.0 for text in self._texts])[:, None], (1, places)
             ),
-            "clusters_N": self._targets.clusters_N.astype(np.int64),
+            "clusters_N": self._targets.clusters_N,
             "population": population(
                 NAME, self._bench.fingerprint, self._targets.documents_N, self.lengths[-1]
             ),
@@ -162,6 +157,6 @@ class SlidingWindow:
             (Control.NO_CONTEXT, np.tile(alone_N[:, None], (1, places)), 0.0),
         )
         return [
-            Curve(control=str(control), sums_NK=sums, seconds=spent, **shared)
+            Curve.of_loss(control=str(control), sums_NK=sums, seconds=spent, **shared)
             for control, sums, spent in by_control
         ]

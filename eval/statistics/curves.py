@@ -12,6 +12,7 @@ import enum
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,34 @@ class Curve:
             raise ValueError(f"{self.scorer}: chance and best go together")
         if self.chance_K is not None and self.chance_K.shape != (places,):
             raise ValueError(f"{self.scorer}: {self.chance_K.shape} chances of {places} lengths")
+
+    @classmethod
+    def of_loss(cls, *, clusters_N: np.ndarray, **fields: Any) -> Curve:
+        """A primary curve of nats/token, lower is better. fields: those without a value here."""
+        preset: dict[str, Any] = {
+            "metric": "nll",
+            "group": Group.LANGUAGE,
+            "control": PLAIN_CONTROL,
+            "primary": True,
+            "unit": "nats/token",
+            "higher_is_better": False,
+        }
+        return cls(clusters_N=clusters_N.astype(np.int64), **(preset | fields))
+
+    @classmethod
+    def of_share(cls, *, sums_NK: np.ndarray, **fields: Any) -> Curve:
+        """A primary curve of right answers, higher is better, over prompts, each a cluster of its
+        own. fields: those without a value here; where there is a chance, the best share is 1."""
+        preset: dict[str, Any] = {
+            "metric": "accuracy",
+            "control": PLAIN_CONTROL,
+            "primary": True,
+            "unit": "accuracy",
+            "higher_is_better": True,
+            "clusters_N": np.arange(len(sums_NK)),
+            "best": None if fields.get("chance_K") is None else 1.0,
+        }
+        return cls(sums_NK=sums_NK, **(preset | fields))
 
     @property
     def key(self) -> tuple[str, str, str, str]:
