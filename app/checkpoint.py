@@ -5,32 +5,17 @@ from pathlib import Path
 
 import jax
 
+from lengthwise.app.scoring import Subject
 from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import Experiment
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
-from lengthwise.eval.config import EvalConfig
-from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.model_scorer import BoundModel
-from lengthwise.eval.inference.programs import Architecture
-from lengthwise.model.settings import ModelSettings
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.start import checked_host
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
-
-
-def inference_for(
-    settings: ModelSettings, config: EvalConfig, setup: Setup, store: TokenStore, *, longest: int
-) -> Inference:
-    """longest: tokens of the longest row that may be scored chunk by chunk; 0: unknown."""
-    architecture = Architecture(
-        settings, setup.vocab_size, setup.platform, setup.abstract_params, setup.data_sharding
-    )
-    pad = store.manifest.end_of_text
-    batching = Batching(config.tokens_per_call, config.seed, pad, config.chunk, longest)
-    return Inference(architecture, batching)
 
 
 def step_to_score(experiment: Experiment, checkpoints: Checkpoints, workdir: Path) -> int:
@@ -58,7 +43,7 @@ class Trained:
             step = step_to_score(experiment, checkpoints, workdir)
             checked_host(setup, checkpoints, step)
             params = checkpoints.restore_params(step, setup.abstract_params)
-        inference = inference_for(train.model, experiment.eval, setup, store, longest=0)
+        inference = Subject(experiment, store, phases, setup).inference(experiment.eval, longest=0)
         self.step = step
         self.l_train = phases.l_train
         self.store = store

@@ -10,8 +10,6 @@ from ml_collections import ConfigDict
 from lengthwise.app.checkpoint import Trained
 from lengthwise.app.session import Session
 from lengthwise.app.store import open_store
-from lengthwise.app.task import TaskSession
-from lengthwise.app.text import TextSession
 from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import Experiment, load
 from lengthwise.data.store.token_store import summary
@@ -54,9 +52,9 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         resolved = {**saved, "eval": experiment.resolved["eval"]}
         scored = dataclasses.replace(experiment, resolved=resolved)
         # A plan is for the devices of the training; any others may score.
-        kind = session_of(scored)
-        kind.check(scored)
-        return kind(scored, open_store(scored, directory), directory, follows_plan=False).score()
+        Session.check(scored)
+        store = open_store(scored, directory)
+        return Session(scored, store, directory, follows_plan=False).score()
 
 
 @contextlib.contextmanager
@@ -69,15 +67,9 @@ def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
     with locked(workdir):
         experiment = load(config, read_config(workdir))
         check_config(workdir, experiment.resolved)
-        kind = session_of(experiment)
-        kind.check(experiment)  # before the minutes that the corpus may take
+        Session.check(experiment)  # before the minutes that the corpus may take
         store = open_store(experiment, workdir)
-        yield kind(experiment, store, workdir, follows_plan=True)
-
-
-def session_of(experiment: Experiment) -> type[Session]:
-    """What trains and scores on the corpus of the config."""
-    return TaskSession if experiment.data.sources[0].source == "task" else TextSession
+        yield Session(experiment, store, workdir, follows_plan=True)
 
 
 def write_on(experiment: Experiment, workdir: Path) -> int:

@@ -1,24 +1,23 @@
 """One run of training or scoring: wires data, model and train together, whatever is scored."""
 
-import abc
 import contextlib
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from lengthwise.app.checkpoint import inference_for, step_to_score
+from lengthwise.app.checkpoint import step_to_score
+from lengthwise.app.scoring import Checkpoint, Scoring, Subject
+from lengthwise.app.task import TaskScoring
+from lengthwise.app.text import TextScoring
 from lengthwise.common.files import write_json
 from lengthwise.configs.resolve import Experiment
 from lengthwise.data.batches.pipeline import where_read
 from lengthwise.data.store.token_store import TokenStore
-from lengthwise.eval.config import EvalConfig
-from lengthwise.eval.inference.inference import Inference
-from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.model.flops import parameter_count
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.start import Trainee, train
+from lengthwise.train.loop.start import Trainee, checked_host, train
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.machine.peak import device_peak, machine_facts
 from lengthwise.train.machine.processes import first, first_alone
@@ -30,16 +29,8 @@ from lengthwise.train.programs.execution import PLAN, plan_fingerprint, planned_
 from lengthwise.train.programs.setup import Setup
 
 
-class Session(abc.ABC):
-    """One run of `train` or `eval` in a locked work directory.
-
-    Attributes, which `_prepare_scoring` sets:
-      left_out: what can't be scored and why.
-    """
-
-    eval: EvalConfig
-    left_out: tuple[str, ...]
-    inference: Inference
+class Session:
+    """One run of `train` or `eval` in a locked work directory."""
 
     def __init__(
         self, experiment: Experiment, store: TokenStore, workdir: Path, *, follows_plan: bool
@@ -68,42 +59,21 @@ class Session(abc.ABC):
             print(f"plan: {workdir / PLAN} says how each bucket is computed")
         self.setup = Setup(experiment.train, self.phases, machine, planned)
         self.model = self.setup.model
-        self._prepare_scoring(experiment)
+        subject = Subject(experiment, store, self.phases, self.setup)
+        self.scoring: Scoring = scoring_of(experiment)(subject)
+        self.scoring.compare_with_others(workdir)
         self._describe()
         self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
 
-    @classmethod
-    def check(cls, experiment: Experiment) -> None:
-        """Raises UserError for settings to train with that no corpus can put right."""
+    @staticmethod
+    def check(experiment: Experiment) -> None:
+        """Raises UserError for settings that no corpus can put right."""
         experiment.train.check(jax.default_backend())
-
-    @abc.abstractmethod
-    def _prepare_scoring(self, experiment: Experiment) -> None:
-        """What is scored and by which programs: sets `eval`, `left_out` and `inference`.
-
-        Raises UserError where that can't be.
-        """
-
-    @abc.abstractmethod
-    def _probe(self, params: object, step: int) -> dict[str, Any]:
-        """The selection split's scores for metrics.jsonl, "stopping_score" among them."""
-
-    @abc.abstractmethod
-    def _compile_scoring(self) -> None:
-        """Every executable of the scores, during training and after."""
-
-    @abc.abstractmethod
-    def score_checkpoint(self, checkpoints: Checkpoints) -> None:
-        """Scores a checkpoint on the report split; the first process writes what was found."""
-
-    def _inference(self, longest: int) -> Inference:
-        """longest: tokens of the longest row that may be scored chunk by chunk."""
-        settings = self.experiment.train.model
-        return inference_for(settings, self.eval, self.setup, self.store, longest=longest)
+        scoring_of(experiment).check(experiment)
 
     def _describe(self) -> None:
         """Prints what was decided before anything is compiled."""
-        for reason in self.left_out:
+        for reason in self.scoring.left_out:
             print(f"note: left out: {reason}")
         for phase in self.phases.phases:
             print(f"phase {phase.number + 1}: {phase.config.steps:,} steps")
@@ -164,6 +134,16 @@ class Session(abc.ABC):
             self.score_checkpoint(checkpoints)
         return 0
 
+    def score_checkpoint(self, checkpoints: Checkpoints) -> None:
+        """Scores the checkpoint that eval.checkpoint names, and writes what is known of it.
+
+        Raises UserError: there is none.
+        """
+        step = step_to_score(self.experiment, checkpoints, self.workdir)
+        host = checked_host(self.setup, checkpoints, step)
+        params = checkpoints.restore_params(step, self.setup.abstract_params)
+        self.scoring.report(Checkpoint(step, params, host), self.workdir, self._run_inputs)
+
     def train_and_score(self) -> int:
         """Trains to the end, then scores; returns the exit status."""
         with contextlib.closing(Checkpoints(self.workdir / "checkpoints")) as checkpoints:
@@ -185,8 +165,8 @@ class Session(abc.ABC):
             self.workdir,
             checkpoints,
             claim=self._claim,
-            evaluate=self._probe,
-            prepare_evaluation=self._compile_scoring,
+            evaluate=self.scoring.probe,
+            prepare_evaluation=self.scoring.compile,
             peak_flops=self.peak.flops_per_second * len(self.setup.devices),
         )
 
@@ -207,14 +187,7 @@ class Session(abc.ABC):
             )
         return 0
 
-    def _identity(self, step: int) -> RunIdentity:
-        return RunIdentity(
-            corpus_fingerprint=self.store.manifest.corpus_fingerprint,
-            checkpoint_step=step,
-            l_train=self.phases.l_train,
-            position_scheme=self.model.position_scheme,
-        )
 
-    def _step_to_score(self, checkpoints: Checkpoints) -> int:
-        """The checkpoint that eval.checkpoint names. Raises UserError where there is none."""
-        return step_to_score(self.experiment, checkpoints, self.workdir)
+def scoring_of(experiment: Experiment) -> type[TaskScoring] | type[TextScoring]:
+    """The scoring for the corpus of the config."""
+    return TaskScoring if experiment.data.sources[0].source == "task" else TextScoring

@@ -1,16 +1,16 @@
 """A run on a task: trained as on any corpus, scored by whether answers are right."""
 
-import copy
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from lengthwise.app.session import Session
+from lengthwise.app.scoring import Checkpoint, Subject
+from lengthwise.app.task_runs import distinct_names, run_key, scored_run
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
 from lengthwise.configs.resolve import Experiment
@@ -20,7 +20,7 @@ from lengthwise.data.tasks.task import Task
 from lengthwise.eval.answers.chance import constant_guess
 from lengthwise.eval.answers.hits_file import HITS, load_hits, save_hits
 from lengthwise.eval.answers.next_tokens import NextTokens, NextTokenScorer, padded_length
-from lengthwise.eval.answers.runs import RunKey, TaskRun, Training, check_comparable, trainings
+from lengthwise.eval.answers.runs import TaskRun, Training, check_comparable, trainings
 from lengthwise.eval.answers.score import Hits, by_row_length, decoded, score_answers
 from lengthwise.eval.answers.trainings import (
     COMPARISON,
@@ -30,24 +30,24 @@ from lengthwise.eval.answers.trainings import (
 )
 from lengthwise.eval.report.answers.page import AnswersInputs, Example, write_answers
 from lengthwise.eval.report.answers.words import comparison_lines
+from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.eval.scorers.scheduled import NLL
-from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.start import checked_host
 from lengthwise.train.machine.processes import first
-from lengthwise.train.machine.workdir import read_config, training_fingerprint
 
 _SELECTION_LENGTHS = 8  # lengths of training that choose, at most, where none are named
 
 
-class TaskSession(Session):
-    """A `Session` whose corpus is a task."""
+class TaskScoring:
+    """The `Scoring` of a run on a task."""
 
-    def _prepare_scoring(self, experiment: Experiment) -> None:
+    def __init__(self, subject: Subject):
         """Raises UserError: samples that no bucket holds, lengths that the task or the model
         doesn't have."""
-        self.eval, self.left_out = experiment.eval, ()
-        config = self.eval.answers
-        self.samples = TaskSamples(experiment.data.sources[0].task)
+        self._subject = subject
+        self.config = subject.experiment.eval
+        self.left_out: tuple[str, ...] = ()
+        config = self.config.answers
+        self.samples = TaskSamples(subject.experiment.data.sources[0].task)
         self._check_buckets()
         task = self.samples.task
         self.report_lengths = _tested(task, config.lengths, "eval.answers.lengths")
@@ -58,15 +58,15 @@ class TaskSession(Session):
         if missing := sorted(task.missing.intersection(range(low, high + 1, step))):
             named = ", ".join(map(str, missing))
             self.left_out = (f"{task.name} has no problems of length {named}",)
-        self._prepare_comparison()
-        self.inference = self._inference(longest=0)  # answers are short rows
-        self.next_tokens = NextTokenScorer(self.inference)
+        # Answers are short rows.
+        self._next_tokens = NextTokenScorer(subject.inference(self.config, longest=0))
         for _, length in self._shapes():
-            self.next_tokens.check(length)
+            self._next_tokens.check(length)
+        self._others: list[TaskRun] = []
 
     @classmethod
     def check(cls, experiment: Experiment) -> None:
-        super().check(experiment)
+        """See `Scoring`."""
         task = TaskSamples(experiment.data.sources[0].task).task
         answers = experiment.eval.answers
         _tested(task, answers.lengths, "eval.answers.lengths")
@@ -84,22 +84,21 @@ class TaskSession(Session):
                 f"share of wrong tokens; leave it {NLL!r}"
             )
 
-    def _prepare_comparison(self) -> None:
-        """What eval.compare names; raises UserError where it can't stand beside this run."""
-        workdirs = [Path(workdir) for workdir in self.eval.compare]
-        name, *names = _names([self.workdir, *workdirs])
-        self.key = _run_key(
-            self.experiment.resolved, name, self.report_lengths, self.eval.answers.samples
-        )
-        self.beside = [
-            _scored_run(workdir, each) for workdir, each in zip(workdirs, names, strict=True)
+    def compare_with_others(self, workdir: Path) -> None:
+        """See `Scoring`."""
+        workdirs = [Path(directory) for directory in self.config.compare]
+        name, *names = distinct_names([workdir, *workdirs])
+        resolved = self._subject.experiment.resolved
+        self._others = [
+            scored_run(directory, each) for directory, each in zip(workdirs, names, strict=True)
         ]
-        check_comparable([self.key, *(run.key for run in self.beside)])
+        key = run_key(resolved, name, self.report_lengths, self.config.answers.samples)
+        check_comparable([key, *(run.key for run in self._others)])
 
     def _check_buckets(self) -> None:
-        for phase in self.phases.phases:
+        for phase in self._subject.phases.phases:
             if phase.layout.accounting.share_dropped:
-                longest = int(np.diff(self.store.document_offsets).max())
+                longest = int(np.diff(self._subject.store.document_offsets).max())
                 fits = padded_length(longest - 1)
                 raise UserError(
                     f"phase {phase.number + 1}: samples have up to {longest} tokens, more than "
@@ -112,14 +111,14 @@ class TaskSession(Session):
         low, high = self.samples.low, self.samples.high
         return low, high, max(1, -(-(high - low + 1) // _SELECTION_LENGTHS))
 
-    def score_with(self, other: "TaskSession") -> None:
+    def share_programs(self, other: "TaskScoring") -> None:
         """Takes over the compiled scores of a run that differs in its seeds alone."""
-        self.inference, self.next_tokens = other.inference, other.next_tokens
+        self._next_tokens = other._next_tokens
 
     def _documents(self, split: str) -> dict[int, Documents]:
         """The samples of a split by length, "selection" or "report"."""
         lengths = self.selection_lengths if split == "selection" else self.report_lengths
-        count = np.arange(self.eval.answers.samples)
+        count = np.arange(self.config.answers.samples)
         return {length: self.samples.scored(split, length, count) for length in lengths}
 
     def _shapes(self) -> set[tuple[int, int]]:
@@ -129,17 +128,17 @@ class TaskSession(Session):
             documents = self._documents(split)
             for length, tested in by_row_length(documents).items():
                 rows = sum(len(documents[each].prompt) for each in tested)
-                shapes.add((self.next_tokens.batch_size(rows, length), length))
+                shapes.add((self._next_tokens.batch_size(rows, length), length))
         return shapes
 
-    def _probe(self, params: object, step: int) -> dict[str, Any]:
-        """The selection samples' scores for metrics.jsonl.
+    def probe(self, params: object, step: int) -> dict[str, Any]:
+        """See `Scoring`.
 
         score, lower is better: the share of wrong tokens, mean over lengths. Wholly right answers
         come so late that they would not tell one early checkpoint from another.
         """
         start = time.perf_counter()
-        next_tokens = self.next_tokens.bind(params, self.phases.scaling_after(step))
+        next_tokens = self._next_tokens.bind(params, self._subject.phases.scaling_after(step))
         hits = score_answers(self._documents("selection"), next_tokens)
         wrong = 1 - float(np.mean([h.hits_N.sum() / h.tokens_N.sum() for h in hits]))
         return {
@@ -147,43 +146,45 @@ class TaskSession(Session):
             "stopping_score": wrong,
             "exact_match": float(np.mean([h.exact_N.mean() for h in hits])),
             "lengths": [self.selection_lengths[0], self.selection_lengths[-1]],
-            "position_scheme": self.model.position_scheme,
-            "corpus_fingerprint": self.store.manifest.corpus_fingerprint,
+            "position_scheme": self._subject.model.position_scheme,
+            "corpus_fingerprint": self._subject.store.manifest.corpus_fingerprint,
             "seconds": time.perf_counter() - start,
         }
 
-    def _compile_scoring(self) -> None:
-        trained = {phase.config.rope_scaling for phase in self.phases.phases}
+    def compile(self) -> None:
+        """See `Scoring`."""
+        trained = {phase.config.rope_scaling for phase in self._subject.phases.phases}
         keys = [(*shape, scaling) for scaling in trained for shape in sorted(self._shapes())]
         for key in tqdm(keys, desc="compiling scores", unit="shape"):
-            self.next_tokens.compile(*key)
+            self._next_tokens.compile(*key)
 
-    def score_checkpoint(self, checkpoints: Checkpoints) -> None:
-        """Scores a checkpoint on the report samples; writes eval/answers.json and .npz."""
-        step = self._step_to_score(checkpoints)
-        checked_host(self.setup, checkpoints, step)
-        params = checkpoints.restore_params(step, self.setup.abstract_params)
-        next_tokens = self.next_tokens.bind(params, self.phases.scaling_after(step))
+    def report(self, checkpoint: Checkpoint, workdir: Path, run: Callable[[], RunInputs]) -> None:
+        """See `Scoring`: answers.json, hits by sample, comparison and page."""
+        scaling = self._subject.phases.scaling_after(checkpoint.step)
+        next_tokens = self._next_tokens.bind(checkpoint.params, scaling)
         documents = self._documents("report")
         hits = score_answers(documents, next_tokens)
         checks = self._decode_some(hits, next_tokens)
         if not first():
             return
+        resolved = self._subject.experiment.resolved
+        name, *_ = distinct_names([workdir, *map(Path, self.config.compare)])
+        key = run_key(resolved, name, self.report_lengths, self.config.answers.samples)
         chance_K = [self._chance(length, asked) for length, asked in documents.items()]
-        mine = TaskRun(self.key, tuple(hits))
+        mine = TaskRun(key, tuple(hits))
         trained = self.samples.low, self.samples.high
-        alone = score_training(Training((mine,)), trained, chance_K, self.eval).answers
-        identity = self._identity(step)
-        path = self.workdir / "eval" / "answers.json"
-        self._say_what_is_replaced(path)
+        alone = score_training(Training((mine,)), trained, chance_K, self.config).answers
+        identity = self._subject.identity(checkpoint.step)
+        path = workdir / "eval" / "answers.json"
+        self._announce_replaced(workdir, path)
         written = {
             **dataclasses.asdict(identity),
-            "task": self.experiment.resolved["data"]["sources"][0]["task"],
+            "task": resolved["data"]["sources"][0]["task"],
             **alone.as_dict(),
             "decoded": checks,
         }
         write_json(path, written)
-        save_hits(hits, self.workdir / HITS)
+        save_hits(hits, workdir / HITS)
         print(alone.table())
         for check in checks:
             print(
@@ -191,16 +192,16 @@ class TaskSession(Session):
                 f"{check['agree']} as scored"
             )
         print(f"scores: {path}")
-        group = trainings([mine, *self.beside])
-        scored = [score_training(training, trained, chance_K, self.eval) for training in group]
-        comparisons = compare_trainings(group, self.eval)
-        if self.beside:
+        group = trainings([mine, *self._others])
+        scored = [score_training(training, trained, chance_K, self.config) for training in group]
+        comparisons = compare_trainings(group, self.config)
+        if self._others:
             for line in comparison_lines(scored, comparisons):
                 print(line)
-            save_comparison(scored, comparisons, self.workdir / COMPARISON)
-            print(f"comparison: {self.workdir / COMPARISON}")
+            save_comparison(scored, comparisons, workdir / COMPARISON)
+            print(f"comparison: {workdir / COMPARISON}")
         inputs = AnswersInputs(
-            **vars(self._run_inputs()),
+            **vars(run()),
             task=self.samples.task.name,
             counts=self.samples.task.length,
             trained=trained,
@@ -209,25 +210,25 @@ class TaskSession(Session):
             comparisons=comparisons,
             decoded=checks,
             identity=identity,
-            confidence=self.eval.confidence,
-            seeds=f"seed {self.key.seeds[0]}, samples of seed {self.key.seeds[1]}",
+            confidence=self.config.confidence,
+            seeds=f"seed {key.seeds[0]}, samples of seed {key.seeds[1]}",
         )
-        print(f"report: {write_answers(self.workdir, inputs)}")
+        print(f"report: {write_answers(workdir, inputs)}")
 
-    def _say_what_is_replaced(self, path: Path) -> None:
-        """Where a folder has scores of other lengths or of another number of samples."""
+    def _announce_replaced(self, workdir: Path, path: Path) -> None:
+        """Tells where a folder has scores of other lengths or of another number of samples."""
         try:
-            had = [(each.length, each.hits_N.size) for each in load_hits(self.workdir)]
+            had = [(each.length, each.hits_N.size) for each in load_hits(workdir)]
         except UserError:
             return  # there are none, or broken ones: nothing is lost by writing anew
-        if had != [(n, self.eval.answers.samples) for n in self.report_lengths]:
+        if had != [(n, self.config.answers.samples) for n in self.report_lengths]:
             print(
                 f"{path} had scores of lengths {had[0][0]} to {had[-1][0]}, {had[0][1]} samples of "
                 "each, which these replace"
             )
 
     def _chance(self, length: int, asked: Documents) -> float:
-        seen = self.samples.scored("guess", length, np.arange(self.eval.answers.samples))
+        seen = self.samples.scored("guess", length, np.arange(self.config.answers.samples))
         return constant_guess(seen, asked)
 
     def _examples(self, documents: Mapping[int, Documents]) -> list[Example]:
@@ -245,7 +246,7 @@ class TaskSession(Session):
 
     def _decode_some(self, hits: list[Hits], next_tokens: NextTokens) -> list[dict[str, int]]:
         """Decodes some samples of the longest tested length in range, and of the longest."""
-        count = self.eval.answers.decoded
+        count = self.config.answers.decoded
         in_range = [h for h in hits if self.samples.low <= h.length <= self.samples.high]
         checks = []
         for each in {h.length: h for h in (*in_range[-1:], hits[-1])}.values() if count else ():
@@ -267,33 +268,3 @@ def _tested(task: Task, span: tuple[int, ...], where: str) -> tuple[int, ...]:
     if not found:
         raise UserError(f"{where}={span}: {task.name} has no problems of these lengths")
     return found
-
-
-def _run_key(
-    config: Mapping[str, Any], name: str, lengths: tuple[int, ...], samples: int
-) -> RunKey:
-    """Of the resolved config of a run on a task."""
-    task = config["data"]["sources"][0]["task"]
-    seedless = copy.deepcopy(dict(config))
-    seedless["data"]["sources"][0]["task"]["seed"] = 0
-    seeds = config["seed"], task["seed"]
-    return RunKey(name, training_fingerprint(seedless), seeds, task["name"], lengths, samples)
-
-
-def _scored_run(workdir: Path, name: str) -> TaskRun:
-    """A run that was scored before. Raises UserError: `workdir` holds none on a task."""
-    config = read_config(workdir)
-    if config is None:
-        raise UserError(f"eval.compare: {workdir} holds no run")
-    if not config["data"]["sources"][0]["task"]["name"]:
-        raise UserError(f"eval.compare: {workdir} holds a run on text; leave it out")
-    hits = load_hits(workdir)
-    lengths = tuple(each.length for each in hits)
-    return TaskRun(_run_key(config, name, lengths, hits[0].hits_N.size), tuple(hits))
-
-
-def _names(workdirs: Sequence[Path]) -> list[str]:
-    """Last parts of their paths, one more where one doesn't tell them apart."""
-    parts = [workdir.resolve().parts for workdir in workdirs]
-    size = 1 if len({each[-1] for each in parts}) == len(parts) else 2
-    return ["/".join(each[-size:]) for each in parts]

@@ -2,11 +2,13 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from lengthwise.app.session import Session
+from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
 from lengthwise.configs.resolve import Experiment
@@ -24,6 +26,7 @@ from lengthwise.eval.losses.results import Results, save_results
 from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.report.card.page import write_card
 from lengthwise.eval.report.run.report import ReportInputs, write_report
+from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.eval.report.run.wording import headline
 from lengthwise.eval.report.training_log import run_seconds
 from lengthwise.eval.scorers.bench import Bench
@@ -31,72 +34,72 @@ from lengthwise.eval.scorers.complexity import complexity
 from lengthwise.eval.scorers.registry import make_scorers
 from lengthwise.eval.scorers.scheduled import ScheduledScorers
 from lengthwise.eval.statistics.curves import Scored
-from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.start import checked_host
 from lengthwise.train.machine.processes import first
 from lengthwise.train.machine.workdir import training_fingerprint
 from lengthwise.train.rules.anomaly import AnomalyRules
 
 
-class TextSession(Session):
-    """A `Session` whose corpus is text."""
+class TextScoring:
+    """The `Scoring` of a run on text."""
 
-    def _prepare_scoring(self, experiment: Experiment) -> None:
-        """What is scored and by which programs; raises UserError where it can't be."""
-        store = self.store
-        self.contexts = tested_contexts(experiment.eval, self.phases.l_train)
-        self.eval, self.left_out = self._without_what_needs_rope(experiment.eval)
-        self.beside = load_beside(
-            self.eval.compare,
-            self.workdir,
-            training_fingerprint(experiment.resolved),
-            experiment.resolved["seed"],
-            store.manifest.corpus_fingerprint,
-        )
+    def __init__(self, subject: Subject):
+        """Raises UserError: too few documents that are long enough, contexts or methods that the
+        model can't be run at, scorers that these settings don't serve."""
+        self._subject = subject
+        experiment, store, l_train = subject.experiment, subject.store, subject.l_train
+        self.contexts = tested_contexts(experiment.eval, l_train)
+        self.config, self.left_out = self._without_what_needs_rope(experiment.eval)
         # Before hours of training, not after: too few long documents is an error here.
-        self.probe = SelectionProbe(self.store, self.phases.l_train, self.eval)
-        choose_targets(self.store, Split.REPORT, self.contexts[-1], self.eval)
+        self._selection = SelectionProbe(store, l_train, self.config)
+        choose_targets(store, Split.REPORT, self.contexts[-1], self.config)
         bench = Bench(
             source=store,
             tokenizer=store.tokenizer(),
-            config=self.eval,
-            l_train=self.phases.l_train,
+            config=self.config,
+            l_train=l_train,
             lengths=self.contexts,
             fingerprint=store.manifest.corpus_fingerprint,
             why_no_positions=self._why_no_positions,
         )
-        self.scorers = make_scorers(bench)
-        self.scheduled = ScheduledScorers(bench, experiment.train.stopping.score)
-        # That there are positions for each context, and a backend for each method.
-        for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
-            experiment.train.model.resolve(
-                self.setup.vocab_size,
-                self.setup.platform,
-                context,
-                setting.mask,
-                setting.scaling,
-                row_devices=self._row_devices(context),
-            )
+        self._scorers = make_scorers(bench)
+        self._scheduled = ScheduledScorers(bench, experiment.train.stopping.score)
+        self.inference = subject.inference(self.config, longest=self.contexts[-1])
+        self._check_programs()
+        self._others: list[Evaluation] = []
+
+    def _check_programs(self) -> None:
+        """That there are positions for each context, and a backend for each method."""
+        inference, l_train = self.inference, self._subject.l_train
+        trained = self._subject.phases.phases[-1].config.rope_scaling
+        settings = every_setting(self.config, l_train, self.contexts)
+        whole = [(context, setting, False) for context, setting in settings]
         if self._joins_documents:
-            l_train = self.phases.l_train
-            devices = self._row_devices(l_train)
-            experiment.train.model.resolve(
-                self.setup.vocab_size,
-                self.setup.platform,
-                l_train,
-                segmented=True,
-                row_devices=devices,
-            )
-        self.inference = self._inference(self.contexts[-1])
-        trained = self.phases.phases[-1].config.rope_scaling
-        for context, setting in every_setting(self.eval, self.phases.l_train, self.contexts):
-            if self.inference.batching.chunked(context):
-                self.inference.row_kind(context, setting, trained)
+            whole.append((l_train, Setting(), True))
+        for context, setting, segmented in whole:
+            inference.check_rows(context, setting, segmented=segmented)
+        for context, setting in settings:
+            if inference.batching.chunked(context):
+                inference.row_kind(context, setting, trained)
+
+    @classmethod
+    def check(cls, experiment: Experiment) -> None:
+        """See `Scoring`; what text is scored by, its corpus decides."""
+
+    def compare_with_others(self, workdir: Path) -> None:
+        """See `Scoring`."""
+        resolved = self._subject.experiment.resolved
+        self._others = load_beside(
+            self.config.compare,
+            workdir,
+            training_fingerprint(resolved),
+            resolved["seed"],
+            self._subject.store.manifest.corpus_fingerprint,
+        )
 
     def _without_what_needs_rope(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
         """The settings of scoring without the methods that have no meaning for the model, and what
         was left out and why."""
-        if any(scheme.scalable for scheme in self.model.schemes):
+        if any(scheme.scalable for scheme in self._subject.model.schemes):
             return config, ()
         methods = without_rope(config.methods)
         dropped = [name for name in config.methods if name not in methods]
@@ -107,28 +110,24 @@ class TextSession(Session):
     @property
     def _why_no_positions(self) -> str:
         """Why a prompt can't be scored with position ids of another length; empty: it can."""
-        if not any(scheme.reads_positions for scheme in self.model.schemes):
-            return f"{self.model.position_scheme} reads no position ids"
-        if not all(scheme.beyond_span for scheme in self.model.schemes):
-            return f"{self.model.position_scheme} has no position ids beyond a row's length"
-        randomized = self.experiment.train.model.positions.randomized
+        model = self._subject.model
+        if not any(scheme.reads_positions for scheme in model.schemes):
+            return f"{model.position_scheme} reads no position ids"
+        if not all(scheme.beyond_span for scheme in model.schemes):
+            return f"{model.position_scheme} has no position ids beyond a row's length"
+        randomized = self._subject.experiment.train.model.positions.randomized
         return "position ids are drawn at random" if randomized else ""
-
-    def _row_devices(self, context: int) -> int:
-        """Devices that share a row of the scorer's batches of a length."""
-        rows = max(1, self.eval.tokens_per_call // context)
-        return self.setup.data_sharding(rows, context).mesh.shape["context"]
 
     def _exposure(self, step: int, anomalies: dict[str, Any] | None) -> dict[str, Any]:
         """Trained targets by context after `step` steps, for exposure.json."""
-        rules = AnomalyRules(self.experiment.train.anomaly)
+        rules = AnomalyRules(self._subject.experiment.train.anomaly)
         rules.restore(anomalies)
-        phases = self.phases.exposure(step, rules)
+        phases = self._subject.phases.exposure(step, rules)
         return {
-            "l_train": self.phases.l_train,
+            "l_train": self._subject.l_train,
             "phases": [
                 {"layout": phase.layout.accounting.layout, **each.as_dict()}
-                for phase, each in zip(self.phases.phases, phases, strict=False)
+                for phase, each in zip(self._subject.phases.phases, phases, strict=False)
             ],
             "total": total_exposure(phases).as_dict(),
         }
@@ -136,118 +135,116 @@ class TextSession(Session):
     @property
     def _joins_documents(self) -> bool:
         """Whether the longest rows that were trained on last may hold several documents."""
-        phase = self.phases.phases[-1]
+        phase = self._subject.phases.phases[-1]
         config, longest = phase.config.layout, phase.layout.buckets[max(phase.lengths)]
         alone = config.name == "pad" or config.tails != "pack"
         return not alone and (phase.layout.joined or longest.segmented)
 
-    def _probe(self, params: object, step: int) -> dict[str, Any]:
-        """The selection split's scores for metrics.jsonl."""
+    def probe(self, params: object, step: int) -> dict[str, Any]:
+        """See `Scoring`."""
         start = time.perf_counter()
-        model = BoundModel(self.inference, params, self.phases.scaling_after(step))
-        record = self.probe.record(self.probe.rows(model, self._identity(step)))
-        scores = self.scheduled.figures(model)
+        subject = self._subject
+        model = BoundModel(self.inference, params, subject.phases.scaling_after(step))
+        record = self._selection.record(self._selection.rows(model, subject.identity(step)))
+        scores = self._scheduled.figures(model)
         return {
             **record,
             "scores": scores,
-            "stopping_score": self.scheduled.judged(record["score"], scores),
-            "l_train": self.phases.l_train,
-            "position_scheme": self.model.position_scheme,
-            "corpus_fingerprint": self.store.manifest.corpus_fingerprint,
+            "stopping_score": self._scheduled.judged(record["score"], scores),
+            "l_train": subject.l_train,
+            "position_scheme": subject.model.position_scheme,
+            "corpus_fingerprint": subject.store.manifest.corpus_fingerprint,
             "seconds": time.perf_counter() - start,
         }
 
-    def _compile_scoring(self) -> None:
-        """Every executable of the scores, during training and after."""
-        l_train = self.phases.l_train
-        trained = {phase.config.rope_scaling for phase in self.phases.phases}
-        rows = {row for scorer in self.scorers for row in scorer.rows}
-        settings = every_setting(self.eval, l_train, sorted({*self.contexts, *rows}))
+    def compile(self) -> None:
+        """See `Scoring`."""
+        l_train, trained = self._subject.l_train, self._subject.trained_scalings
+        rows = {row for scorer in self._scorers for row in scorer.rows}
+        settings = every_setting(self.config, l_train, sorted({*self.contexts, *rows}))
         wanted = [(*pair, scaling) for scaling in trained for pair in settings]
         for length, setting, scaling in tqdm(wanted, desc="compiling scores", unit="shape"):
             self.inference.prepare(length, setting, scaling)
         for scaling in trained:
-            self.scheduled.figures(DryModel(self.inference, scaling))
-        if self._joins_documents:
-            for scaling in trained:
+            self._scheduled.figures(DryModel(self.inference, scaling))
+            if self._joins_documents:
                 program = self.inference.score_rows(l_train, Setting(), scaling, segmented=True)
                 self.inference.programs.get(program)
 
-    def score_checkpoint(self, checkpoints: Checkpoints) -> None:
-        """Scores a checkpoint on the report split and writes results and report."""
-        step = self._step_to_score(checkpoints)
-        host = checked_host(self.setup, checkpoints, step)
-        params = checkpoints.restore_params(step, self.setup.abstract_params)
-        model = BoundModel(self.inference, params, self.phases.scaling_after(step))
-        start = time.perf_counter()
+    def scores(self, checkpoint: Checkpoint) -> tuple[Results, Scored]:
+        """Losses of the report split, and what eval.scorers and eval.tasks name.
+
+        Raises UserError: a score is not finite.
+        """
+        subject, step = self._subject, checkpoint.step
+        scaling = subject.phases.scaling_after(step)
+        model = BoundModel(self.inference, checkpoint.params, scaling)
         try:
             results = evaluate(
-                self.store,
+                subject.store,
                 model,
-                self._identity(step),
-                self.eval,
-                self.store.manifest.domains,
+                subject.identity(step),
+                self.config,
+                subject.store.manifest.domains,
                 model.by_document if self._joins_documents else None,
-                reads_positions=any(scheme.reads_positions for scheme in self.model.schemes),
+                reads_positions=any(scheme.reads_positions for scheme in subject.model.schemes),
             )
             asked = self._run_scorers(model, results.multipliers)
-            results = dataclasses.replace(results, left_out=(*self.left_out, *results.left_out))
         except FloatingPointError as error:
             raise UserError(
                 f"{error} in the scores of checkpoint {step}; score another with "
                 "--config.eval.checkpoint=best or train with a lower optimizer.learning_rate"
             ) from error
-        scoring = time.perf_counter() - start
+        left_out = (*self.left_out, *results.left_out)
+        return dataclasses.replace(results, left_out=left_out), asked
+
+    def report(self, checkpoint: Checkpoint, workdir: Path, run: Callable[[], RunInputs]) -> None:
+        """See `Scoring`: results.json, exposure.json, report and card."""
+        start = time.perf_counter()
+        results, asked = self.scores(checkpoint)
+        seconds = time.perf_counter() - start
         if not first():
             return
-        save_results(results, self.workdir / "eval" / "results.json")
-        exposure = self._exposure(step, host.get("anomalies"))
-        write_json(self.workdir / "exposure.json", exposure)
-        inputs = self._report_inputs(results, exposure)
-        page = write_report(self.workdir, inputs)
+        save_results(results, workdir / "eval" / "results.json")
+        exposure = self._exposure(checkpoint.step, checkpoint.host.get("anomalies"))
+        write_json(workdir / "exposure.json", exposure)
+        inputs = ReportInputs(**vars(run()), exposure=exposure, results=results)
+        page = write_report(workdir, inputs)
         for line in headline(results):
             print(line)
         print(f"report: {page}")
+        total, resolved = exposure["total"], self._subject.experiment.resolved
         evaluation = Evaluation(
             name=inputs.title,
-            seed=self.experiment.resolved["seed"],
-            training=training_fingerprint(self.experiment.resolved),
-            identity=self._identity(step),
-            length_p95=exposure["total"]["length_p95"],
-            targets_by_length=dict(
-                zip(
-                    exposure["total"]["context"],
-                    exposure["total"]["targets_by_length"],
-                    strict=True,
-                )
-            ),
+            seed=resolved["seed"],
+            training=training_fingerprint(resolved),
+            identity=self._subject.identity(checkpoint.step),
+            length_p95=total["length_p95"],
+            targets_by_length=dict(zip(total["context"], total["targets_by_length"], strict=True)),
             scored=Scored(
                 (*results.curves, *asked.curves),
                 asked.grids,
                 asked.said,
                 (*results.left_out, *asked.left_out),
             ),
-            seconds={**run_seconds(inputs.metrics), "scoring": scoring},
+            seconds={**run_seconds(inputs.metrics), "scoring": seconds},
         )
-        for line in write_card(self.workdir, [evaluation, *self.beside], self.eval):
+        for line in write_card(workdir, [evaluation, *self._others], self.config):
             print(line)
 
     def _run_scorers(self, model: ScorerFactory, chosen: dict[str, float]) -> Scored:
         """What eval.scorers and eval.tasks name; prints what no curve says. chosen: multipliers."""
-        names, l_train = self.eval.scorer_methods, self.phases.l_train
-        methods = chosen_methods(names, chosen, self.eval, l_train, model)
-        found = [scorer(methods) for scorer in self.scorers]
+        names, l_train = self.config.scorer_methods, self._subject.l_train
+        methods = chosen_methods(names, chosen, self.config, l_train, model)
+        found = [scorer(methods) for scorer in self._scorers]
         curves = tuple(curve for each in found for curve in each.curves)
         said = [said for each in found for said in each.said]
         asked = Scored(
             curves,
             tuple(grid for each in found for grid in each.grids),
-            (*said, *complexity(curves, l_train, self.eval)),
+            (*said, *complexity(curves, l_train, self.config)),
             tuple(why for each in found for why in each.left_out),
         )
         for line in asked.said:
             print(line)
         return asked
-
-    def _report_inputs(self, results: Results, exposure: dict[str, Any]) -> ReportInputs:
-        return ReportInputs(**vars(self._run_inputs()), exposure=exposure, results=results)

@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lengthwise.app import modes
-from lengthwise.app.task import TaskSession
+from lengthwise.app.session import Session
+from lengthwise.app.task import TaskScoring
 from lengthwise.common.errors import UserError
 from lengthwise.configs import task
 from lengthwise.configs.resolve import load
@@ -162,14 +163,16 @@ def run_group(configs: Sequence[ConfigDict], workdirs: Sequence[Path], log: str)
       UserError: as `modes.run`, of any of them.
     """
     with contextlib.ExitStack() as stack:
-        sessions: list[TaskSession] = []
+        sessions: list[Session] = []
         checkpoints: list[Checkpoints] = []
         for config, workdir in zip(configs, workdirs, strict=True):
             with redirect_output(workdir / log):
                 session = stack.enter_context(modes.training_session(config, workdir))
-            assert isinstance(session, TaskSession)
             if sessions:
-                session.score_with(sessions[0])
+                mine, shared = session.scoring, sessions[0].scoring
+                assert isinstance(mine, TaskScoring)
+                assert isinstance(shared, TaskScoring)
+                mine.share_programs(shared)
             sessions.append(session)
             checkpoints.append(
                 stack.enter_context(contextlib.closing(Checkpoints(workdir / "checkpoints")))

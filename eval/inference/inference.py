@@ -107,6 +107,17 @@ class Inference:
         batch = self.batching.rows(length)
         return ScoreRows(batch, length, setting.mask, scaling, segmented)
 
+    def check_rows(self, length: int, setting: Setting, *, segmented: bool = False) -> None:
+        """Raises UserError: no positions, or no attention, for whole rows of a length."""
+        view = self.architecture.view(self.batching.rows(length), length)
+        self.architecture.config(
+            length,
+            setting.mask,
+            setting.scaling,
+            segmented=segmented,
+            row_devices=view.row_devices,
+        )
+
     def cache_refusal(self, mask: Mask) -> str | None:
         """See `model.cache.cache_refusal`."""
         return cache_refusal(self.architecture.config(1), mask)

@@ -8,7 +8,8 @@ import pytest
 from absl import flags
 
 from lengthwise.app import cli, session
-from lengthwise.app.text import TextSession
+from lengthwise.app.session import Session
+from lengthwise.app.text import TextScoring
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.train.machine.peak import Peak
@@ -58,11 +59,11 @@ def refused(lengthwise):
 def unscored(monkeypatch):
     """Runs end after training; the score of the selection split is the step."""
     monkeypatch.setattr(
-        TextSession,
-        "_probe",
+        TextScoring,
+        "probe",
         score_of_step,
     )
-    monkeypatch.setattr(TextSession, "score_checkpoint", lambda self, checkpoints: None)
+    monkeypatch.setattr(Session, "score_checkpoint", lambda self, checkpoints: None)
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ run = cli._run
 
 def run_without_report(config, workdir):
     # Not before the process has joined the others, as in main.
-    from lengthwise.app import text as text_session
+    from lengthwise.app import session, text
     from tests.app.runs import score_of_step
 
-    text_session.write_report = lambda workdir, inputs: workdir / "not-drawn"
+    text.write_report = lambda workdir, inputs: workdir / "not-drawn"
     if "UNSCORED" in os.environ:
-        text_session.TextSession.score_checkpoint = lambda self, checkpoints: None
-        text_session.TextSession._probe = score_of_step
+        session.Session.score_checkpoint = lambda self, checkpoints: None
+        text.TextScoring.probe = score_of_step
     return run(config, workdir)
 
 

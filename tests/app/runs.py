@@ -37,5 +37,5 @@ def losses(workdir):
 
 
 def score_of_step(self, params, step):
-    """What `Session._probe` gives in runs that are about training alone."""
+    """What `Scoring.probe` gives in runs that are about training alone."""
     return {"stopping_score": float(step)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lengthwise.app.text import TextSession
+from lengthwise.app.text import TextScoring
 from tests.app.runs import CONFIG, steps_on_disk
 
 
@@ -100,7 +100,7 @@ def test_a_shard_that_shrinks_under_the_run(refused, monkeypatch, start, store, 
             os.truncate(shard, 10)
         return {"stopping_score": float(step)}
 
-    monkeypatch.setattr(TextSession, "_probe", probe)
+    monkeypatch.setattr(TextScoring, "probe", probe)
     found = refused(
         *start,
         f"--config.data.store={copy}",

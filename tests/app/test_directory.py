@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from lengthwise.app import session
-from lengthwise.app import text as text_session
-from lengthwise.app.text import TextSession
+from lengthwise.app import session, text
+from lengthwise.app.session import Session
+from lengthwise.app.text import TextScoring
 from lengthwise.configs.resolve import load
 from tests import tiny
 from tests.app.runs import CONFIG, score_of_step
@@ -63,11 +63,11 @@ def test_the_reported_checkpoint_is_the_chosen_one(
 ):
     with monkeypatch.context() as patch:
         patch.setattr(
-            TextSession,
-            "_probe",
+            TextScoring,
+            "probe",
             score_of_step,
         )
-        patch.setattr(TextSession, "score_checkpoint", lambda self, checkpoints: None)
+        patch.setattr(Session, "score_checkpoint", lambda self, checkpoints: None)
         assert lengthwise(*start)[0] == 0
     scored = []
 
@@ -75,6 +75,6 @@ def test_the_reported_checkpoint_is_the_chosen_one(
         scored.append(identity.checkpoint_step)
         raise session.UserError("seen")
 
-    monkeypatch.setattr(text_session, "evaluate", evaluate)
+    monkeypatch.setattr(text, "evaluate", evaluate)
     lengthwise(*start, "--mode=eval", f"--config.eval.checkpoint={which}")
     assert scored == [step]

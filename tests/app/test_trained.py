@@ -16,7 +16,8 @@ from lengthwise.app.harness.__main__ import run
 from lengthwise.app.harness.model import CheckpointLM
 from lengthwise.app.harness.tasks import names, task_config
 from lengthwise.app.modes import open_store
-from lengthwise.app.text import TextSession
+from lengthwise.app.session import Session
+from lengthwise.app.text import TextScoring
 from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import from_saved
 from lengthwise.eval.inference.scorer import Setting
@@ -57,8 +58,8 @@ def trained(corpus, store, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "device_peak", lambda *_: Peak(1e9, "not measured"))
-        patch.setattr(TextSession, "_probe", score_of_step)
-        patch.setattr(TextSession, "score_checkpoint", lambda self, checkpoints: None)
+        patch.setattr(TextScoring, "probe", score_of_step)
+        patch.setattr(Session, "score_checkpoint", lambda self, checkpoints: None)
         assert modes.run("train", config, str(workdir)) == 0
     return workdir
 

@@ -72,7 +72,7 @@ def draw_answers(
 def draw_selection(rows: Sequence[Mapping[str, Any]], theme: Theme, narrow: bool) -> Figure:
     """Scores of the selection samples during training.
 
-    rows: of kind "eval", as TaskSession has them.
+    rows: of kind "eval", as runs on a task have them.
     """
     figure, (axes,) = new_figure(narrow, 1, 3.2 if narrow else 3.5)
     steps = [row["step"] for row in rows]

@@ -1,0 +1,39 @@
+"""Runs on a task by their work directories: which training, and which answers, they hold."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lengthwise.common.errors import UserError
+from lengthwise.eval.answers.hits_file import load_hits
+from lengthwise.eval.answers.runs import RunKey, TaskRun
+from lengthwise.train.machine.workdir import read_config, training_fingerprint
+
+
+def run_key(config: Mapping[str, Any], name: str, lengths: tuple[int, ...], samples: int) -> RunKey:
+    """Of the resolved config of a run on a task."""
+    task = config["data"]["sources"][0]["task"]
+    seedless = copy.deepcopy(dict(config))
+    seedless["data"]["sources"][0]["task"]["seed"] = 0
+    seeds = config["seed"], task["seed"]
+    return RunKey(name, training_fingerprint(seedless), seeds, task["name"], lengths, samples)
+
+
+def scored_run(workdir: Path, name: str) -> TaskRun:
+    """A run that was scored before. Raises UserError: `workdir` holds none on a task."""
+    config = read_config(workdir)
+    if config is None:
+        raise UserError(f"eval.compare: {workdir} holds no run")
+    if not config["data"]["sources"][0]["task"]["name"]:
+        raise UserError(f"eval.compare: {workdir} holds a run on text; leave it out")
+    hits = load_hits(workdir)
+    lengths = tuple(each.length for each in hits)
+    return TaskRun(run_key(config, name, lengths, hits[0].hits_N.size), tuple(hits))
+
+
+def distinct_names(workdirs: Sequence[Path]) -> list[str]:
+    """Last parts of their paths, one more where one doesn't tell them apart."""
+    parts = [workdir.resolve().parts for workdir in workdirs]
+    size = 1 if len({each[-1] for each in parts}) == len(parts) else 2
+    return ["/".join(each[-size:]) for each in parts]
