@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lengthwise.data.tasks.samples import Documents
+from lengthwise.data.tasks.sequences import NONE, same, squeeze
 from lengthwise.data.tasks.symbols import END
 from lengthwise.eval.answers.next_tokens import NextTokens, Rows, padded_length
 
@@ -90,5 +91,23 @@ def decoded(documents: Documents, next_tokens: NextTokens) -> np.ndarray:
         size_N = size_N + going
         ended = said[np.arange(rows), size_N - 1] == END
         going &= ~ended & (size_N < np.count_nonzero(tokens >= 0, axis=1))
-    same: np.ndarray = (said == tokens).all(axis=1)
-    return same
+    right: np.ndarray = (said == tokens).all(axis=1)
+    return right
+
+
+def constant_guess(seen: Documents, asked: Documents) -> float:
+    """Share of `asked` whose whole answer is the most frequent one of `seen`.
+
+    The two are independent samples of one length, so that the share is not that of a guess which
+    was chosen after the fact. 0 where answers hardly ever repeat.
+    """
+    answers, counts = np.unique(_answers(seen), axis=0, return_counts=True)
+    right = _answers(asked)
+    guess = np.tile(answers[counts.argmax()], (len(right), 1))
+    return float(same(guess, right).mean())
+
+
+def _answers(documents: Documents) -> np.ndarray:
+    """Answers with their ends, left-aligned; int32 [N, V]."""
+    tokens = documents.tokens
+    return squeeze(np.where(np.arange(tokens.shape[1]) >= documents.prompt[:, None], tokens, NONE))
