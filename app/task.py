@@ -29,7 +29,7 @@ from lengthwise.eval.answers.trainings import (
     score_training,
 )
 from lengthwise.eval.report.answers.page import AnswersInputs, Example, write_answers
-from lengthwise.eval.report.answers.words import comparison_lines
+from lengthwise.eval.report.answers.wording import comparison_lines
 from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.eval.scorers.scheduled import NLL
 from lengthwise.train.machine.processes import first

@@ -33,7 +33,7 @@ from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.scorers.complexity import complexity
 from lengthwise.eval.scorers.registry import make_scorers
 from lengthwise.eval.scorers.scheduled import ScheduledScorers
-from lengthwise.eval.statistics.curves import Scored
+from lengthwise.eval.statistics.curves import ScorerResult
 from lengthwise.train.machine.processes import first
 from lengthwise.train.machine.workdir import training_fingerprint
 from lengthwise.train.rules.anomaly import AnomalyRules
@@ -171,7 +171,7 @@ class TextScoring:
                 program = self.inference.score_rows(l_train, Setting(), scaling, segmented=True)
                 self.inference.programs.get(program)
 
-    def scores(self, checkpoint: Checkpoint) -> tuple[Results, Scored]:
+    def scores(self, checkpoint: Checkpoint) -> tuple[Results, ScorerResult]:
         """Losses of the report split, and what eval.scorers and eval.tasks name.
 
         Raises UserError: a score is not finite.
@@ -221,7 +221,7 @@ class TextScoring:
             identity=self._subject.identity(checkpoint.step),
             length_p95=total["length_p95"],
             targets_by_length=dict(zip(total["context"], total["targets_by_length"], strict=True)),
-            scored=Scored(
+            scored=ScorerResult(
                 (*results.curves, *asked.curves),
                 asked.grids,
                 asked.said,
@@ -232,14 +232,14 @@ class TextScoring:
         for line in write_card(workdir, [evaluation, *self._others], self.config):
             print(line)
 
-    def _run_scorers(self, model: ScorerFactory, chosen: dict[str, float]) -> Scored:
+    def _run_scorers(self, model: ScorerFactory, chosen: dict[str, float]) -> ScorerResult:
         """What eval.scorers and eval.tasks name; prints what no curve says. chosen: multipliers."""
         names, l_train = self.config.scorer_methods, self._subject.l_train
         methods = chosen_methods(names, chosen, self.config, l_train, model)
         found = [scorer(methods) for scorer in self._scorers]
         curves = tuple(curve for each in found for curve in each.curves)
         said = [said for each in found for said in each.said]
-        asked = Scored(
+        asked = ScorerResult(
             curves,
             tuple(grid for each in found for grid in each.grids),
             (*said, *complexity(curves, l_train, self.config)),

@@ -16,7 +16,7 @@ from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
 
 
-class Rows(NamedTuple):
+class TokenRows(NamedTuple):
     """What next tokens are asked of; sizes and numbers decide positions that are drawn."""
 
     tokens: np.ndarray  # int [R, W], left-aligned, with -1 behind them
@@ -25,7 +25,7 @@ class Rows(NamedTuple):
 
 
 # -> the likeliest token behind each, int32 [R, W]; whatever behind the rows.
-NextTokens = Callable[[Rows], np.ndarray]
+NextTokens = Callable[[TokenRows], np.ndarray]
 
 
 def padded_length(tokens: int) -> int:
@@ -99,7 +99,7 @@ class NextTokenScorer:
     def bind(self, params: object, trained: RopeScaling) -> NextTokens:
         """The next tokens of one checkpoint, trained under a scaling."""
 
-        def next_tokens(asked: Rows) -> np.ndarray:
+        def next_tokens(asked: TokenRows) -> np.ndarray:
             rows, width = asked.tokens.shape
             length = padded_length(width)
             batch = self.batch_size(rows, length)
@@ -120,7 +120,7 @@ class NextTokenScorer:
 
         return next_tokens
 
-    def _positions(self, asked: Rows, length: int) -> np.ndarray:
+    def _positions(self, asked: TokenRows, length: int) -> np.ndarray:
         """What the position schemes see, [R, length].
 
         Drawn ones are a row's own, as many as it has tokens, as in training; what is left of the

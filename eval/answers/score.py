@@ -13,7 +13,7 @@ import numpy as np
 from lengthwise.data.tasks.samples import Documents
 from lengthwise.data.tasks.sequences import NONE, same, squeeze
 from lengthwise.data.tasks.symbols import END
-from lengthwise.eval.answers.next_tokens import NextTokens, Rows, padded_length
+from lengthwise.eval.answers.next_tokens import NextTokens, TokenRows, padded_length
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def score_answers(documents: Mapping[int, Documents], next_tokens: NextTokens) -
         targets = tokens[:, 1:]
         asked = (np.arange(width) >= prompt[:, None] - 1) & (targets >= 0)
         numbers = np.concatenate([np.arange(len(documents[n].prompt)) for n in lengths])
-        rows = Rows(tokens[:, :-1], _inputs(tokens), numbers)
+        rows = TokenRows(tokens[:, :-1], _inputs(tokens), numbers)
         right = asked & (next_tokens(rows) == targets)
         ends = np.cumsum([len(documents[n].prompt) for n in lengths])[:-1]
         for length, hits_N, tokens_N in zip(
@@ -86,7 +86,7 @@ def decoded(documents: Documents, next_tokens: NextTokens) -> np.ndarray:
     size_N, inputs_N = documents.prompt.copy(), _inputs(tokens)
     going = np.ones(rows, bool)
     while going.any():
-        found = next_tokens(Rows(said, inputs_N, np.arange(rows)))[np.arange(rows), size_N - 1]
+        found = next_tokens(TokenRows(said, inputs_N, np.arange(rows)))[np.arange(rows), size_N - 1]
         said[going, size_N[going]] = found[going]
         size_N = size_N + going
         ended = said[np.arange(rows), size_N - 1] == END

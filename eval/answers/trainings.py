@@ -17,7 +17,7 @@ COMPARISON = Path("eval") / "comparison.json"  # in a work directory
 
 
 @dataclass(frozen=True)
-class Scored:
+class TrainingScores:
     """A training as it is drawn and listed."""
 
     name: str
@@ -29,7 +29,7 @@ class Scored:
 
 def score_training(
     training: Training, trained: tuple[int, int], chance_K: Sequence[float], config: EvalConfig
-) -> Scored:
+) -> TrainingScores:
     """trained, chance_K: as `summarize` has them."""
     if len(training.runs) == 1:
         answers = summarize(
@@ -52,7 +52,7 @@ def score_training(
             seed=config.seed,
         )
     seeds = tuple(tuple(float(each.exact_N.mean()) for each in run.hits) for run in training.runs)
-    return Scored(training.name, training.claim, answers, seeds)
+    return TrainingScores(training.name, training.claim, answers, seeds)
 
 
 def compare_trainings(group: Sequence[Training], config: EvalConfig) -> list[Comparison]:
@@ -65,7 +65,7 @@ def compare_trainings(group: Sequence[Training], config: EvalConfig) -> list[Com
 
 
 def save_comparison(
-    scored: Sequence[Scored], comparisons: Sequence[Comparison], path: Path
+    scored: Sequence[TrainingScores], comparisons: Sequence[Comparison], path: Path
 ) -> None:
     """Strict JSON, whole or not at all."""
     write_json(

@@ -23,7 +23,7 @@ CARD = Path("eval") / "card.json"  # in a work directory
 
 
 @dataclass(frozen=True)
-class Entry:
+class CardEntry:
     """A contestant and what its curves say."""
 
     contestant: Contestant
@@ -38,14 +38,14 @@ class Entry:
 class Card:
     """entries: the one that was scored now stands first."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[CardEntry, ...]
     comparisons: tuple[Comparison, ...]  # of other entries with the first
     methods: tuple[Comparison, ...]  # of the first entry's ways of running with the plain model
     confidence: float
     resamples: int
 
     @property
-    def first(self) -> Entry:
+    def first(self) -> CardEntry:
         return self.entries[0]
 
 
@@ -57,7 +57,7 @@ def make_card(evaluations: Sequence[Evaluation], config: EvalConfig) -> Card:
     group = contestants(evaluations)
     return Card(
         entries=tuple(
-            Entry(one, tuple(judge(one, config, number))) for number, one in enumerate(group)
+            CardEntry(one, tuple(judge(one, config, number))) for number, one in enumerate(group)
         ),
         comparisons=tuple(compare(group, config)),
         methods=tuple(compare_methods(group[0], config)),
@@ -87,7 +87,7 @@ def save_card(card: Card, path: Path) -> None:
     )
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: CardEntry) -> dict[str, Any]:
     first = entry.contestant.first
     return {
         "name": entry.contestant.name,

@@ -16,7 +16,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.eval.losses.results import RunIdentity
-from lengthwise.eval.statistics.curves import Curve, Grid, Group, Scored
+from lengthwise.eval.statistics.curves import Curve, Grid, Group, ScorerResult
 
 FORMAT_VERSION = 1
 CURVES = Path("eval") / "curves.npz"  # in a work directory
@@ -34,7 +34,7 @@ class Evaluation:
     identity: RunIdentity
     length_p95: int  # token-weighted 95th percentile of the training lengths
     targets_by_length: Mapping[int, int]  # trained targets by the end of their bin of lengths
-    scored: Scored
+    scored: ScorerResult
     # seconds of wall clock: "training", "scores during training", "scoring", ...
     seconds: Mapping[str, float]
 
@@ -89,7 +89,7 @@ def load_evaluation(workdir: Path) -> Evaluation:
         identity=RunIdentity(**content["identity"]),
         length_p95=content["length_p95"],
         targets_by_length=dict(content["targets_by_length"]),
-        scored=Scored(
+        scored=ScorerResult(
             tuple(_with_arrays(Curve, c, f"curve{i}", arrays) for i, c in _each(content["curves"])),
             tuple(_with_arrays(Grid, g, f"grid{i}", arrays) for i, g in _each(content["grids"])),
             tuple(content["said"]),

@@ -14,12 +14,12 @@ from lengthwise.eval.prompts.prompt import (
     Control,
     DoesNotFit,
     Material,
-    Part,
     Prompt,
     Prompting,
+    PromptPart,
     PromptTask,
 )
-from lengthwise.eval.prompts.words import words_of
+from lengthwise.eval.prompts.vocabulary import words_of
 
 # Raised when a task's prompts become others, so that a card pairs no old score with a new one.
 GENERATION = 2
@@ -133,16 +133,16 @@ class PromptMaker:
         depth = float(np.mean(material.depths)) if material.depths else 0.0
         return Prompt(tokens, tokens.size - question.size, parts, {"depth": depth})
 
-    def _parts(self, material: Material, steps: str) -> tuple[Part, ...]:
+    def _parts(self, material: Material, steps: str) -> tuple[PromptPart, ...]:
         """What is asked for; each lead holds all that stands behind the question before it."""
-        parts: list[Part] = []
+        parts: list[PromptPart] = []
         lead = [self.encode(steps)] if steps else []
         for asked in material.asked:
             if asked.lead:
                 lead.append(self.encode(asked.lead))
             answer, *wrong = map(self.encode, asked.candidates)
             before = np.concatenate([answer[:0], *lead])
-            parts.append(Part(before, answer, tuple(wrong)))
+            parts.append(PromptPart(before, answer, tuple(wrong)))
             lead.append(answer)
         return tuple(parts)
 

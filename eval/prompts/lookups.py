@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lengthwise.eval.prompts.prompt import Asked, Draw, Material, Words
+from lengthwise.eval.prompts.prompt import Asked, Material, Words, WordSampler
 
 CANDIDATES = 4  # the answer and three distractors
 SEVERAL = 4  # values of a key, or keys that are asked for
@@ -167,8 +167,8 @@ def _lookup(
     words: Words,
     filler: Callable[[], str],
     facts: int,
-    keys: Draw | None = None,
-    values: Draw | None = None,
+    keys: WordSampler | None = None,
+    values: WordSampler | None = None,
 ) -> Material:
     names = (keys or words.keys)(facts)
     candidates = (values or words.values)(CANDIDATES)
@@ -184,7 +184,7 @@ def _lookup(
     )
 
 
-def _facts(keys: Draw, values: Draw) -> Callable[[], str]:
+def _facts(keys: WordSampler, values: WordSampler) -> Callable[[], str]:
     """A haystack of facts like the one that is asked for."""
     return lambda: _fact(keys(1)[0], values(1)[0])
 

@@ -38,7 +38,7 @@ class Prompting(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Part:
+class PromptPart:
     """One thing that is asked for. A prompt with several has one of these for each."""
 
     lead: np.ndarray  # int32 [n], what stands between question and answer: earlier answers, steps
@@ -56,7 +56,7 @@ class Prompt:
 
     tokens: np.ndarray  # int32 [n], context and question
     question_at: int  # column of the question's first token
-    parts: tuple[Part, ...]
+    parts: tuple[PromptPart, ...]
     tags: Mapping[str, float]
 
     @property
@@ -92,7 +92,7 @@ class Material:
     scratchpad: str  # all steps but the last; ends right before the first answer, as the question
 
 
-class Draw(Protocol):
+class WordSampler(Protocol):
     """Random names of one kind, all different and of equally many tokens."""
 
     def __call__(self, count: int) -> list[str]: ...
@@ -103,9 +103,9 @@ class Words:
     """What a task draws its text from. All of it follows from one prompt's random numbers."""
 
     rng: np.random.Generator
-    keys: Draw  # invented words
-    values: Draw  # numbers
-    codes: Draw  # codes of 32 hexadecimal digits, in five groups
+    keys: WordSampler  # invented words
+    values: WordSampler  # numbers
+    codes: WordSampler  # codes of 32 hexadecimal digits, in five groups
     prose: Callable[[], str]  # the next sentence of held-out text
     size: Callable[[str], int]  # tokens of a text
 

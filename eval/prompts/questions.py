@@ -22,7 +22,7 @@ _TRIES = 1000  # questions in a row that have too few answers of as many tokens
 
 
 @dataclass(frozen=True)
-class Entry:
+class QuestionRecord:
     """A question of a file."""
 
     question: str
@@ -34,7 +34,7 @@ class Entry:
 class QuestionFile:
     """Questions, and all the documents that the file holds."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[QuestionRecord, ...]
     documents: tuple[str, ...]
 
 
@@ -42,7 +42,7 @@ def read_squad(content: Any) -> QuestionFile:
     """SQuAD's JSON, 1.1 or 2.0; questions without an answer are left out."""
     paragraphs = [paragraph for article in content["data"] for paragraph in article["paragraphs"]]
     entries = [
-        Entry(asked["question"], asked["answers"][0]["text"], (paragraph["context"],))
+        QuestionRecord(asked["question"], asked["answers"][0]["text"], (paragraph["context"],))
         for paragraph in paragraphs
         for asked in paragraph["qas"]
         if asked["answers"]
@@ -52,13 +52,13 @@ def read_squad(content: Any) -> QuestionFile:
 
 def read_hotpot(content: Any) -> QuestionFile:
     """HotpotQA's JSON: every question with its paragraphs, some of which support the answer."""
-    entries: list[Entry] = []
+    entries: list[QuestionRecord] = []
     documents: dict[str, None] = {}
     for each in content:
         texts = {title: "".join(sentences) for title, sentences in each["context"]}
         needed = dict.fromkeys(title for title, _ in each["supporting_facts"])
         support = tuple(texts[title] for title in needed if title in texts)
-        entries.append(Entry(each["question"], each["answer"], support))
+        entries.append(QuestionRecord(each["question"], each["answer"], support))
         documents.update(dict.fromkeys(texts.values()))
     return QuestionFile(tuple(entries), tuple(documents))
 

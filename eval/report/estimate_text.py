@@ -8,7 +8,7 @@ from lengthwise.eval.losses.results import BOUNDARY_GAP, GAIN, ResultRow
 
 
 @dataclass(frozen=True)
-class Cell:
+class IntervalCell:
     """One estimate as text. verdict: of a gain beyond L_train, else empty."""
 
     value: str
@@ -40,12 +40,12 @@ def number(value: float, places: int, *, signed: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def cell(row: ResultRow, *, verdict: str | None = None) -> Cell:
+def cell(row: ResultRow, *, verdict: str | None = None) -> IntervalCell:
     """Value and interval; gains carry their sign."""
     signed = row.metric in (GAIN, BOUNDARY_GAP)
     places = decimals(row.low, row.high)
     value, low, high = (number(x, places, signed=signed) for x in (row.value, row.low, row.high))
-    return Cell(value, f"[{low}, {high}]", verdict or row.verdict or "")
+    return IntervalCell(value, f"[{low}, {high}]", verdict or row.verdict or "")
 
 
 def ratio_text(ratio: float) -> str:

@@ -13,8 +13,8 @@ from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.losses.targets import DocumentSource
-from lengthwise.eval.prompts.words import held_out_sentences, sentences_of_files
-from lengthwise.eval.statistics.curves import Scored
+from lengthwise.eval.prompts.vocabulary import held_out_sentences, sentences_of_files
+from lengthwise.eval.statistics.curves import ScorerResult
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,6 @@ class CurveScorer(Protocol):
         """Lengths of the rows that it scores, in tokens: all that has to be compiled."""
         ...
 
-    def __call__(self, methods: Sequence[Method]) -> Scored:
+    def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         """Scores a checkpoint in each of several ways; the plain one stands first."""
         ...

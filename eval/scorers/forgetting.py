@@ -29,7 +29,7 @@ from lengthwise.eval.statistics.curves import (
     PLAIN_CONTROL,
     Curve,
     Group,
-    Scored,
+    ScorerResult,
     population,
 )
 
@@ -62,7 +62,7 @@ class ForgettingCurve:
     def rows(self) -> tuple[int, ...]:
         return self.lengths
 
-    def __call__(self, methods: Sequence[Method]) -> Scored:
+    def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
         total = 2 * len(methods) * len(self.lengths)
         with tqdm(total=total, desc="scoring copies", unit="length") as progress:
@@ -75,7 +75,7 @@ class ForgettingCurve:
                         progress.update()
                 copy_NK, alone_NK = (np.stack(right[c], axis=1) for c in (True, False))
                 curves += self._curves(method, copy_NK, alone_NK, time.perf_counter() - begin)
-        return Scored(tuple(curves))
+        return ScorerResult(tuple(curves))
 
     def _right(self, method: Method, length: int, copies: bool) -> np.ndarray:
         """[N] right tokens of the last half of each document's second x."""

@@ -25,7 +25,7 @@ from lengthwise.eval.statistics.curves import (
     Curve,
     Grid,
     Group,
-    Scored,
+    ScorerResult,
     population,
 )
 
@@ -57,7 +57,7 @@ class NeedleGrid:
     def rows(self) -> tuple[int, ...]:
         return self.lengths
 
-    def __call__(self, methods: Sequence[Method]) -> Scored:
+    def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
         grids: list[Grid] = []
         total = len(methods) * len(self.places) * len(self.lengths)
@@ -77,7 +77,7 @@ class NeedleGrid:
                     self._grid(method, "accuracy", "accuracy", right_NDK),
                     self._grid(method, "margin", "nats", margin_NDK),
                 ]
-        return Scored(tuple(curves), tuple(grids))
+        return ScorerResult(tuple(curves), tuple(grids))
 
     def _cell(self, method: Method, length: int, row: int, place: float | int) -> Outcomes | None:
         prompts = self._prompts(length, row, place)

@@ -30,7 +30,7 @@ from lengthwise.eval.losses.methods import PLAIN
 from lengthwise.eval.losses.position_nll import binned_nats
 from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.statistics.curves import Curve, Scored
+from lengthwise.eval.statistics.curves import Curve, ScorerResult
 
 NAME = "power_law"
 _FIRST = 8  # preceding tokens: openings of documents follow no law
@@ -155,7 +155,7 @@ class PowerLawForecast:
     def rows(self) -> tuple[int, ...]:
         return (self._far[-1],)
 
-    def __call__(self, methods: Sequence[Method]) -> Scored:
+    def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         plain = next(method for method in methods if method.name == PLAIN)
         near_NJ: np.ndarray | None = None
         curves: list[Curve] = []
@@ -181,7 +181,7 @@ class PowerLawForecast:
                 )
                 if not _EXPONENTS[0] * 0.99 < law.b < _EXPONENTS[1] * 1.1 or law.a <= 0:
                     said.append("that is no falling power law: its forecast means little")
-        return Scored(tuple(curves), said=tuple(said))
+        return ScorerResult(tuple(curves), said=tuple(said))
 
     def _sums(self, method: Method, edges: np.ndarray) -> np.ndarray:
         """[N, J] nats of each document in the bins between the edges, in preceding tokens."""

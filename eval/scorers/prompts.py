@@ -16,7 +16,7 @@ from lengthwise.eval.prompts.candidates import Outcomes, score_prompts, write_an
 from lengthwise.eval.prompts.prompt import Control, DoesNotFit, Prompt, Prompting, PromptTask
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.statistics.bootstrap import within_bounds
-from lengthwise.eval.statistics.curves import Curve, Group, Scored, population
+from lengthwise.eval.statistics.curves import Curve, Group, ScorerResult, population
 
 Variant = Control | Prompting  # what a curve of a task is of
 # Where answers are written. Behind the right steps of a scratchpad, steps would be skipped.
@@ -71,7 +71,7 @@ class PromptScorer:
             longest = max(longest, *(prompt.size - 1 for prompt in prompts))
         return 1 << (longest - 1).bit_length()
 
-    def __call__(self, methods: Sequence[Method]) -> Scored:
+    def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         """Curves of each method, control and way of prompting; gains by the latter, in words."""
         curves: list[Curve] = []
         said: list[str] = []
@@ -102,7 +102,7 @@ class PromptScorer:
                             left_out.append(f"{self.name}, {variant}, written: {error}")
                     if isinstance(variant, Prompting):
                         said += self._gains(method, variant, found[variant], found[Control.PLAIN])
-        return Scored(tuple(curves), said=tuple(said), left_out=tuple(left_out))
+        return ScorerResult(tuple(curves), said=tuple(said), left_out=tuple(left_out))
 
     def _outcomes(self, method: Method, variant: Variant, length: int, short: int) -> Outcomes:
         context, gap, row = length, 0, length

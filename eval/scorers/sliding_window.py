@@ -26,7 +26,7 @@ from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.statistics.curves import (
     PLAIN_CONTROL,
     Curve,
-    Scored,
+    ScorerResult,
     population,
 )
 
@@ -79,7 +79,7 @@ class SlidingWindow:
     def rows(self) -> tuple[int, ...]:
         return (1, *self.lengths)
 
-    def __call__(self, methods: Sequence[Method]) -> Scored:
+    def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
         total = len(methods) * len(self.lengths) * len(self._texts)
         with tqdm(total=total, desc="scoring sliding windows", unit="document") as progress:
@@ -91,7 +91,7 @@ class SlidingWindow:
                 alone_N = self._without_context(method)
                 seconds = time.perf_counter() - begin
                 curves += self._curves(method, sums_NK, alone_N, seconds)
-        return Scored(tuple(curves))
+        return ScorerResult(tuple(curves))
 
     def _sums(self, method: Method, window: int, progress: tqdm) -> np.ndarray:
         """[N] nats of each document."""

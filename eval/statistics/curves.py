@@ -139,7 +139,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScorerResult:
     """What one scorer found."""
 
     curves: tuple[Curve, ...]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lengthwise.eval.answers.trainings import Scored
+from lengthwise.eval.answers.trainings import TrainingScores
 from lengthwise.eval.card.comparison import Comparison
 from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.eval.report.answers.pictures import draw_answers, draw_selection
-from lengthwise.eval.report.answers.words import headline, mean_text, share_cell
-from lengthwise.eval.report.card.words import difference_cells
+from lengthwise.eval.report.answers.wording import headline, mean_text, share_cell
+from lengthwise.eval.report.card.wording import difference_cells
 from lengthwise.eval.report.page import Figure, Picture, page_environment, write_page
 from lengthwise.eval.report.run.run_page import (
     RunInputs,
@@ -40,7 +40,7 @@ class AnswersInputs(RunInputs):
     counts: str  # what its length counts
     trained: tuple[int, int]  # shortest and longest length
     examples: Sequence[Example]
-    scored: Sequence[Scored]  # the run's own training first
+    scored: Sequence[TrainingScores]  # the run's own training first
     comparisons: Sequence[Comparison]  # of the others with the first
     decoded: Sequence[Mapping[str, int]]  # length, samples, agree
     identity: RunIdentity

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lengthwise.eval.answers.trainings import Scored
+from lengthwise.eval.answers.trainings import TrainingScores
 from lengthwise.eval.report.style import (
     TEXT_POINTS,
     Theme,
@@ -22,7 +22,7 @@ from lengthwise.eval.report.style import (
 
 
 def draw_answers(
-    scored: Sequence[Scored], trained: tuple[int, int], theme: Theme, narrow: bool
+    scored: Sequence[TrainingScores], trained: tuple[int, int], theme: Theme, narrow: bool
 ) -> Figure:
     """Exact match and right tokens against length, a line a training, thin ones for its seeds."""
     figure, (left, right) = new_figure(narrow, 2, 3.4 if narrow else 4.0)

@@ -18,7 +18,7 @@ from lengthwise.eval.report.card.pictures import (
     losses_of,
     tasks_of,
 )
-from lengthwise.eval.report.card.words import (
+from lengthwise.eval.report.card.wording import (
     compared_lengths,
     cost_rows,
     crossing_text,

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from lengthwise.eval.card.card import Card, Entry
+from lengthwise.eval.card.card import Card, CardEntry
 from lengthwise.eval.card.judgement import Judgement
 from lengthwise.eval.card.lengths import ABSOLUTE, SAFE_NATS
 from lengthwise.eval.losses.methods import PLAIN
 from lengthwise.eval.prompts.prompt import Control
-from lengthwise.eval.report.card.words import title
+from lengthwise.eval.report.card.wording import title
 from lengthwise.eval.report.method_words import method_title
 from lengthwise.eval.report.style import (
     MARKERS,
@@ -39,11 +39,11 @@ CONTROLS = {
 }
 
 
-def tasks_of(entry: Entry) -> list[Judgement]:
+def tasks_of(entry: CardEntry) -> list[Judgement]:
     return [each for each in entry.judgements if each.is_task]
 
 
-def losses_of(entry: Entry) -> list[list[Judgement]]:
+def losses_of(entry: CardEntry) -> list[list[Judgement]]:
     """Losses by scorer, in each its methods."""
     scorers = dict.fromkeys(each.curve.scorer for each in entry.judgements if not each.is_task)
     return [[each for each in entry.judgements if each.curve.scorer == name] for name in scorers]
@@ -268,7 +268,7 @@ def _line(axes: Axes, each: Judgement, color: str, marker: str, label: str) -> N
 
 
 def _lengths_axis(
-    axes: Axes, lengths: Sequence[int], entry: Entry, theme: Theme, *, narrow: bool
+    axes: Axes, lengths: Sequence[int], entry: CardEntry, theme: Theme, *, narrow: bool
 ) -> None:
     """A log axis of lengths, with the training length and the histogram of trained lengths."""
     log2_axis(axes, lengths, narrow)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lengthwise.eval.losses.results import GAIN, SAME_TARGET_NLL, ResultRow, Results
-from lengthwise.eval.report.estimate_text import Cell, cell
+from lengthwise.eval.report.estimate_text import IntervalCell, cell
 from lengthwise.eval.report.run.wording import useful_lengths
 from lengthwise.eval.report.style import token_count
 
@@ -20,8 +20,8 @@ class DomainRow:
 
     domain: str
     clusters: int  # independent documents
-    truncation: Cell
-    gains: list[Cell]
+    truncation: IntervalCell
+    gains: list[IntervalCell]
 
 
 def best_method(results: Results) -> str:

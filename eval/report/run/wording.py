@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lengthwise.eval.losses.results import GAIN, SAME_TARGET_NLL, ResultRow, Results
-from lengthwise.eval.report.estimate_text import Cell, cell, decimals, number, ratio_text
+from lengthwise.eval.report.estimate_text import IntervalCell, cell, decimals, number, ratio_text
 from lengthwise.eval.report.method_words import (
     PARTS,
     PLAIN_NOTE,
@@ -25,18 +25,18 @@ class LengthRow:
     context: str
     ratio: str
     scaling: str
-    nll: Cell
-    gain: Cell
+    nll: IntervalCell
+    gain: IntervalCell
     reference: bool  # this line is truncation itself
 
 
 @dataclass(frozen=True)
-class HeadlineRow:
+class MethodRow:
     """A method at the ratios of the headline; useful: its useful length in words."""
 
     method: str
     useful: str
-    cells: list[Cell | None]  # NLL and verdict per headline ratio; None where not tested
+    cells: list[IntervalCell | None]  # NLL and verdict per headline ratio; None where not tested
 
 
 def method_notes(results: Results) -> list[tuple[str, str]]:
@@ -134,17 +134,17 @@ def _compared(gain: ResultRow) -> str:
     return f"{subject} {does} by {amount} [{low}, {high}] nats/token."
 
 
-def headline_table(results: Results, ratios: tuple[float, ...]) -> list[HeadlineRow]:
+def headline_table(results: Results, ratios: tuple[float, ...]) -> list[MethodRow]:
     """Methods against ratios: NLL with interval, and the verdict against truncation."""
     rows = []
     for name, useful in useful_lengths(results).items():
-        cells: list[Cell | None] = []
+        cells: list[IntervalCell | None] = []
         for ratio in ratios:
             nll = results.select(metric=SAME_TARGET_NLL, role="result", method=name, ratio=ratio)
             gain = results.select(metric=GAIN, role="result", method=name, ratio=ratio)
             cells.append(cell(nll[0], verdict=gain[0].verdict) if nll else None)
         l_train = results.rows[0].l_train
-        rows.append(HeadlineRow(method_title(name), useful_text(useful, l_train), cells))
+        rows.append(MethodRow(method_title(name), useful_text(useful, l_train), cells))
     return rows
 
 

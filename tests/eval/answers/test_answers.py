@@ -12,7 +12,7 @@ import pytest
 from lengthwise.data.tasks.samples import Documents, TaskSamples
 from lengthwise.data.tasks.sequences import rows_of
 from lengthwise.data.tasks.symbols import END
-from lengthwise.eval.answers.next_tokens import NextTokenScorer, Rows
+from lengthwise.eval.answers.next_tokens import NextTokenScorer, TokenRows
 from lengthwise.eval.answers.score import Hits, by_row_length, decoded, score_answers
 from lengthwise.eval.answers.summary import summarize
 from lengthwise.eval.inference.inference import Batching, Inference
@@ -41,7 +41,7 @@ class Fallible:
             for row, size in zip(rows_of(batch.tokens), batch.prompt.tolist(), strict=True):
                 self.answers[tuple(row[:size])] = row
 
-    def __call__(self, rows: Rows) -> np.ndarray:
+    def __call__(self, rows: TokenRows) -> np.ndarray:
         tokens = rows.tokens
         out = np.full(tokens.shape, -7)
         for number, row in enumerate(tokens.tolist()):
@@ -68,7 +68,7 @@ def test_a_model_that_knows_all_is_right_and_one_that_errs_is_counted():
         assert hits.exact_N.all()
         np.testing.assert_array_equal(hits.tokens_N, hits.length + 1)  # the end is asked for too
 
-    def errs(rows: Rows) -> np.ndarray:
+    def errs(rows: TokenRows) -> np.ndarray:
         found = perfect(rows)
         found[:, 7] += 1  # behind the 8th token, of which only some samples ask
         return found
@@ -107,11 +107,11 @@ def test_an_answer_that_goes_on_or_stops_early_is_wrong():
     batch = documents(4, 3)
     perfect = Fallible([batch], 0.0)
 
-    def never_ends(rows: Rows) -> np.ndarray:
+    def never_ends(rows: TokenRows) -> np.ndarray:
         found = perfect(rows)
         return np.where(found == END, 5, found)
 
-    def ends_at_once(rows: Rows) -> np.ndarray:
+    def ends_at_once(rows: TokenRows) -> np.ndarray:
         return np.full(rows.tokens.shape, END)
 
     for model in (never_ends, ends_at_once):
@@ -145,17 +145,19 @@ def test_drawn_positions_are_a_rows_own_whatever_is_filled_up_behind_it():
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 9, (6, 4))
     sizes, numbers = np.full(6, 4), np.arange(6)
-    found = next_tokens(Rows(tokens, sizes, numbers))
+    found = next_tokens(TokenRows(tokens, sizes, numbers))
     wide = np.pad(tokens, ((0, 0), (0, 8)), constant_values=-1)
-    np.testing.assert_array_equal(next_tokens(Rows(wide, sizes, numbers))[:, :4], found)
+    np.testing.assert_array_equal(next_tokens(TokenRows(wide, sizes, numbers))[:, :4], found)
     # As far as it is decoded, and the same rows in other places.
     begun = np.where(np.arange(4) < 3, tokens, -1)
-    np.testing.assert_array_equal(next_tokens(Rows(begun, sizes, numbers))[:, :3], found[:, :3])
-    turned = Rows(tokens[::-1], sizes, numbers[::-1])
+    np.testing.assert_array_equal(
+        next_tokens(TokenRows(begun, sizes, numbers))[:, :3], found[:, :3]
+    )
+    turned = TokenRows(tokens[::-1], sizes, numbers[::-1])
     np.testing.assert_array_equal(next_tokens(turned)[::-1], found)
     # Other samples have other draws.
     same = np.broadcast_to(tokens[0], (64, 4))
-    drawn = next_tokens(Rows(same, np.full(64, 4), np.arange(64)))
+    drawn = next_tokens(TokenRows(same, np.full(64, 4), np.arange(64)))
     assert len(np.unique(drawn, axis=0)) > 1
 
 
@@ -165,7 +167,7 @@ def test_rows_are_scored_as_the_model_computes_them_alone(scheme: str, tokens_pe
     plain = settings.resolve(len(SAMPLES.symbols), "cpu", 64)
     next_tokens = programs.bind(params, UNSCALED)
     batch = documents(11, 7)
-    found = next_tokens(Rows(batch.tokens, np.full(7, batch.tokens.shape[1]), np.arange(7)))
+    found = next_tokens(TokenRows(batch.tokens, np.full(7, batch.tokens.shape[1]), np.arange(7)))
     apply = functools.partial(transformer.apply, plain, params)
     for row, got in zip(rows_of(batch.tokens), found, strict=True):
         logits = apply(

@@ -17,7 +17,7 @@ from lengthwise.eval.answers.summary import over_seeds
 from lengthwise.eval.answers.trainings import compare_trainings, save_comparison, score_training
 from lengthwise.eval.card.comparison import Difference
 from lengthwise.eval.config import AnswersConfig
-from lengthwise.eval.report.answers.words import comparison_lines
+from lengthwise.eval.report.answers.wording import comparison_lines
 from tests.data.tasks.test_formats import task_config
 from tests.eval.planted import eval_config
 

@@ -14,7 +14,7 @@ from lengthwise.eval.card.contestants import contestants, load_beside
 from lengthwise.eval.card.lengths import Crossing, CrossingPoint
 from lengthwise.eval.losses.curve_file import CURVES, load_evaluation, save_evaluation
 from lengthwise.eval.report.card.pictures import draw_heat
-from lengthwise.eval.report.card.words import (
+from lengthwise.eval.report.card.wording import (
     crossing_text,
     drops_text,
     headline_rows,

@@ -17,7 +17,7 @@ from lengthwise.eval.prompts.diagnosis import NEGLIGIBLE, Evidence, diagnose
 from lengthwise.eval.prompts.prompt import Control, Prompting, Words
 from lengthwise.eval.prompts.questions import tasks_of_files
 from lengthwise.eval.prompts.tasks import RULER, TASKS, task_names
-from lengthwise.eval.prompts.words import sentences, sentences_of_files, words_of
+from lengthwise.eval.prompts.vocabulary import sentences, sentences_of_files, words_of
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.scorers.prompts import PromptScorer
 from lengthwise.eval.statistics.bootstrap import Estimate

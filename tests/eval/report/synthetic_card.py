@@ -14,7 +14,7 @@ from lengthwise.eval.statistics.curves import (
     Curve,
     Grid,
     Group,
-    Scored,
+    ScorerResult,
     population,
 )
 
@@ -133,7 +133,7 @@ def evaluation(name="quickstart", *, seed=0, training="a", worse=0.0, **changes)
         identity=RunIdentity("3f1c0e9ab2d84c55", 2000, L_TRAIN, "rope"),
         length_p95=120,
         targets_by_length={16: 50, 32: 400, 64: 900, 128: 2400},
-        scored=Scored(
+        scored=ScorerResult(
             tuple(curves),
             (grid,),
             ("Critical complexity: 2 facts.",),

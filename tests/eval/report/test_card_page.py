@@ -11,7 +11,7 @@ from lengthwise.eval.card.card import make_card
 from lengthwise.eval.losses.curve_file import load_evaluation
 from lengthwise.eval.report.card.page import render_card, write_card
 from lengthwise.eval.report.page import Figure
-from lengthwise.eval.statistics.curves import Scored
+from lengthwise.eval.statistics.curves import ScorerResult
 from tests.eval.planted import eval_config
 from tests.eval.report.browser import look_at
 from tests.eval.report.synthetic_card import evaluation
@@ -105,7 +105,7 @@ def test_a_card_of_losses_alone_has_no_sections_of_tasks(tmp_path, monkeypatch):
     )
     made = evaluation()
     losses = tuple(c for c in made.scored.curves if c.unit == "nats/token")
-    write_card(tmp_path, [dataclasses.replace(made, scored=Scored(losses))], CONFIG)
+    write_card(tmp_path, [dataclasses.replace(made, scored=ScorerResult(losses))], CONFIG)
     headings = Page((tmp_path / "report" / "card.html").read_text()).headings
     assert not {"Tasks by length", "Why it fails", "Where in the input"} & set(headings)
     assert "What length is worth" in headings

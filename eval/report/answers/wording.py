@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lengthwise.eval.answers.trainings import Scored
+from lengthwise.eval.answers.trainings import TrainingScores
 from lengthwise.eval.card.comparison import Comparison, Difference
-from lengthwise.eval.report.estimate_text import Cell
+from lengthwise.eval.report.estimate_text import IntervalCell
 from lengthwise.eval.statistics.bootstrap import Estimate
 
 
-def headline(scored: Scored, trained: tuple[int, int]) -> list[str]:
+def headline(scored: TrainingScores, trained: tuple[int, int]) -> list[str]:
     """What a training came to; the first sentence stands alone."""
     answers = scored.answers
     scores, fell = answers.scores, answers.falls_at
@@ -37,9 +37,9 @@ def headline(scored: Scored, trained: tuple[int, int]) -> list[str]:
     return [said, f"Mean exact match: {', '.join(means)}."]
 
 
-def share_cell(estimate: Estimate) -> Cell:
+def share_cell(estimate: Estimate) -> IntervalCell:
     """A share with its interval."""
-    return Cell(f"{estimate.value:.3f}", interval(estimate), "")
+    return IntervalCell(f"{estimate.value:.3f}", interval(estimate), "")
 
 
 def interval(estimate: Estimate) -> str:
@@ -51,7 +51,9 @@ def mean_text(mean: float | None) -> str:
     return "not tested" if mean is None else f"{mean:.3f}"
 
 
-def comparison_lines(scored: Sequence[Scored], comparisons: Sequence[Comparison]) -> list[str]:
+def comparison_lines(
+    scored: Sequence[TrainingScores], comparisons: Sequence[Comparison]
+) -> list[str]:
     """For a terminal: a table of each training of several seeds, a sentence a comparison."""
     tables = [
         f"{each.name}, {each.claim}:\n{each.answers.table()}"

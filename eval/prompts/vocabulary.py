@@ -13,7 +13,7 @@ from lengthwise.common.errors import UserError, reason
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.losses.targets import DocumentSource
-from lengthwise.eval.prompts.prompt import Draw, Words
+from lengthwise.eval.prompts.prompt import Words, WordSampler
 
 SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "zo")
 _MISSES = 1000  # names in a row that are taken or of another size, before one gives up
@@ -30,7 +30,7 @@ def words_of(
     size: text -> its number of tokens. prose: gives sentences of held-out text.
     """
 
-    def draw(one: Callable[[np.random.Generator], str]) -> Draw:
+    def draw(one: Callable[[np.random.Generator], str]) -> WordSampler:
         names = _stream(rng, one, size)
         return lambda count: list(itertools.islice(names, count))
 

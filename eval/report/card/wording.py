@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lengthwise.eval.card.card import Card, Entry
+from lengthwise.eval.card.card import Card, CardEntry
 from lengthwise.eval.card.comparison import Comparison
 from lengthwise.eval.card.judgement import Judgement
 from lengthwise.eval.card.lengths import ABSOLUTE, Crossing, CrossingPoint
 from lengthwise.eval.card.shape import Drop
 from lengthwise.eval.losses.methods import PLAIN
-from lengthwise.eval.report.estimate_text import Cell, decimals, number, ratio_text
+from lengthwise.eval.report.estimate_text import IntervalCell, decimals, number, ratio_text
 from lengthwise.eval.report.method_words import in_sentence, method_title
 from lengthwise.eval.report.run.data_wording import percent
 from lengthwise.eval.report.style import token_count
@@ -33,13 +33,13 @@ GROUPS = {
 
 
 @dataclass(frozen=True)
-class HeadlineRow:
+class JudgementRow:
     """One primary curve."""
 
     title: str
     detail: str  # how it was run, or where it stands in dispersion and scope
-    short: Cell | None  # the score at L_train; None: not tested there
-    long: Cell  # at its longest length
+    short: IntervalCell | None  # the score at L_train; None: not tested there
+    long: IntervalCell  # at its longest length
     longest: str
     holds: str
     useful: str
@@ -53,7 +53,7 @@ def title(scorer: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def score_cell(judgement: Judgement, estimate: Estimate) -> Cell:
+def score_cell(judgement: Judgement, estimate: Estimate) -> IntervalCell:
     """Accuracies in percent, losses with their digits."""
     if judgement.is_task:
         curve = judgement.curve
@@ -63,13 +63,13 @@ def score_cell(judgement: Judgement, estimate: Estimate) -> Cell:
         return share_cell(Estimate(estimate.value, *inside))
     places = decimals(estimate.low, estimate.high)
     value, low, high = (number(x, places) for x in (estimate.value, estimate.low, estimate.high))
-    return Cell(value, f"[{low}, {high}]", "")
+    return IntervalCell(value, f"[{low}, {high}]", "")
 
 
-def share_cell(estimate: Estimate) -> Cell:
+def share_cell(estimate: Estimate) -> IntervalCell:
     """A share as whole percents."""
     value, low, high = (number(100 * x, 0) for x in (estimate.value, estimate.low, estimate.high))
-    return Cell(f"{value} %", f"[{low}, {high}]", "")
+    return IntervalCell(f"{value} %", f"[{low}, {high}]", "")
 
 
 def reach_text(found: Reach) -> str:
@@ -104,22 +104,22 @@ def crossing_text(found: Crossing, lengths: Sequence[int]) -> str:
     return value if low == high == value else f"{value} [{low}, {high}]"
 
 
-def headline_rows(entry: Entry) -> dict[str, list[HeadlineRow]]:
+def headline_rows(entry: CardEntry) -> dict[str, list[JudgementRow]]:
     """By group, in the order of the curves. Of losses that can't be useful, only the plain model's:
     its other ways of running stand in the table of details."""
-    rows: dict[str, list[HeadlineRow]] = {name: [] for name in GROUPS.values()}
+    rows: dict[str, list[JudgementRow]] = {name: [] for name in GROUPS.values()}
     for each in entry.judgements:
         if each.curve.method == PLAIN or each.useful is not None:
             rows[GROUPS[each.curve.group]].append(_headline_row(entry, each))
     return {name: some for name, some in rows.items() if some}
 
 
-def _headline_row(entry: Entry, each: Judgement) -> HeadlineRow:
+def _headline_row(entry: CardEntry, each: Judgement) -> JudgementRow:
     curve, l_train = each.curve, entry.l_train
     at = curve.lengths.index(l_train) if l_train in curve.lengths else None
     placed = f"{curve.dispersion} dispersion, {curve.scope} scope" if curve.scope else ""
     kept = each.areas.retention if each.areas else None
-    return HeadlineRow(
+    return JudgementRow(
         title=title(curve.scorer),
         detail=placed if each.is_task and curve.method == PLAIN else method_title(curve.method),
         short=None if at is None else score_cell(each, each.scores[at]),
@@ -151,7 +151,7 @@ def sentences(card: Card) -> list[str]:
     return said or ["No score of this card reaches a length that it could be judged by."]
 
 
-def _loss_sentences(entry: Entry) -> list[str]:
+def _loss_sentences(entry: CardEntry) -> list[str]:
     found = [
         (each, each.useful)
         for each in entry.judgements
@@ -199,7 +199,7 @@ def _up_to(found: Reach, l_train: int) -> str:
     return f"up to {reach_text(found)} tokens ({times(found.tokens / l_train)})"
 
 
-def _task_sentences(entry: Entry) -> list[str]:
+def _task_sentences(entry: CardEntry) -> list[str]:
     tasks = [each for each in entry.judgements if each.is_task]
     if not tasks:
         return []
@@ -222,7 +222,7 @@ def _above_chance(each: Judgement, l_train: int) -> bool:
     return any(each.judged[k].low > 0 for k in within)
 
 
-def _comparison_sentence(card: Card, other: Entry) -> str:
+def _comparison_sentence(card: Card, other: CardEntry) -> str:
     mine = [c for c in card.comparisons if c.second == other.contestant.name]
     last = [c.said[-1] for c in mine]
     counts = ", ".join(f"{last.count(said)} {said}" for said in dict.fromkeys(last))
@@ -239,24 +239,24 @@ def compared_lengths(comparisons: Sequence[Comparison], l_train: int, most: int 
     return lengths[::-1][::every][::-1]
 
 
-def difference_cells(comparison: Comparison, lengths: Sequence[int]) -> list[Cell | None]:
+def difference_cells(comparison: Comparison, lengths: Sequence[int]) -> list[IntervalCell | None]:
     """The paired difference at each of these lengths, with its verdict; None: not tested."""
     found = zip(comparison.better, comparison.said, strict=True)
     at = dict(zip(comparison.lengths, found, strict=True))
     return [_difference(comparison, *at[n]) if n in at else None for n in lengths]
 
 
-def _difference(comparison: Comparison, better: Estimate, said: str) -> Cell:
+def _difference(comparison: Comparison, better: Estimate, said: str) -> IntervalCell:
     scale, places = (100, 0) if comparison.unit == "accuracy" else (1, 0)
     if scale == 1 and (better.low, better.high) != (0, 0):
         places = decimals(better.low, better.high)
     value, low, high = (
         number(scale * x, places, signed=True) for x in (better.value, better.low, better.high)
     )
-    return Cell(value, f"[{low}, {high}]", said)
+    return IntervalCell(value, f"[{low}, {high}]", said)
 
 
-def cost_rows(entry: Entry) -> list[tuple[str, str, str]]:
+def cost_rows(entry: CardEntry) -> list[tuple[str, str, str]]:
     """(what, seconds, share of the run): the run's parts, then each scorer."""
     seconds = entry.contestant.first.seconds
     total = sum(seconds.values())
