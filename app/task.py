@@ -17,11 +17,16 @@ from lengthwise.configs.resolve import Experiment
 from lengthwise.data.tasks.samples import Documents, TaskSamples
 from lengthwise.data.tasks.sequences import rows_of
 from lengthwise.data.tasks.task import Task
-from lengthwise.eval.answers.chance import constant_guess
 from lengthwise.eval.answers.hits_file import HITS, load_hits, save_hits
 from lengthwise.eval.answers.next_tokens import NextTokens, NextTokenScorer, padded_length
 from lengthwise.eval.answers.runs import TaskRun, Training, check_comparable, trainings
-from lengthwise.eval.answers.score import Hits, by_row_length, decoded, score_answers
+from lengthwise.eval.answers.score import (
+    Hits,
+    by_row_length,
+    constant_guess,
+    decoded,
+    score_answers,
+)
 from lengthwise.eval.answers.trainings import (
     COMPARISON,
     compare_trainings,

@@ -10,9 +10,8 @@ from scipy.stats import t as student
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.tasks.samples import Documents, TaskSamples
-from lengthwise.eval.answers.chance import constant_guess
 from lengthwise.eval.answers.runs import EXACT, TOKEN, RunKey, TaskRun, check_comparable, trainings
-from lengthwise.eval.answers.score import Hits
+from lengthwise.eval.answers.score import Hits, constant_guess
 from lengthwise.eval.answers.summary import over_seeds
 from lengthwise.eval.answers.trainings import compare_trainings, save_comparison, score_training
 from lengthwise.eval.card.comparison import Difference

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.store.tokenizers import FileTokenizer, IdsTokenizer, train_bpe
+from lengthwise.eval.card.diagnosis import NEGLIGIBLE, Evidence, diagnose
 from lengthwise.eval.inference.scorer import TargetScores
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.candidates import score_prompts
-from lengthwise.eval.prompts.diagnosis import NEGLIGIBLE, Evidence, diagnose
 from lengthwise.eval.prompts.prompt import Control, Prompting, Words
 from lengthwise.eval.prompts.questions import tasks_of_files
 from lengthwise.eval.prompts.tasks import RULER, TASKS, task_names
