@@ -30,7 +30,9 @@ from lengthwise.train.step.optimizer import OptimizerConfig
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(
-    path for path in (ROOT / "configs").glob("[a-z]*.py") if "get_config" in path.read_text()
+    path
+    for path in (ROOT / "configs").glob("[a-z]*.py")
+    if path.stem == "quickstart" or "def get_config" in path.read_text()
 )
 # Section of configs/base.py -> its dataclass, and the fields that are not in it.
 READING = {field.name for field in dataclasses.fields(ReadingConfig)}

@@ -149,8 +149,8 @@ def run_first_cell(folder, source, **environment):
 
 
 def repository(folder, requirements):
-    folder.mkdir()
-    (folder / "app/modes.py").write_text("")
+    (folder / "lengthwise").mkdir(parents=True)
+    (folder / "lengthwise/__init__.py").write_text("")
     (folder / "requirements.txt").write_text(requirements)
     git = ["git", "-c", "user.name=n", "-c", "user.email=e"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "c"]):
@@ -170,7 +170,7 @@ def test_outside_a_checkout_the_repository_is_cloned(tmp_path):
     source = source.replace('REPOSITORY = ""', f"REPOSITORY = {str(address)!r}")
     done = run_first_cell(elsewhere, source)
     assert done.returncode == 0, done.stderr
-    assert (elsewhere / "lengthwise" / "app/modes.py").exists()
+    assert (elsewhere / "lengthwise/lengthwise/__init__.py").exists()
     assert "installing" not in done.stdout
     again = run_first_cell(elsewhere, source)  # in a runtime that was restarted
     assert again.returncode == 0, again.stderr
