@@ -136,9 +136,7 @@ class TextScoring:
     def _joins_documents(self) -> bool:
         """Whether the longest rows that were trained on last may hold several documents."""
         phase = self._subject.phases.phases[-1]
-        config, longest = phase.config.layout, phase.layout.buckets[max(phase.lengths)]
-        alone = config.name == "pad" or config.tails != "pack"
-        return not alone and (phase.layout.joined or longest.segmented)
+        return phase.layout.joined or phase.layout.buckets[max(phase.lengths)].segmented
 
     def probe(self, params: object, step: int) -> dict[str, Any]:
         """See `Scoring`."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.batches.pipeline import HostBatch, ReadingConfig, check_reading, store_batches
-from lengthwise.data.layouts import Layout, LayoutConfig, SplitDocuments, build_layout
+from lengthwise.data.layouts import LayoutConfig, LayoutIndex, SplitDocuments, build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.exposure import Exposure, exposure
 from lengthwise.data.schedule.sampling import SamplingConfig
@@ -65,7 +65,7 @@ class Phase:
     number: int
     first_step: int
     config: PhaseConfig
-    layout: Layout
+    layout: LayoutIndex
     schedule: Schedule
 
     @property

@@ -17,7 +17,7 @@ import grain
 import numpy as np
 
 from lengthwise.data.batches.assemble import TokenReader, assemble
-from lengthwise.data.layouts import Layout, LayoutConfig, SplitDocuments, build_layout
+from lengthwise.data.layouts import LayoutConfig, LayoutIndex, SplitDocuments, build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.sampling import SamplingConfig
 from lengthwise.data.schedule.schedule import Schedule
@@ -71,7 +71,7 @@ LAYOUTS = {
 
 
 def schedule_of(
-    layout: Layout, *lengths: int, cycles: int = 8, budget_steps: int = 1000
+    layout: LayoutIndex, *lengths: int, cycles: int = 8, budget_steps: int = 1000
 ) -> Schedule:
     """In natural proportions, over some buckets."""
     groups = {length: layout.bucket_groups[length] for length in lengths}
@@ -79,7 +79,7 @@ def schedule_of(
     return Schedule(curriculum, groups, layout.strata, NATURAL, TOKENS_PER_STEP, budget_steps, 0)
 
 
-def cases(store: TokenStore) -> Iterator[tuple[str, Layout, int]]:
+def cases(store: TokenStore) -> Iterator[tuple[str, LayoutIndex, int]]:
     """Name, layout and length of everything that is served."""
     for name, config in LAYOUTS.items():
         layout = build_layout(config, AllDocuments(store), seed=0)
@@ -88,7 +88,7 @@ def cases(store: TokenStore) -> Iterator[tuple[str, Layout, int]]:
                 yield name, layout, length
 
 
-def serve(reader: TokenReader, layout: Layout, schedule: Schedule, steps: range) -> int:
+def serve(reader: TokenReader, layout: LayoutIndex, schedule: Schedule, steps: range) -> int:
     """Draws and assembles; returns the tokens of the batches."""
     tokens = 0
     for step in steps:
@@ -142,7 +142,9 @@ def speed(work: Callable[[], int], clock: Callable[[], float] = time.process_tim
     return tokens / (clock() - start)
 
 
-def compare(store: TokenStore, layout: Layout, length: int, rounds: int) -> dict[str, list[float]]:
+def compare(
+    store: TokenStore, layout: LayoutIndex, length: int, rounds: int
+) -> dict[str, list[float]]:
     """Tokens/s of each way in each round: processor time when warm, wall time when cold."""
     rng = np.random.default_rng(0)
     schedule = schedule_of(layout, length)

@@ -19,7 +19,7 @@ from lengthwise.benchmarks.workload import STORE
 from lengthwise.configs import base
 from lengthwise.configs.resolve import load
 from lengthwise.data.batches.pipeline import ReadingConfig, check_reading, store_batches
-from lengthwise.data.layouts import Layout, build_layout
+from lengthwise.data.layouts import LayoutIndex, build_layout
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.sampling import SamplingConfig
@@ -60,7 +60,7 @@ class DistantShards:
         return self._shards.read_pieces(starts, tokens)
 
 
-def schedule_of(layout: Layout, shuffle_blocks: int) -> Schedule:
+def schedule_of(layout: LayoutIndex, shuffle_blocks: int) -> Schedule:
     sampling = SamplingConfig((), (), stratify=False, shuffle_blocks=shuffle_blocks)
     curriculum = CurriculumConfig("grow_p2", (), 8)
     groups = layout.bucket_groups
@@ -68,7 +68,7 @@ def schedule_of(layout: Layout, shuffle_blocks: int) -> Schedule:
 
 
 def waits(
-    store: TokenStore, layout: Layout, schedule: Schedule, config: ReadingConfig
+    store: TokenStore, layout: LayoutIndex, schedule: Schedule, config: ReadingConfig
 ) -> np.ndarray:
     """Seconds that each step waits for its batch."""
 

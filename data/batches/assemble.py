@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from lengthwise.data.batches.answers import answers_only
-from lengthwise.data.layouts import Layout, Pieces
+from lengthwise.data.layouts import LayoutIndex, Pieces
 
 # Inputs, targets, segment ids and positions.
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -30,7 +30,7 @@ class TokenReader(Protocol):
 
 def assemble(
     reader: TokenReader,
-    layout: Layout,
+    layout: LayoutIndex,
     length: int,
     rows: np.ndarray,
     columns: slice,
@@ -42,7 +42,7 @@ def assemble(
       length: L, the bucket.
       rows: int64 [R] row ids in the bucket.
       columns: which of the L positions, contiguous.
-      window: splits segments into segments of so many tokens (data.layouts.window_at); None: not.
+      window: splits segments into segments of so many tokens (Layout.window_at); None: not.
 
     Returns: int32 arrays [R, columns], to be read only: constant ones are shared between batches.
       inputs, targets: tokens; 0 at padding. The target at an index is the token after its input in
@@ -80,7 +80,7 @@ def assemble(
 
 def assemble_stretches(
     reader: TokenReader,
-    layout: Layout,
+    layout: LayoutIndex,
     length: int,
     rows: np.ndarray,
     stretches: Sequence[slice],

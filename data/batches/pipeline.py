@@ -10,7 +10,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.data.batches.assemble import TokenReader, assemble_stretches
 from lengthwise.data.batches.staging import StagedReader, check_room
-from lengthwise.data.layouts import Layout, window_at
+from lengthwise.data.layouts import LayoutIndex
 from lengthwise.data.schedule.schedule import Schedule
 from lengthwise.data.store.token_store import TokenStore
 
@@ -42,7 +42,7 @@ class HostBatch:
 
 
 def check_reading(
-    config: ReadingConfig, store: TokenStore, layout: Layout, schedule: Schedule
+    config: ReadingConfig, store: TokenStore, layout: LayoutIndex, schedule: Schedule
 ) -> None:
     """Raises UserError when blocks cannot be staged as configured."""
     if not config.stage_directory:
@@ -87,7 +87,7 @@ def where_read(config: ReadingConfig, store: TokenStore) -> str:
 
 def store_batches(
     store: TokenStore,
-    layout: Layout,
+    layout: LayoutIndex,
     schedule: Schedule,
     config: ReadingConfig,
     steps: range,
@@ -117,7 +117,7 @@ def store_batches(
 
 def batches(
     reader: TokenReader,
-    layout: Layout,
+    layout: LayoutIndex,
     schedule: Schedule,
     config: ReadingConfig,
     steps: range,
@@ -135,7 +135,7 @@ def batches(
     def make(step: int) -> HostBatch:
         draw = schedule.draw(step)
         local_rows, stretches = local_slices(draw.length)
-        rows, window = draw.rows[local_rows], window_at(layout.config, step)
+        rows, window = draw.rows[local_rows], layout.config.kind.window_at(step)
         arrays = assemble_stretches(reader, layout, draw.length, rows, stretches, window)
         return HostBatch(step, draw.length, draw.rows, draw.strata, arrays)
 

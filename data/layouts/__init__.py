@@ -1,18 +1,18 @@
 """How documents become sequences: an index into the token store, no token is copied."""
 
 from lengthwise.data.layouts.build import build_layout
-from lengthwise.data.layouts.config import LayoutConfig, window_at
+from lengthwise.data.layouts.config import Layout, LayoutConfig
 from lengthwise.data.layouts.documents import Documents, SplitDocuments
 from lengthwise.data.layouts.index import BucketIndex, Pieces
-from lengthwise.data.layouts.layout import Layout
+from lengthwise.data.layouts.index_file import LayoutIndex
 
 __all__ = [
     "BucketIndex",
     "Documents",
     "Layout",
     "LayoutConfig",
+    "LayoutIndex",
     "Pieces",
     "SplitDocuments",
     "build_layout",
-    "window_at",
 ]

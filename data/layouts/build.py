@@ -4,7 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,28 +12,25 @@ import numpy as np
 from tqdm import tqdm
 
 from lengthwise.common.cores import available_cores
-from lengthwise.data.layouts.config import LayoutConfig
-from lengthwise.data.layouts.cuts.concatenate import concatenate
-from lengthwise.data.layouts.cuts.decompose import decompose, sequence_counts
-from lengthwise.data.layouts.cuts.whole import whole
-from lengthwise.data.layouts.documents import Blocks, Cell, Documents
+from lengthwise.data.layouts.config import Layout, LayoutConfig
+from lengthwise.data.layouts.documents import Blocks, Documents
 from lengthwise.data.layouts.index import shift_references
 from lengthwise.data.layouts.index_file import (
     IndexFiles,
     IndexMemory,
     IndexWriter,
+    LayoutIndex,
     has_index,
     open_index,
 )
-from lengthwise.data.layouts.layout import Layout
-from lengthwise.data.layouts.mixture import plan_halving, resolve_mixture
-from lengthwise.data.layouts.rows import Rows
+from lengthwise.data.layouts.rows import CellRows
 from lengthwise.data.layouts.tally import BlockRows, BucketPart, Tally
 
 FORMAT_VERSION = 2
 # Each holds the documents of a block, some 200 bytes a document.
 _THREADS = min(4, available_cores())
 
+CellPlans = dict[tuple[int, int], np.ndarray]  # by block and stratum; see Layout.plan
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -45,7 +42,7 @@ def build_layout(
     directory: Path | None = None,
     length_bins: tuple[int, ...] = (),
     verify: bool = False,
-) -> Layout:
+) -> LayoutIndex:
     """Lays out documents, or opens the index that an earlier call left in `directory`.
 
     Args:
@@ -63,17 +60,18 @@ def build_layout(
     key = _key(config, documents, seed, length_bins)
     if directory is not None and has_index(directory / key):
         return open_index(directory / key, config, verify=verify)
+    layout = config.kind
     blocks = Blocks(documents, config.block_tokens, length_bins)
-    tally = Tally(config, blocks.strata)
+    tally = Tally(layout, blocks.strata)
     writer: IndexWriter = IndexMemory() if directory is None else IndexFiles(directory / key)
     with writer, ThreadPoolExecutor(_THREADS) as pool:
-        halved = _halvings(config, blocks, pool)
+        plans = _plan_cells(layout, blocks, pool)
 
         def lay_out(block: int) -> BlockRows:
-            return _lay_out_block(config, documents, blocks, block, seed, halved)
+            return _lay_out_block(layout, documents, blocks, block, seed, plans)
 
-        made = _in_order(pool, lay_out, range(len(blocks)))
-        for rows in tqdm(made, "layout", len(blocks), unit="block", delay=2, leave=False):
+        block_rows = _in_order(pool, lay_out, range(len(blocks)))
+        for rows in tqdm(block_rows, "layout", len(blocks), unit="block", delay=2, leave=False):
             for length, part in rows.buckets.items():
                 shift_references(part.entries, tally.pieces(length))
                 writer.append(length, part.entries, part.pieces)
@@ -84,67 +82,46 @@ def build_layout(
 def _key(
     config: LayoutConfig, documents: Documents, seed: int, length_bins: tuple[int, ...]
 ) -> str:
-    """Of all that decides the rows; the window does not."""
-    rows = replace(config, window_start=1, window_rate=0.0) if config.name == "window" else config
-    facts = (FORMAT_VERSION, astuple(rows), documents.fingerprint, seed, length_bins)
+    """Digest of all that decides the rows."""
+    settings = astuple(config.kind.row_settings)
+    facts = (FORMAT_VERSION, settings, documents.fingerprint, seed, length_bins)
     return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
 
-def _halvings(
-    config: LayoutConfig, blocks: Blocks, pool: ThreadPoolExecutor
-) -> dict[tuple[int, int], np.ndarray] | None:
-    """How many sequences each cell (block, stratum) halves; None without a mixture."""
-    shares = resolve_mixture(config.mixture, config.shares, len(config.lengths))
-    if shares is None:
-        return None
+def _plan_cells(layout: Layout, blocks: Blocks, pool: ThreadPoolExecutor) -> CellPlans:
+    """The first pass over all cells; empty where the layout has none."""
+    if not layout.two_passes:
+        return {}
 
     def count(block: int) -> list[tuple[tuple[int, int], np.ndarray]]:
-        cells = blocks.cells(block)
-        return [((cell.block, cell.stratum), sequence_counts(config, cell)) for cell in cells]
+        return [((cell.block, cell.stratum), layout.count(cell)) for cell in blocks.cells(block)]
 
-    counted = dict(pair for found in pool.map(count, range(len(blocks))) for pair in found)
-    if not counted:
+    counts = dict(pair for pairs in pool.map(count, range(len(blocks))) for pair in pairs)
+    if not counts:
         return {}
-    counts = np.stack(list(counted.values()))
-    tails = 0 if config.tails == "drop" else int(counts[:, -1].sum())
-    halved = plan_halving(counts[:, :-1], config.lengths, tails, shares)
-    return dict(zip(counted, halved, strict=True))
+    return dict(zip(counts, layout.plan(np.stack(list(counts.values()))), strict=True))
 
 
 def _lay_out_block(
-    config: LayoutConfig,
+    layout: Layout,
     documents: Documents,
     blocks: Blocks,
     block: int,
     seed: int,
-    halved: dict[tuple[int, int], np.ndarray] | None,
+    plans: CellPlans,
 ) -> BlockRows:
-    made: dict[int, list[tuple[int, Rows]]] = {length: [] for length in config.lengths}
+    cells_of: dict[int, list[tuple[int, CellRows]]] = {length: [] for length in layout.lengths}
     num_documents, num_tokens, dropped = 0, 0, 0
     for cell in blocks.cells(block):
-        rows, lost = _lay_out_cell(config, documents, cell, seed, halved)
-        for length, of in rows.items():
-            made[length].append((cell.stratum, of))
+        plan = plans.get((cell.block, cell.stratum))
+        buckets, dropped_here = layout.lay_out(cell, documents, seed, plan)
+        for length, rows in buckets.items():
+            cells_of[length].append((cell.stratum, rows))
         num_documents += cell.ids.size
         num_tokens += int(cell.tokens.sum())
-        dropped += lost
-    parts = {length: BucketPart.of(length, cells) for length, cells in made.items()}
+        dropped += dropped_here
+    parts = {length: BucketPart.of(length, cells) for length, cells in cells_of.items()}
     return BlockRows(block, parts, num_documents, num_tokens, dropped)
-
-
-def _lay_out_cell(
-    config: LayoutConfig,
-    documents: Documents,
-    cell: Cell,
-    seed: int,
-    halved: dict[tuple[int, int], np.ndarray] | None,
-) -> tuple[dict[int, Rows], int]:
-    if config.name in ("concat_and_chunk", "window"):
-        return concatenate(config, cell, documents, seed)
-    if config.name == "whole":
-        return whole(config, cell)
-    of_cell = None if halved is None else halved[cell.block, cell.stratum]
-    return decompose(config, cell, of_cell, seed)
 
 
 def _in_order(

@@ -1,26 +1,39 @@
-"""The settings of a layout."""
+"""The settings of a layout, what a layout is, and the lookup of layouts by name.
 
+A layout is one file in data/layouts/kinds: a subclass of `Layout` with a `name`, registered.
+"""
+
+import functools
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.layouts.mixture import resolve_mixture
+from lengthwise.data.layouts.accounting import BucketAccount
+from lengthwise.data.layouts.documents import DocumentCell, Documents
+from lengthwise.data.layouts.rows import CellRows
 
-LAYOUTS = ("decompose", "concat_and_chunk", "pack", "pad", "window", "whole")
 TARGETS = ("all", "answers")
-_BUCKETED = ("decompose", "whole")  # layouts with several lengths
 CUTS = ("longest_first", "shuffled", "published")
 TAILS = ("pack", "pad", "drop")
 JOIN_ORDERS = ("random", "related")
 
-# What a field says where it has no meaning, and the layouts where it has one.
+# The value of a field that means nothing to a layout (Layout.options).
 _NEUTRAL = {
-    "cut": ("longest_first", ("decompose",)),
-    "tails": ("pack", ("decompose",)),
-    "mixture": ("natural", ("decompose",)),
-    "document_mask": (True, ("decompose", "concat_and_chunk", "pack", "window")),
-    "join_order": ("random", ("concat_and_chunk", "window")),
-    "window_start": (0, ("window",)),
-    "window_rate": (0.0, ("window",)),
+    "cut": "longest_first",
+    "tails": "pack",
+    "mixture": "natural",
+    "shares": (),
+    "document_mask": True,
+    "join_order": "random",
+    "window_start": 0,
+    "window_rate": 0.0,
 }
 
 
@@ -28,7 +41,7 @@ _NEUTRAL = {
 class LayoutConfig:
     """Raises UserError when a field has no meaning."""
 
-    name: str  # one of LAYOUTS
+    name: str  # a layout of data/layouts/kinds
     targets: str  # one of TARGETS: all, or those in the answers of a task's samples
     smallest_bucket: int  # tokens, a power of two; decompose and whole
     largest_bucket: int  # tokens, a power of two; the one length of the other layouts
@@ -43,8 +56,9 @@ class LayoutConfig:
     block_tokens: int  # tokens of a block, about: rows never leave theirs
 
     def __post_init__(self) -> None:
+        layouts = layout_classes()
         choices = {
-            "name": LAYOUTS,
+            "name": tuple(layouts),
             "targets": TARGETS,
             "cut": CUTS,
             "tails": TAILS,
@@ -58,63 +72,153 @@ class LayoutConfig:
             length = getattr(self, field)
             if length < 1 or length & (length - 1):
                 raise UserError(f"layout.{field} = {length} must be a power of two")
-        if self.name in _BUCKETED and self.smallest_bucket > self.largest_bucket:
-            raise UserError(
-                f"layout.smallest_bucket = {self.smallest_bucket} is above "
-                f"layout.largest_bucket = {self.largest_bucket}: exchange them"
-            )
-        for field, (neutral, layouts) in _NEUTRAL.items():
+        kind = self.kind
+        for field, neutral in _NEUTRAL.items():
             value = getattr(self, field)
-            if value != neutral and self.name not in layouts:
+            if value != neutral and field not in kind.options:
+                takers = " | ".join(name for name, each in layouts.items() if field in each.options)
                 raise UserError(
-                    f"layout.{field} = {value!r} is only for layout.name = {' | '.join(layouts)}, "
+                    f"layout.{field} = {value!r} is only for layout.name = {takers}, "
                     f"not {self.name!r}: set it to {neutral!r} or change the layout"
                 )
-        self._check_decompose()
-        if self.name == "window" and (self.window_start < 1 or self.window_rate < 0):
-            raise UserError(
-                f"layout.window_start = {self.window_start} must be at least 1 key and "
-                f"layout.window_rate = {self.window_rate} not negative (keys a step)"
-            )
+        kind.check()
         if self.block_tokens < self.largest_bucket:
             raise UserError(
                 f"layout.block_tokens = {self.block_tokens} is below layout.largest_bucket = "
                 f"{self.largest_bucket}: rows never leave their block"
             )
 
-    def _check_decompose(self) -> None:
-        if not self.document_mask and self.name == "decompose" and self.tails != "pack":
-            raise UserError(
-                f"layout.document_mask = False is only for tails that share rows, not for "
-                f"layout.tails = {self.tails!r}: set it to True or layout.tails to 'pack'"
-            )
-        if self.cut == "published" and (self.tails != "drop" or self.mixture != "natural"):
-            raise UserError(
-                "layout.cut = 'published' drops tails and takes buckets as they come: "
-                "set layout.tails to 'drop' and layout.mixture to 'natural'"
-            )
-        resolve_mixture(self.mixture, self.shares, len(self.lengths))
-
     @property
     def lengths(self) -> tuple[int, ...]:
         """The bucket lengths, ascending."""
-        if self.name not in _BUCKETED:
-            return (self.largest_bucket,)
-        exponents = range(self.smallest_bucket.bit_length(), self.largest_bucket.bit_length() + 1)
-        return tuple(2 ** (exponent - 1) for exponent in exponents)
+        return self.kind.lengths
+
+    @functools.cached_property
+    def kind(self) -> "Layout":
+        """The layout that `name` names, with these settings."""
+        return layout_classes()[self.name](self)
 
 
-def window_at(config: LayoutConfig, step: int) -> int | None:
-    """Keys that a query of step `step` of the phase may see at most, itself included.
+class Layout(ABC):
+    """A way to make rows of documents, with its settings; stateless."""
 
-    Segments are split into blocks of so many tokens, counted from the segment's start, which don't
-    see each other. It grows linearly as in SkyLadder (arXiv 2503.15450, w(t) = w_s + rate * t), up
-    to the row. There blocks are counted from the start of the row, which is the same without a
-    document mask; with one, ours cut no document that is shorter than the window.
+    name: ClassVar[str]
+    # Fields of LayoutConfig that mean something to this layout; the others must be neutral.
+    options: ClassVar[frozenset[str]] = frozenset()
+    # Rows of every power of two from smallest_bucket on; else of largest_bucket alone.
+    bucketed: ClassVar[bool] = False
 
-    Returns: None where the layout has no window, or it has reached the row.
-    """
-    if config.name != "window":
+    def __init__(self, config: LayoutConfig):
+        self.config = config
+
+    def check(self) -> None:
+        """Raises UserError for settings that contradict each other."""
+        low, high = self.config.smallest_bucket, self.config.largest_bucket
+        if self.bucketed and low > high:
+            raise UserError(
+                f"layout.smallest_bucket = {low} is above layout.largest_bucket = {high}: "
+                "exchange them"
+            )
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The bucket lengths [K], ascending."""
+        low, high = self.config.smallest_bucket, self.config.largest_bucket
+        if not self.bucketed:
+            return (high,)
+        return tuple(1 << k for k in range(low.bit_length() - 1, high.bit_length()))
+
+    @property
+    def row_settings(self) -> LayoutConfig:
+        """The settings, with a fixed value for those that decide no row: the key of an index."""
+        return self.config
+
+    @abstractmethod
+    def joins_documents(self, length: int) -> bool:
+        """Whether rows of a bucket may hold several documents."""
+
+    def segmented(self, several: bool) -> bool:
+        """Whether attention needs segment ids, where `several` documents may share a row."""
+        return several and self.config.document_mask
+
+    def window_at(self, step: int) -> int | None:
+        """Keys that a query of step `step` of the phase may see, itself included; None: any."""
         return None
-    window = config.window_start + int(config.window_rate * step)
-    return None if window >= config.largest_bucket else window
+
+    @property
+    def target_shares(self) -> np.ndarray | None:
+        """Requested share of all targets of each bucket, float64 [K]; None: as they come."""
+        return None
+
+    # A layout whose rows depend on the counts of all cells reads the documents twice.
+    @property
+    def two_passes(self) -> bool:
+        """Whether `count` and `plan` run before `lay_out`."""
+        return False
+
+    def count(self, cell: DocumentCell) -> np.ndarray:
+        """First pass: what `plan` needs to know of a cell; int64 [M]."""
+        raise NotImplementedError
+
+    def plan(self, counts: np.ndarray) -> np.ndarray:
+        """From the counts of all cells, int64 [cells, M], the plan of each, int64 [cells, ...]."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def lay_out(
+        self, cell: DocumentCell, documents: Documents, seed: int, plan: np.ndarray | None
+    ) -> tuple[dict[int, CellRows], int]:
+        """The rows of one cell.
+
+        Args:
+          plan: the cell's part of what `plan` returned; None without a first pass.
+
+        Returns: rows by bucket length, and the number of targets that no row holds.
+        """
+
+    @property
+    def min_tokens(self) -> int:
+        """Tokens that a cell must hold for one row."""
+        return 2
+
+    def no_rows(self, documents: int, tokens: int, dropped: int) -> UserError:
+        """The error where documents give no row."""
+        return UserError(
+            f"layout {self.name}: the {documents} training documents hold {tokens} tokens, too few "
+            f"for one sequence (at least {self.min_tokens} needed): use more or longer documents, "
+            "or smaller buckets"
+        )
+
+    def notes(self, buckets: Sequence[BucketAccount], dropped: int) -> Iterator[str]:
+        """One sentence for each thing that a user should know of the result."""
+        for bucket in buckets:
+            asked = bucket.asked
+            if bucket.sequences == 0 and asked != 0:
+                yield f"bucket {bucket.length} is empty: no document is long enough"
+            if asked is not None and bucket.reached < asked - 0.01:
+                yield (
+                    f"bucket {bucket.length} holds {bucket.reached:.1%} of the targets instead of "
+                    f"{asked:.1%}: documents are too short for this mixture"
+                )
+
+
+L = TypeVar("L", bound="type[Layout]")
+_CLASSES: dict[str, type[Layout]] = {}
+
+
+def register(layout: L) -> L:
+    """Adds a layout under its `name`."""
+    _CLASSES[layout.name] = layout
+    return layout
+
+
+def layout_classes() -> dict[str, type[Layout]]:
+    """The layouts by name, in alphabetical order."""
+    _import_kinds()
+    return dict(sorted(_CLASSES.items()))
+
+
+@functools.cache
+def _import_kinds() -> None:
+    for module in pkgutil.iter_modules([str(Path(__file__).parent / "kinds")]):
+        importlib.import_module(f"lengthwise.data.layouts.kinds.{module.name}")

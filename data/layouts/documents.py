@@ -65,7 +65,7 @@ class SplitDocuments:
 
 
 @dataclass(frozen=True)
-class Cell:
+class DocumentCell:
     """The documents of one block and stratum: no row holds tokens of two cells."""
 
     block: int
@@ -102,7 +102,7 @@ class Blocks:
     def __len__(self) -> int:
         return self._first.size - 1
 
-    def cells(self, block: int) -> Iterator[Cell]:
+    def cells(self, block: int) -> Iterator[DocumentCell]:
         """The cells of a block that hold documents, by stratum.
 
         Raises:
@@ -115,11 +115,11 @@ class Blocks:
             raise ValueError("a document without tokens: each ends in end-of-text")
         if len(self.strata) == 1:
             if ids.size:
-                yield Cell(block, 0, ids, starts, tokens)
+                yield DocumentCell(block, 0, ids, starts, tokens)
             return
         bins = np.searchsorted(self._bins, tokens, side="right")
         domains = self._documents.domain_of(ids).astype(np.int64)
         stratum = domains * (self._bins.size + 1) + bins
         for number in np.unique(stratum).tolist():
             of = stratum == number
-            yield Cell(block, number, ids[of], starts[of], tokens[of])
+            yield DocumentCell(block, number, ids[of], starts[of], tokens[of])

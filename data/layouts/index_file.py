@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -22,6 +22,7 @@ import xxhash
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import TEMPORARY
+from lengthwise.data.layouts.accounting import Accounting, BucketAccount
 from lengthwise.data.layouts.config import LayoutConfig
 from lengthwise.data.layouts.index import (
     PIECE,
@@ -32,13 +33,33 @@ from lengthwise.data.layouts.index import (
     SegmentCounts,
     Table,
 )
-from lengthwise.data.layouts.layout import Accounting, BucketAccount, Layout
 from lengthwise.data.layouts.row_groups import RowGroups, Stratum
 from lengthwise.data.layouts.tally import BucketSummary, Summary
 
 INDEX = "index.json"
 GROUPS = "groups.npz"
 _READ_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class LayoutIndex:
+    """A built layout: the index of each bucket, and the accounting of its tokens."""
+
+    config: LayoutConfig
+    buckets: dict[int, BucketIndex]  # by length, ascending; empty ones included
+    strata: tuple[Stratum, ...]  # what RowGroups.stratum numbers
+    block_offsets: np.ndarray  # int64 [blocks + 1] tokens of each block, which are whole documents
+    accounting: Accounting
+    fingerprint: str  # of the index itself: equal means the same rows with the same ids
+
+    @property
+    def joined(self) -> bool:
+        """The pieces of a row follow each other as one text that is shifted as a whole."""
+        return not self.config.document_mask
+
+    @property
+    def bucket_groups(self) -> dict[int, RowGroups]:
+        return {length: bucket.groups for length, bucket in self.buckets.items()}
 
 
 class IndexWriter(Protocol):
@@ -51,7 +72,7 @@ class IndexWriter(Protocol):
     def append(self, length: int, entries: np.ndarray, pieces: np.ndarray) -> None:
         """Adds to the tables of a bucket."""
 
-    def finish(self, config: LayoutConfig, summary: Summary) -> Layout:
+    def finish(self, config: LayoutConfig, summary: Summary) -> LayoutIndex:
         """The layout, once all is appended."""
 
 
@@ -72,7 +93,7 @@ class IndexMemory:
         of_bucket[0].append(entries)
         of_bucket[1].append(pieces)
 
-    def finish(self, config: LayoutConfig, summary: Summary) -> Layout:
+    def finish(self, config: LayoutConfig, summary: Summary) -> LayoutIndex:
         tables = {
             length: (ArrayTable(np.concatenate(entries)), ArrayTable(np.concatenate(pieces)))
             for length, (entries, pieces) in self._tables.items()
@@ -114,7 +135,7 @@ class IndexFiles:
         except OSError as error:
             raise self._failed(error) from error
 
-    def finish(self, config: LayoutConfig, summary: Summary) -> Layout:
+    def finish(self, config: LayoutConfig, summary: Summary) -> LayoutIndex:
         try:
             for file in self._files.values():
                 file.flush()
@@ -144,7 +165,7 @@ def has_index(directory: Path) -> bool:
     return (directory / INDEX).exists()
 
 
-def open_index(directory: Path, config: LayoutConfig, *, verify: bool) -> Layout:
+def open_index(directory: Path, config: LayoutConfig, *, verify: bool) -> LayoutIndex:
     """Opens the index that `IndexFiles` wrote with the same rows.
 
     `verify` reads all of it and compares checksums.
@@ -190,8 +211,8 @@ def _compare(path: Path, checksum: str) -> None:
         )
 
 
-def _layout(config: LayoutConfig, summary: Summary, tables: dict[int, Any]) -> Layout:
-    return Layout(
+def _layout(config: LayoutConfig, summary: Summary, tables: dict[int, Any]) -> LayoutIndex:
+    return LayoutIndex(
         config=config,
         buckets={
             length: BucketIndex(

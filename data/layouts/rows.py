@@ -8,7 +8,7 @@ from lengthwise.data.layouts.index import PIECE, make_references
 
 
 @dataclass(frozen=True)
-class Rows:
+class CellRows:
     """Rows of one bucket as data.layouts.index stores them; references count from 0."""
 
     entries: np.ndarray  # int64 [R]
@@ -26,7 +26,7 @@ class Rows:
         pieces: np.ndarray,
         *,
         joined: bool,
-    ) -> "Rows":
+    ) -> "CellRows":
         """Whole rows [W] by first token, then rows of pieces.
 
         Args:

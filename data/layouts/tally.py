@@ -1,19 +1,16 @@
 """Adds up, block by block, what a layout did: groups, segments, accounting, fingerprint."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from lengthwise.common.errors import UserError
-from lengthwise.data.layouts.config import LayoutConfig
+from lengthwise.data.layouts.accounting import Accounting, BucketAccount
+from lengthwise.data.layouts.config import Layout
 from lengthwise.data.layouts.documents import Blocks
 from lengthwise.data.layouts.index import PIECE, SegmentCounts, shift_references
-from lengthwise.data.layouts.layout import Accounting, BucketAccount
-from lengthwise.data.layouts.mixture import resolve_mixture
 from lengthwise.data.layouts.row_groups import RowGroups, Stratum
-from lengthwise.data.layouts.rows import Rows
+from lengthwise.data.layouts.rows import CellRows
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class BucketPart:
     several: bool
 
     @classmethod
-    def of(cls, length: int, cells: list[tuple[int, Rows]]) -> "BucketPart":
+    def of(cls, length: int, cells: list[tuple[int, CellRows]]) -> "BucketPart":
         entries, segments, pieces = [], [], 0
         for _, rows in cells:
             shift_references(rows.entries, pieces)
@@ -119,11 +116,11 @@ class _BucketTally:
             total += int((counts * (targets * (targets + 1) // 2)).sum())
         return total
 
-    def summary(self, windowed: bool, masked: bool) -> BucketSummary:
+    def summary(self, layout: Layout) -> BucketSummary:
         block, stratum, rows = np.array(self.groups, np.int64).reshape(-1, 3).T
         held = [np.flatnonzero(counts) for counts in self.segments]
         return BucketSummary(
-            segmented=windowed or (masked and self.several),
+            segmented=layout.segmented(self.several),
             groups=RowGroups.of(block, stratum, rows),
             segments=tuple(
                 SegmentCounts(targets, counts[targets])
@@ -136,9 +133,9 @@ class _BucketTally:
 class Tally:
     """The sums over the blocks that were added so far."""
 
-    def __init__(self, config: LayoutConfig, strata: tuple[Stratum, ...]):
-        self._config, self._strata = config, strata
-        self._buckets = {length: _BucketTally(len(strata)) for length in config.lengths}
+    def __init__(self, layout: Layout, strata: tuple[Stratum, ...]):
+        self._layout, self._strata = layout, strata
+        self._buckets = {length: _BucketTally(len(strata)) for length in layout.lengths}
         self._documents = self._tokens = self._dropped = 0
 
     def pieces(self, length: int) -> int:
@@ -156,80 +153,43 @@ class Tally:
     def summary(self, blocks: Blocks) -> Summary:
         """Raises UserError when there is no row."""
         if not any(bucket.rows for bucket in self._buckets.values()):
-            name = self._config.name
-            needed = 2
-            if name == "whole" and self._dropped:
-                raise UserError(
-                    f"layout whole: no training document fits into layout.largest_bucket = "
-                    f"{self._config.largest_bucket}; raise it"
-                )
-            if name in ("concat_and_chunk", "window"):
-                needed = self._config.largest_bucket + 1
-            elif name == "decompose" and self._config.tails == "drop":
-                needed = self._config.smallest_bucket + 1
-            raise UserError(
-                f"layout {name}: the {self._documents} training documents hold {self._tokens} "
-                f"tokens, too few for one sequence (at least {needed} needed): use more or longer "
-                "documents, or smaller buckets"
-            )
-        windowed, masked = self._config.name == "window", self._config.document_mask
-        digest = hashlib.blake2b(self._config.name.encode(), digest_size=8)
+            raise self._layout.no_rows(self._documents, self._tokens, self._dropped)
+        config = self._layout.config
+        digest = hashlib.blake2b(config.name.encode(), digest_size=8)
         for length, bucket in self._buckets.items():
-            digest.update(f"{length} {bucket.rows} {masked}".encode())
+            digest.update(f"{length} {bucket.rows} {config.document_mask}".encode())
             for part in bucket.digests:
                 digest.update(part.digest())
         return Summary(
             strata=self._strata,
             block_offsets=blocks.offsets,
-            buckets={n: bucket.summary(windowed, masked) for n, bucket in self._buckets.items()},
+            buckets={n: bucket.summary(self._layout) for n, bucket in self._buckets.items()},
             accounting=self._account(),
             fingerprint=digest.hexdigest(),
         )
 
     def _account(self) -> Accounting:
-        config = self._config
-        asked = resolve_mixture(config.mixture, config.shares, len(config.lengths))
+        shares = self._layout.target_shares
         targets = {length: bucket.targets() for length, bucket in self._buckets.items()}
         total = sum(targets.values())
-        notes, accounts = [], []
-        for place, (length, bucket) in enumerate(self._buckets.items()):
-            share = targets[length] / total
-            ask = None if asked is None else float(asked[place])
-            rows, tokens = bucket.rows, bucket.rows * length
-            accounts.append(BucketAccount(length, rows, tokens, targets[length], share, ask))
-            if rows == 0 and ask != 0 and config.name != "whole":
-                notes.append(f"bucket {length} is empty: no document is long enough")
-            if ask is not None and share < ask - 0.01:
-                notes.append(
-                    f"bucket {length} holds {share:.1%} of the targets instead of {ask:.1%}: "
-                    "documents are too short for this mixture"
-                )
+        accounts = tuple(
+            BucketAccount(
+                length=length,
+                sequences=bucket.rows,
+                tokens=bucket.rows * length,
+                targets=targets[length],
+                reached=targets[length] / total,
+                asked=None if shares is None else float(shares[number]),
+            )
+            for number, (length, bucket) in enumerate(self._buckets.items())
+        )
         return Accounting(
-            layout=config.name,
+            layout=self._layout.name,
             documents=self._documents,
             document_tokens=self._tokens,
             possible_targets=total + self._dropped,
-            buckets=tuple(accounts),
+            buckets=accounts,
             mean_context=sum(bucket.context() for bucket in self._buckets.values()) / total,
             mean_document_context=sum(b.document_context for b in self._buckets.values()) / total,
-            notes=(*notes, *self._describe(total)),
+            notes=tuple(self._layout.notes(accounts, self._dropped)),
         )
-
-    def _describe(self, total: int) -> Iterable[str]:
-        config = self._config
-        if config.name == "window":
-            yield (
-                "the window grows: contexts above are those of the whole row of "
-                f"{config.largest_bucket}"
-            )
-        if config.name == "decompose" and self._dropped:
-            share = self._dropped / (total + self._dropped)
-            what = f"tails of less than {config.smallest_bucket} targets"
-            if config.cut == "published":
-                what += " and the token behind every sequence"
-            yield f"{self._dropped:,} targets ({share:.1%}) are dropped: {what}"
-        if config.name == "whole" and self._dropped:
-            yield (
-                f"{self._dropped:,} targets are dropped: those of documents longer than "
-                f"{config.largest_bucket + 1} tokens"
-            )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lengthwise.data.layouts import Layout, window_at
+from lengthwise.data.layouts import LayoutIndex
 from lengthwise.data.layouts.index import SegmentCounts
 from lengthwise.data.schedule.schedule import Schedule
 
@@ -87,7 +87,7 @@ def total_exposure(phases: Sequence[Exposure]) -> Exposure:
     return Exposure(steps, {length: targets[length] for length in sorted(targets)}, by_length)
 
 
-def exposure(layout: Layout, schedule: Schedule, trained: Sequence[range]) -> Exposure:
+def exposure(layout: LayoutIndex, schedule: Schedule, trained: Sequence[range]) -> Exposure:
     """What a phase trains on the data steps of `trained`, stretches that don't overlap.
 
     Exact in finished epochs of a bucket, and wherever its rows are alike. The rows of an unfinished
@@ -112,7 +112,7 @@ def exposure(layout: Layout, schedule: Schedule, trained: Sequence[range]) -> Ex
     return Exposure(sum(map(len, trained)), targets, by_length)
 
 
-def epoch_exposure(layout: Layout) -> np.ndarray:
+def epoch_exposure(layout: LayoutIndex) -> np.ndarray:
     """Targets of one pass over all rows by context, float64 [K], bins as in `Exposure`.
 
     A window stands at its full width, the row.
@@ -125,14 +125,15 @@ def epoch_exposure(layout: Layout) -> np.ndarray:
     return counts
 
 
-def _windows(layout: Layout, steps: range) -> Iterator[tuple[int, int, int | None]]:
+def _windows(layout: LayoutIndex, steps: range) -> Iterator[tuple[int, int, int | None]]:
     """Stretches [begin, end) of steps with the same window."""
+    window_at = layout.config.kind.window_at
     begin = steps.start
     while begin < steps.stop:
-        window = window_at(layout.config, begin)
+        window = window_at(begin)
         # Windows never shrink: the stretch ends at the first step with another one.
         rest = range(begin, steps.stop)
-        length = bisect.bisect_right(rest, 0, key=lambda at: window_at(layout.config, at) != window)
+        length = bisect.bisect_right(rest, 0, key=lambda at: window_at(at) != window)
         yield begin, begin + length, window
         begin += length
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lengthwise.data.layouts.accounting import Accounting
 from lengthwise.data.layouts.build import build_layout
 from lengthwise.data.layouts.config import LayoutConfig
-from lengthwise.data.layouts.cuts.packing import fewest_bins
 from lengthwise.data.layouts.documents import Documents
-from lengthwise.data.layouts.layout import Accounting, Layout
+from lengthwise.data.layouts.index_file import LayoutIndex
+from lengthwise.data.layouts.packing import fewest_bins
 from lengthwise.data.schedule.exposure import epoch_exposure
 
 _ROWS_AT_A_TIME = 1 << 20
@@ -100,7 +101,7 @@ def exposure_table(results: Sequence[LayoutResult], shortest: int) -> str:
     return "\n".join(lines)
 
 
-def _walk(layout: Layout, offsets: np.ndarray) -> tuple[int, int]:
+def _walk(layout: LayoutIndex, offsets: np.ndarray) -> tuple[int, int]:
     """Documents whose last token is a target; rows beyond the fewest possible."""
     trained = np.zeros(offsets.size - 1, bool)
     excess = 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lengthwise.data.layouts.cuts.packing import best_fit_decreasing
+from lengthwise.data.layouts.packing import best_fit_decreasing
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import (

@@ -24,15 +24,9 @@ class PlannedPhase:
         return self.config.tokens_per_step // length
 
     def segmented(self, length: int) -> bool:
-        """Whether rows may hold several documents: tails lie in the smallest bucket."""
-        layout = self.config.layout
-        if layout.name == "decompose":
-            return (
-                layout.document_mask and layout.tails == "pack" and length == layout.smallest_bucket
-            )
-        return layout.name not in ("pad", "whole") and (
-            layout.document_mask or layout.name == "window"
-        )
+        """Whether rows of a bucket may hold several segments."""
+        layout = self.config.layout.kind
+        return layout.segmented(layout.joins_documents(length))
 
 
 def planned_phases(configs: tuple[PhaseConfig, ...]) -> list[PlannedPhase]:

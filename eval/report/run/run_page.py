@@ -75,7 +75,7 @@ class RunInputs:
     title: str
     config: Mapping[str, Any]  # resolved, nested
     metrics: Sequence[Mapping[str, Any]]  # rows of metrics.jsonl
-    layouts: Sequence[Mapping[str, Any]]  # data.layouts.layout.Accounting.as_dict(), one per phase
+    layouts: Sequence[Mapping[str, Any]]  # data.layouts.Accounting.as_dict(), one per phase
     facts: Mapping[str, Mapping[str, Any]]  # titled blocks: "Corpus", "Model", "Machine", ...
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lengthwise.data.batches.assemble import assemble
 from lengthwise.data.batches.pipeline import HostBatch, LocalSlices, ReadingConfig, batches
-from lengthwise.data.layouts import Layout, LayoutConfig, build_layout, window_at
+from lengthwise.data.layouts import LayoutConfig, LayoutIndex, build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.schedule import Schedule
 from tests.data.layouts import layout_cases
@@ -59,11 +59,11 @@ LENGTHS = [int(n) for n in np.random.default_rng(1).lognormal(4, 1.2, 80).astype
 STORE = InMemoryStore(LENGTHS)
 
 
-def laid_out(config: LayoutConfig) -> Layout:
+def laid_out(config: LayoutConfig) -> LayoutIndex:
     return build_layout(config, MemoryDocuments(LENGTHS), seed=3)
 
 
-def plan_of(layout: Layout, seed: int = 0) -> Schedule:
+def plan_of(layout: LayoutIndex, seed: int = 0) -> Schedule:
     groups = {length: one_group(bucket.rows) for length, bucket in layout.buckets.items()}
     return Schedule(
         CurriculumConfig("uniform", (), 2), groups, ONE_STRATUM, AS_THEY_COME, TOKENS_PER_STEP, 30,
@@ -76,7 +76,7 @@ def everything(length: int) -> tuple[np.ndarray, slice]:
 
 
 def serve(
-    layout: Layout,
+    layout: LayoutIndex,
     *,
     start_step: int = 0,
     num_steps: int = 40,
@@ -90,7 +90,7 @@ def serve(
 
 
 def reference_row(
-    layout: Layout, length: int, row: int, store: InMemoryStore = STORE
+    layout: LayoutIndex, length: int, row: int, store: InMemoryStore = STORE
 ) -> dict[str, list[int]]:
     """A row, target by target."""
     bucket = layout.buckets[length]
@@ -182,7 +182,7 @@ def test_a_window_splits_segments_into_blocks(
 def test_batches_follow_the_window() -> None:
     layout = laid_out(layout_cases.WINDOW)
     for batch in serve(layout, num_steps=60):
-        window = window_at(layout.config, batch.step)
+        window = layout.config.kind.window_at(batch.step)
         split = assemble(STORE, layout, 32, batch.rows, slice(None), window)
         for name in NAMES:
             np.testing.assert_array_equal(batch.arrays[name], split[name])

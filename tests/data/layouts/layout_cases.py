@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from hypothesis import strategies as st
 
-from lengthwise.data.layouts import BucketIndex, Layout, LayoutConfig, build_layout
+from lengthwise.data.layouts import BucketIndex, LayoutConfig, LayoutIndex, build_layout
 
 DECOMPOSE = LayoutConfig(
     name="decompose",
@@ -73,7 +73,7 @@ class MemoryDocuments:
 
 def build(
     config: LayoutConfig, lengths: list[int], seed: int = 0, **documents: list[int] | None
-) -> Layout:
+) -> LayoutIndex:
     return build_layout(config, MemoryDocuments(lengths, **documents), seed)
 
 
@@ -83,20 +83,20 @@ def pieces_of(bucket: BucketIndex, row: int) -> list[tuple[int, int]]:
     return list(zip(pieces.start.tolist(), pieces.tokens.tolist(), strict=True))
 
 
-def rows_of(layout: Layout) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+def rows_of(layout: LayoutIndex) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
     """Length, row id and pieces of every row."""
     for length, bucket in layout.buckets.items():
         for row in range(bucket.rows):
             yield length, row, pieces_of(bucket, row)
 
 
-def segments_of(layout: Layout, pieces: list[tuple[int, int]]) -> list[list[int]]:
+def segments_of(layout: LayoutIndex, pieces: list[tuple[int, int]]) -> list[list[int]]:
     """The tokens of each segment of a row; its targets are all but the first."""
     tokens = [list(range(start, start + size)) for start, size in pieces]
     return [list(itertools.chain(*tokens))] if layout.joined else tokens
 
 
-def targets_of(layout: Layout) -> Iterator[int]:
+def targets_of(layout: LayoutIndex) -> Iterator[int]:
     """The global position of each valid target."""
     for _, _, pieces in rows_of(layout):
         for segment in segments_of(layout, pieces):

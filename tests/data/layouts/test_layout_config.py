@@ -3,14 +3,13 @@ import dataclasses
 import pytest
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.layouts import window_at
 from tests.data.layouts.layout_cases import CONCAT, DECOMPOSE, PACK, PUBLISHED, WINDOW, changed
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"name": "packed"}, "decompose, concat_and_chunk, pack, pad, window"),
+        ({"name": "packed"}, "concat_and_chunk, decompose, pack, pad, whole, window"),
         ({"tails": "cut"}, "pack, pad, drop"),
         ({"cut": "random"}, "longest_first, shuffled, published"),
         ({"join_order": "near"}, "random, related"),
@@ -45,7 +44,7 @@ def test_only_decompose_has_several_lengths() -> None:
 
 
 def test_the_window_grows_linearly_up_to_the_row() -> None:
-    assert [window_at(WINDOW, step) for step in (0, 1, 2, 55, 56, 10**9)] == [
+    assert [WINDOW.kind.window_at(step) for step in (0, 1, 2, 55, 56, 10**9)] == [
         4, 4, 5, 31, None, None
     ]  # fmt: skip
-    assert all(window_at(config, 3) is None for config in (DECOMPOSE, CONCAT, PACK, PUBLISHED))
+    assert all(config.kind.window_at(3) is None for config in (DECOMPOSE, CONCAT, PACK, PUBLISHED))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lengthwise.data.layouts.cuts.packing import best_fit_decreasing, fewest_bins
+from lengthwise.data.layouts.packing import best_fit_decreasing, fewest_bins
 
 
 def reference_loads(sizes: list[int], capacity: int) -> list[int]:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lengthwise.data.layouts import Layout
-from lengthwise.data.layouts.cuts.decompose import floor_log2
+from lengthwise.data.layouts import LayoutIndex
+from lengthwise.data.layouts.kinds.decompose import floor_log2
 from tests.data.layouts.layout_cases import PUBLISHED, build, changed, rows_of
 
 
@@ -29,7 +29,7 @@ def chunks(length: int, choices: list[int], smallest: int, largest: int) -> list
         position += 2**k + 1
 
 
-def found_chunks(layout: Layout) -> list[tuple[int, int]]:
+def found_chunks(layout: LayoutIndex) -> list[tuple[int, int]]:
     return sorted((p[0][0], length.bit_length() - 1) for length, _, p in rows_of(layout))
 
 

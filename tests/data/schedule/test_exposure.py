@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from lengthwise.data.layouts import Layout, LayoutConfig, build_layout, window_at
+from lengthwise.data.layouts import LayoutConfig, LayoutIndex, build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.exposure import Exposure, exposure, total_exposure
 from lengthwise.data.schedule.sampling import DomainWeight, SamplingConfig
@@ -43,12 +43,12 @@ def planned(config: LayoutConfig, sampling: SamplingConfig = AS_THEY_COME) -> tu
     return layout, schedule
 
 
-def walked(layout: Layout, schedule: Schedule, steps: int) -> dict[int, np.ndarray]:
+def walked(layout: LayoutIndex, schedule: Schedule, steps: int) -> dict[int, np.ndarray]:
     """Bins by bucket, counted target by target."""
     counts = {length: np.zeros(max(layout.buckets).bit_length()) for length in schedule.lengths}
     for step in range(steps):
         draw = schedule.draw(step)
-        window = window_at(layout.config, step) or draw.length
+        window = layout.config.kind.window_at(step) or draw.length
         for row in draw.rows.tolist():
             for segment in segments_of(layout, pieces_of(layout.buckets[draw.length], row)):
                 for index in range(len(segment) - 1):
@@ -56,12 +56,12 @@ def walked(layout: Layout, schedule: Schedule, steps: int) -> dict[int, np.ndarr
     return counts
 
 
-def walked_lengths(layout: Layout, schedule: Schedule, steps: int) -> list[int]:
+def walked_lengths(layout: LayoutIndex, schedule: Schedule, steps: int) -> list[int]:
     """Of every target, how many targets its block of its segment has."""
     lengths: list[int] = []
     for step in range(steps):
         draw = schedule.draw(step)
-        window = window_at(layout.config, step) or draw.length
+        window = layout.config.kind.window_at(step) or draw.length
         for row in draw.rows.tolist():
             for segment in segments_of(layout, pieces_of(layout.buckets[draw.length], row)):
                 targets = len(segment) - 1

@@ -1,13 +1,7 @@
-"""A layout that is ready: an index for each bucket, and what it did with the tokens."""
+"""The accounting of a layout: what became of each token."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-
-from lengthwise.data.layouts.config import LayoutConfig
-from lengthwise.data.layouts.index import BucketIndex
-from lengthwise.data.layouts.row_groups import RowGroups, Stratum
 
 
 @dataclass(frozen=True)
@@ -80,22 +74,3 @@ class Accounting:
             f"({self.mean_document_context:,.1f} of the same document)"
         )
         return "\n".join(lines + [f"note: {note}" for note in self.notes])
-
-
-@dataclass(frozen=True)
-class Layout:
-    config: LayoutConfig
-    buckets: dict[int, BucketIndex]  # by length, ascending; empty ones included
-    strata: tuple[Stratum, ...]  # what RowGroups.stratum numbers
-    block_offsets: np.ndarray  # int64 [blocks + 1] tokens of each block, which are whole documents
-    accounting: Accounting
-    fingerprint: str  # of the index itself: equal means the same rows with the same ids
-
-    @property
-    def joined(self) -> bool:
-        """The pieces of a row follow each other as one text that is shifted as a whole."""
-        return not self.config.document_mask
-
-    @property
-    def bucket_groups(self) -> dict[int, RowGroups]:
-        return {length: bucket.groups for length, bucket in self.buckets.items()}

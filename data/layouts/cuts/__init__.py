@@ -1,1 +1,0 @@
-"""How documents become sequences: decompose, concatenate, pack, whole."""

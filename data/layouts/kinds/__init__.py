@@ -1,0 +1,1 @@
+"""The layouts: one class a file."""
