@@ -16,11 +16,12 @@ from pathlib import Path
 import grain
 import numpy as np
 
-from lengthwise.data.batches.assemble import TokenReader, assemble
+from lengthwise.data.batches.assemble import assemble
 from lengthwise.data.layouts import LayoutConfig, LayoutIndex, SplitDocuments, build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.sampling import SamplingConfig
 from lengthwise.data.schedule.schedule import Schedule
+from lengthwise.data.store.shard_reader import RangeReader
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import MANIFEST, TokenStore
 
@@ -88,7 +89,7 @@ def cases(store: TokenStore) -> Iterator[tuple[str, LayoutIndex, int]]:
                 yield name, layout, length
 
 
-def serve(reader: TokenReader, layout: LayoutIndex, schedule: Schedule, steps: range) -> int:
+def serve(reader: RangeReader, layout: LayoutIndex, schedule: Schedule, steps: range) -> int:
     """Draws and assembles; returns the tokens of the batches."""
     tokens = 0
     for step in steps:

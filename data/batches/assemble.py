@@ -3,12 +3,12 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from lengthwise.data.batches.answers import answers_only
 from lengthwise.data.layouts import LayoutIndex, Pieces
+from lengthwise.data.store.shard_reader import RangeReader
 
 # Inputs, targets, segment ids and positions.
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -18,18 +18,8 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _SHORT = 128
 
 
-class TokenReader(Protocol):
-    """Reads of a token store, by global position; must be safe to call from several threads."""
-
-    def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Row r holds tokens [starts[r], starts[r] + length); unsigned [R, length]."""
-
-    def read_pieces(self, starts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Ranges [starts[p], starts[p] + tokens[p]), one after the other; unsigned [sum]."""
-
-
 def assemble(
-    reader: TokenReader,
+    reader: RangeReader,
     layout: LayoutIndex,
     length: int,
     rows: np.ndarray,
@@ -79,7 +69,7 @@ def assemble(
 
 
 def assemble_stretches(
-    reader: TokenReader,
+    reader: RangeReader,
     layout: LayoutIndex,
     length: int,
     rows: np.ndarray,
@@ -102,7 +92,7 @@ def assemble_stretches(
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
-def _whole(reader: TokenReader, first: np.ndarray, begin: int, end: int) -> Arrays:
+def _whole(reader: RangeReader, first: np.ndarray, begin: int, end: int) -> Arrays:
     """Rows of one piece of L + 1 tokens."""
     tokens = reader.read_rows(first + begin, end - begin + 1)
     return *_shifted(tokens), *_constants(first.size, begin, end)
@@ -129,7 +119,7 @@ def _constants(rows: int, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]
     return segment_ids, positions
 
 
-def _joined(reader: TokenReader, pieces: Pieces, begin: int, end: int) -> Arrays:
+def _joined(reader: RangeReader, pieces: Pieces, begin: int, end: int) -> Arrays:
     """Rows whose T <= L + 1 tokens are one text, shifted as a whole: T - 1 targets, padding."""
     held = _clip(pieces, pieces.tokens, begin, end + 1)
     raw = reader.read_pieces(held.start, held.size)
@@ -151,7 +141,7 @@ def _joined(reader: TokenReader, pieces: Pieces, begin: int, end: int) -> Arrays
     return inputs, targets, segment_ids, positions
 
 
-def _segments(reader: TokenReader, pieces: Pieces, begin: int, end: int) -> Arrays:
+def _segments(reader: RangeReader, pieces: Pieces, begin: int, end: int) -> Arrays:
     """Rows of pieces that are each shifted on their own, so that no target is another document's.
 
     n + 1 tokens of a piece are n inputs and n targets.

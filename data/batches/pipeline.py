@@ -8,10 +8,11 @@ import grain
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.batches.assemble import TokenReader, assemble_stretches
+from lengthwise.data.batches.assemble import assemble_stretches
 from lengthwise.data.batches.staging import StagedReader, check_room
 from lengthwise.data.layouts import LayoutIndex
 from lengthwise.data.schedule.schedule import Schedule
+from lengthwise.data.store.shard_reader import RangeReader
 from lengthwise.data.store.token_store import TokenStore
 
 # For a bucket's length L: which rows of the batch (indices in [0, B)) and which columns (of L, in
@@ -116,7 +117,7 @@ def store_batches(
 
 
 def batches(
-    reader: TokenReader,
+    reader: RangeReader,
     layout: LayoutIndex,
     schedule: Schedule,
     config: ReadingConfig,

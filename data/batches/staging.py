@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.store.tokens_in_memory import TokensInMemory
+from lengthwise.data.store.memory_reader import MemoryReader
 
 _STEPS_AHEAD = 4096  # whose blocks are looked up, at most
 
@@ -61,7 +61,7 @@ class StagedReader:
         self._source, self._offsets, self._blocks_of_step = source, block_offsets, blocks_of_step
         self._directory, self._capacity = directory, capacity
         self._done, self._end = steps.start - 1, steps.stop
-        self._copies: dict[int, TokensInMemory] = {}
+        self._copies: dict[int, MemoryReader] = {}
         self._last_step: dict[int, int] = {}  # of each copy: the last known step that reads it
         self._changed = threading.Condition()
         self._closed = False
@@ -167,7 +167,7 @@ class StagedReader:
             self._changed.wait_for(lambda: self._closed or ready(*arguments))
             return not self._closed
 
-    def _copy(self, block: int) -> TokensInMemory | None:
+    def _copy(self, block: int) -> MemoryReader | None:
         begin, end = int(self._offsets[block]), int(self._offsets[block + 1])
         try:
             # The file has no name: it takes its room with it when the process dies, however that
@@ -181,7 +181,7 @@ class StagedReader:
                 mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         except OSError as error:
             raise _cannot_write(self._directory, error) from error
-        return TokensInMemory(np.frombuffer(mapped, self._source.dtype), begin)
+        return MemoryReader(np.frombuffer(mapped, self._source.dtype), begin)
 
 
 def check_room(

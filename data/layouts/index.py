@@ -1,94 +1,15 @@
 """The index of a bucket: where the tokens of each row lie in the store.
 
 A row that is one piece of L + 1 tokens costs 8 bytes: its first token. Any other row is a reference
-to its pieces, 12 bytes each. The entries lie in memory or in files (data.layouts.index).
+to its pieces, 12 bytes each. Both tables lie in memory or in files.
 """
 
-import os
-import weakref
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.row_groups import RowGroups
-
-
-class Table(Protocol):
-    """A read-only array of fixed-size entries; may be read by several threads."""
-
-    @property
-    def size(self) -> int:
-        """Entries."""
-
-    def take(self, indices: np.ndarray) -> np.ndarray:
-        """Entries [R] at int64 indices [R] in [0, size)."""
-
-    def ranges(self, first: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """Entries of ranges [R], one range behind the other."""
-
-
-class ArrayTable:
-    """Entries in memory."""
-
-    def __init__(self, array: np.ndarray):
-        self._array = array
-
-    @property
-    def size(self) -> int:
-        return self._array.size
-
-    def take(self, indices: np.ndarray) -> np.ndarray:
-        return self._array[indices]
-
-    def ranges(self, first: np.ndarray, count: np.ndarray) -> np.ndarray:
-        behind = np.cumsum(count)
-        within = np.arange(behind[-1] if count.size else 0) - np.repeat(behind - count, count)
-        return self._array[np.repeat(first, count) + within]
-
-
-class FileTable:
-    """Entries of a file, which stays open as long as this object lives."""
-
-    def __init__(self, path: Path, dtype: np.dtype, size: int):
-        """Raises UserError when the file cannot be read or has another size."""
-        self._path, self._dtype, self._size = path, dtype, size
-        try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}") from error
-        weakref.finalize(self, os.close, self._file)
-        if os.fstat(self._file).st_size != size * dtype.itemsize:
-            raise self._damaged()
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def take(self, indices: np.ndarray) -> np.ndarray:
-        width = self._dtype.itemsize
-        return self._read((index * width, width) for index in indices.tolist())
-
-    def ranges(self, first: np.ndarray, count: np.ndarray) -> np.ndarray:
-        width = self._dtype.itemsize
-        places = zip((first * width).tolist(), (count * width).tolist(), strict=True)
-        return self._read(places)
-
-    def _read(self, places: Iterable[tuple[int, int]]) -> np.ndarray:
-        parts = []
-        for offset, size in places:
-            part = os.pread(self._file, size, offset)
-            if len(part) != size:
-                raise self._damaged()
-            parts.append(part)
-        return np.frombuffer(b"".join(parts), self._dtype)
-
-    def _damaged(self) -> UserError:
-        return UserError(f"{self._path} was damaged; delete {self._path.parent} and start again")
-
+from lengthwise.data.store.shard_reader import RangeReader
 
 PIECE = np.dtype([("start", "<i8"), ("tokens", "<i4")])  # first token in the store, how many
 ROW = np.dtype("<i8")
@@ -122,12 +43,12 @@ class BucketIndex:
     segmented: bool  # rows may hold several segments: its step needs the document mask
     groups: RowGroups
     segments: tuple[SegmentCounts, ...]  # of each stratum
-    entries: Table  # ROW [rows]: >= 0: first token of a whole row; < 0: a reference to pieces
-    piece_table: Table  # PIECE [all pieces of rows that are not whole]
+    entries: RangeReader  # ROW [rows]: >= 0: first token of a whole row; < 0: a reference to pieces
+    piece_table: RangeReader  # PIECE [all pieces of rows that are not whole]
 
     @property
     def rows(self) -> int:
-        return self.entries.size
+        return self.groups.rows
 
     def starts(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where whole rows lie.
@@ -157,14 +78,14 @@ class BucketIndex:
         found["start"][offsets[:-1][whole]] = entries[whole]
         found["tokens"][offsets[:-1][whole]] = self.length + 1
         inside = np.repeat(~whole, count)
-        found[inside] = self.piece_table.ranges(first[~whole], count[~whole])
+        found[inside] = self.piece_table.read_pieces(first[~whole], count[~whole])
         start, tokens = (np.ascontiguousarray(found[name]) for name in ("start", "tokens"))
         return Pieces(offsets, start, tokens)
 
     def _entries(self, rows: np.ndarray) -> np.ndarray:
         if rows.size and (rows.min() < 0 or rows.max() >= self.rows):
             raise IndexError(f"bucket {self.length} has {self.rows} rows")
-        return self.entries.take(rows)
+        return self.entries.read_rows(rows, 1)[:, 0]
 
 
 def make_references(first_piece: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -27,18 +27,16 @@ from lengthwise.data.layouts.config import LayoutConfig
 from lengthwise.data.layouts.index import (
     PIECE,
     ROW,
-    ArrayTable,
     BucketIndex,
-    FileTable,
     SegmentCounts,
-    Table,
 )
 from lengthwise.data.layouts.row_groups import RowGroups, Stratum
 from lengthwise.data.layouts.tally import BucketSummary, Summary
+from lengthwise.data.store.memory_reader import MemoryReader
+from lengthwise.data.store.shard_reader import ShardEntry, ShardReader
 
 INDEX = "index.json"
 GROUPS = "groups.npz"
-_READ_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class IndexMemory:
 
     def finish(self, config: LayoutConfig, summary: Summary) -> LayoutIndex:
         tables = {
-            length: (ArrayTable(np.concatenate(entries)), ArrayTable(np.concatenate(pieces)))
+            length: (MemoryReader(np.concatenate(entries)), MemoryReader(np.concatenate(pieces)))
             for length, (entries, pieces) in self._tables.items()
         }
         return _layout(config, summary, tables)
@@ -179,36 +177,23 @@ def open_index(directory: Path, config: LayoutConfig, *, verify: bool) -> Layout
         raise UserError(
             f"{directory / INDEX} is damaged ({error}); delete {directory} and start again"
         ) from error
-    tables: dict[int, tuple[Table, Table]] = {
-        length: (
-            FileTable(directory / _table_name("rows", length), ROW, bucket.groups.rows),
-            FileTable(directory / _table_name("pieces", length), PIECE, bucket.pieces),
-        )
-        for length, bucket in summary.buckets.items()
-    }
-    if verify:
-        for name, checksum in checksums.items():
-            _compare(directory / name, checksum)
+    tables = {}
+    for length, bucket in summary.buckets.items():
+        sizes = {"rows": (ROW, bucket.groups.rows), "pieces": (PIECE, bucket.pieces)}
+        readers = []
+        for kind, (dtype, size) in sizes.items():
+            name = _table_name(kind, length)
+            shard = ShardEntry(name, size, checksums[name])
+            readers.append(ShardReader(directory, [shard], dtype, remedy="start again"))
+        tables[length] = readers
+        if verify:
+            for reader in readers:
+                reader.verify()
     return _layout(config, summary, tables)
 
 
 def _table_name(kind: str, length: int) -> str:
     return f"{kind}-{length}.bin"
-
-
-def _compare(path: Path, checksum: str) -> None:
-    digest = xxhash.xxh3_128()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_READ_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    if digest.hexdigest() != checksum:
-        raise UserError(
-            f"{path} was damaged (wrong checksum); delete {path.parent} and start again: it is "
-            "then built anew"
-        )
 
 
 def _layout(config: LayoutConfig, summary: Summary, tables: dict[int, Any]) -> LayoutIndex:

@@ -1,5 +1,6 @@
-"""Reads of the token shards: positioned, checked, safe to share between threads.
+"""Positioned, checked reads of a long array in files; may be shared between threads.
 
+The array is the tokens of a store, or a table of a layout index: a position is a token or an entry.
 There is no memory map: a file that shrinks under a map kills the process with SIGBUS.
 """
 
@@ -10,6 +11,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import xxhash
@@ -22,23 +24,44 @@ _READ_BYTES = 8 << 20  # of one read of a long range
 
 @dataclass(frozen=True)
 class ShardEntry:
-    name: str  # path below the store
-    tokens: int
+    """A file with consecutive entries of the array."""
+
+    name: str  # path below the directory
+    tokens: int  # entries
     checksum: str
 
 
-def damaged(path: Path, directory: Path, what: str) -> UserError:
-    """The error of a broken file `path` of the store at `directory`."""
+class RangeReader(Protocol):
+    """Reads of a one-dimensional array by position; may be called from several threads."""
+
+    def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Row r holds entries [starts[r], starts[r] + length); [R, length]."""
+
+    def read_pieces(self, starts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Ranges [starts[p], starts[p] + tokens[p]), one after the other; [sum(tokens)]."""
+
+
+def damaged(path: Path, directory: Path, what: str, remedy: str = "prepare again") -> UserError:
+    """The error of a broken file `path` in `directory`; `remedy` makes the directory anew."""
     return UserError(
-        f"{path} is damaged ({what}); copy it again, or delete {directory} and prepare again"
+        f"{path} is damaged ({what}); copy it again, or delete {directory} and {remedy}"
     )
 
 
 class ShardReader:
-    """The shards of a store as one sequence of token ids; its files close with it."""
+    """The shards of an array as one; its files close with it."""
 
-    def __init__(self, directory: Path, shards: Sequence[ShardEntry], dtype: np.dtype) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        shards: Sequence[ShardEntry],
+        dtype: np.dtype,
+        remedy: str = "prepare again",
+    ) -> None:
         """Opens all shards.
+
+        Args:
+          remedy: what to do, once the directory is deleted, to have it made again.
 
         Raises:
           UserError: a shard is absent or has the wrong size; names it. Or there are more shards
@@ -47,11 +70,12 @@ class ShardReader:
         self.directory = directory
         self.shards = tuple(shards)
         self.dtype = dtype
+        self._remedy = remedy
         _allow_open_files(len(shards))
         self._files: list[int] = []
         weakref.finalize(self, _close, self._files)
         for shard in shards:
-            self._files.append(_open_shard(directory, shard, dtype.itemsize))
+            self._files.append(_open_shard(directory, shard, dtype.itemsize, remedy))
         # Also as a list: bisect on a list is ten times faster than searchsorted for one number.
         self._starts = np.cumsum([0, *(shard.tokens for shard in shards)], dtype=np.int64)
         self._starts_list: list[int] = self._starts.tolist()
@@ -70,7 +94,7 @@ class ShardReader:
             begin += length
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """Tokens [start, start + length) of the corpus, of one shard; read-only array.
+        """Entries [start, start + length), of one shard; read-only array.
 
         Raises:
           IndexError: the range leaves its shard, so it cannot lie within one document.
@@ -94,13 +118,13 @@ class ShardReader:
         return np.frombuffer(data, self.dtype)
 
     def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Ranges of one length: row r holds tokens [starts[r], starts[r] + length).
+        """Ranges of one length: row r holds entries [starts[r], starts[r] + length).
 
         Args:
           starts: int64 [R].
-          length: tokens of each, at least 0.
+          length: entries of each, at least 0.
 
-        Returns: the store's token type [R, length], read-only.
+        Returns: `dtype` [R, length], read-only.
 
         Raises: as `read`.
         """
@@ -113,7 +137,7 @@ class ShardReader:
         Args:
           starts, tokens: integers [P].
 
-        Returns: the store's token type [sum(tokens)], read-only.
+        Returns: `dtype` [sum(tokens)], read-only.
 
         Raises: as `read`.
         """
@@ -161,12 +185,13 @@ class ShardReader:
                 digest.update(block)
                 offset += len(block)
             if digest.hexdigest() != shard.checksum:
-                raise damaged(self.directory / shard.name, self.directory, "wrong checksum")
+                path = self.directory / shard.name
+                raise damaged(path, self.directory, "wrong checksum", self._remedy)
 
     def _short(self, shard: int, got: int, wanted: int, offset: int) -> UserError:
         return UserError(
             f"{self.directory / self.shards[shard].name} gave {got} of {wanted} bytes at {offset}: "
-            f"it was damaged; copy it again, or delete {self.directory} and prepare again"
+            f"it was damaged; copy it again, or delete {self.directory} and {self._remedy}"
         )
 
     def _unreadable(self, shard: int, error: OSError) -> UserError:
@@ -190,16 +215,16 @@ def _allow_open_files(shards: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _open_shard(directory: Path, shard: ShardEntry, itemsize: int) -> int:
+def _open_shard(directory: Path, shard: ShardEntry, itemsize: int, remedy: str) -> int:
     path = directory / shard.name
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise damaged(path, directory, str(error.strerror)) from error
+        raise damaged(path, directory, str(error.strerror), remedy) from error
     size = os.fstat(file).st_size
     if size != shard.tokens * itemsize:
         os.close(file)
-        raise damaged(path, directory, f"{size} bytes, not {shard.tokens * itemsize}")
+        raise damaged(path, directory, f"{size} bytes, not {shard.tokens * itemsize}", remedy)
     return file
 
 

@@ -26,10 +26,10 @@ from lengthwise.data.store.document_tables import (
     read_table,
     table_path,
 )
+from lengthwise.data.store.memory_reader import MemoryReader
 from lengthwise.data.store.shard_reader import ShardEntry, ShardReader, damaged
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import Tokenizer, load_tokenizer
-from lengthwise.data.store.tokens_in_memory import TokensInMemory
 
 FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
@@ -146,9 +146,9 @@ class TokenStore:
         return self.shards.read(start, length)
 
     @functools.cached_property
-    def in_memory(self) -> TokensInMemory:
+    def in_memory(self) -> MemoryReader:
         """All tokens, read at first use."""
-        return TokensInMemory.load(self.shards)
+        return MemoryReader.load(self.shards)
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the store was made with, from the store's own copy."""

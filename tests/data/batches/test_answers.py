@@ -11,7 +11,7 @@ from lengthwise.data.layouts import build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.sampling import SamplingConfig
 from lengthwise.data.schedule.schedule import Schedule
-from lengthwise.data.store.tokens_in_memory import TokensInMemory
+from lengthwise.data.store.memory_reader import MemoryReader
 from lengthwise.data.tasks.symbols import ANSWER, END, SEPARATOR
 from tests.data.layouts.layout_cases import MemoryDocuments, changed
 
@@ -81,7 +81,7 @@ def trained_targets(config, documents: list[list[int]], columns: int, steps: int
             starts = (part, 2 * columns - 1 - part)  # the zig-zag order of devices
             return np.arange(128 // length), [slice(n * size, (n + 1) * size) for n in starts]
 
-        reader = TokensInMemory(tokens)
+        reader = MemoryReader(tokens)
         parts.append(list(batches(reader, layout, schedule, READING, range(steps), held)))
     return np.stack(
         [

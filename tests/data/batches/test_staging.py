@@ -13,14 +13,14 @@ import pytest
 from lengthwise.common.errors import UserError
 from lengthwise.data.batches import staging
 from lengthwise.data.batches.staging import StagedReader, check_room
-from lengthwise.data.store.tokens_in_memory import TokensInMemory
+from lengthwise.data.store.memory_reader import MemoryReader
 
 BLOCKS, BLOCK = 12, 100
 OFFSETS = np.arange(BLOCKS + 1) * BLOCK
 TOKENS = np.random.default_rng(0).integers(0, 50_000, BLOCKS * BLOCK).astype("<u2")
 
 
-class Source(TokensInMemory):
+class Source(MemoryReader):
     """Counts the copies and the direct reads."""
 
     dtype = TOKENS.dtype

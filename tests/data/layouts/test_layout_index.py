@@ -10,14 +10,13 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.index import (
     PIECE,
     ROW,
-    ArrayTable,
     BucketIndex,
-    FileTable,
-    Table,
     make_references,
     shift_references,
 )
 from lengthwise.data.layouts.row_groups import RowGroups
+from lengthwise.data.store.memory_reader import MemoryReader
+from lengthwise.data.store.shard_reader import RangeReader, ShardEntry, ShardReader
 
 LENGTH = 8
 # Whole rows are their first token; the others lists of (first token, tokens).
@@ -34,12 +33,12 @@ def index_of(rows: list, folder: Path | None) -> BucketIndex:
         else:
             entries.append(row)
     arrays = (np.array(entries, ROW), np.array(pieces, PIECE))
-    tables: list[Table] = [ArrayTable(array) for array in arrays]
+    tables: list[RangeReader] = [MemoryReader(array) for array in arrays]
     if folder:
         tables = []
         for name, array in zip(("rows", "pieces"), arrays, strict=True):
             array.tofile(folder / name)
-            tables.append(FileTable(folder / name, array.dtype, array.size))
+            tables.append(ShardReader(folder, [ShardEntry(name, array.size, "")], array.dtype))
     groups = RowGroups.of(np.zeros(1), np.zeros(1), np.array([len(rows)]))
     return BucketIndex(LENGTH, True, groups, (), *tables)
 
@@ -81,10 +80,10 @@ def test_a_file_that_shrinks_is_named(tmp_path: Path) -> None:
     bucket = index_of(ROWS, tmp_path)
     os.truncate(tmp_path / "rows", 20)
     bucket.starts(np.array([1]))
-    with pytest.raises(UserError, match="rows was damaged; delete"):
+    with pytest.raises(UserError, match=r"rows gave 4 of 8 bytes at 16: it was damaged; .* delete"):
         bucket.starts(np.array([2]))
-    with pytest.raises(UserError, match="rows was damaged; delete"):
-        FileTable(tmp_path / "rows", ROW, len(ROWS))
+    with pytest.raises(UserError, match=r"rows is damaged \(20 bytes, not 48\); .* delete"):
+        ShardReader(tmp_path, [ShardEntry("rows", len(ROWS), "")], ROW)
 
 
 def test_groups_leave_out_what_is_empty() -> None:

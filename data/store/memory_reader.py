@@ -1,4 +1,4 @@
-"""Tokens that lie in memory: reads without a system call a row."""
+"""Reads of an array in memory: without a system call a row."""
 
 import numpy as np
 
@@ -7,16 +7,16 @@ from lengthwise.data.store.shard_reader import ShardReader
 _SHORT = 64  # tokens of a piece, on average, below which an index of tokens is faster than slices
 
 
-class TokensInMemory:
-    """Consecutive tokens of a store, from global position `first` on."""
+class MemoryReader:
+    """Consecutive tokens of a store, or entries of a table, from global position `first` on."""
 
     def __init__(self, tokens: np.ndarray, first: int = 0):
-        """`tokens`: one-dimensional, of the store's token type."""
+        """`tokens`: one-dimensional, of any type."""
         self._tokens, self._first = tokens, first
         self._windows: dict[int, np.ndarray] = {}  # views by length; making one takes a while
 
     @classmethod
-    def load(cls, shards: ShardReader) -> "TokensInMemory":
+    def load(cls, shards: ShardReader) -> "MemoryReader":
         """Reads all shards. Raises UserError as `ShardReader.read`."""
         tokens = np.empty(shards.num_tokens, shards.dtype)
         for start, length in shards.ranges(0, shards.num_tokens):
