@@ -14,7 +14,7 @@ from lengthwise.app.task_runs import distinct_names, run_key, scored_run
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
 from lengthwise.configs.resolve import Experiment
-from lengthwise.data.tasks.samples import Documents, TaskSamples
+from lengthwise.data.tasks.samples import SampleBatch, TaskSamples
 from lengthwise.data.tasks.sequences import rows_of
 from lengthwise.data.tasks.task import Task
 from lengthwise.eval.answers.hits_file import HITS, load_hits, save_hits
@@ -120,7 +120,7 @@ class TaskScoring:
         """Takes over the compiled scores of a run that differs in its seeds alone."""
         self._next_tokens = other._next_tokens
 
-    def _documents(self, split: str) -> dict[int, Documents]:
+    def _documents(self, split: str) -> dict[int, SampleBatch]:
         """The samples of a split by length, "selection" or "report"."""
         lengths = self.selection_lengths if split == "selection" else self.report_lengths
         count = np.arange(self.config.answers.samples)
@@ -232,11 +232,11 @@ class TaskScoring:
                 "each, which these replace"
             )
 
-    def _chance(self, length: int, asked: Documents) -> float:
+    def _chance(self, length: int, asked: SampleBatch) -> float:
         seen = self.samples.scored("guess", length, np.arange(self.config.answers.samples))
         return constant_guess(seen, asked)
 
-    def _examples(self, documents: Mapping[int, Documents]) -> list[Example]:
+    def _examples(self, documents: Mapping[int, SampleBatch]) -> list[Example]:
         """A sample of the shortest tested length, of the longest one in range, of the longest."""
         lengths = list(documents)
         in_range = [n for n in lengths if self.samples.low <= n <= self.samples.high]

@@ -1,4 +1,4 @@
-"""Which targets of a batch stand in the answers of a task's samples."""
+"""Masking of the targets outside the answers of a task's samples."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ NO_TARGET = -1
 
 
 def answers_only(inputs: np.ndarray, targets: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """The targets, with NO_TARGET outside of answers; all int32 [R, L], whole rows.
+    """Replaces targets outside of answers by NO_TARGET; all int32 [R, L], whole rows.
 
     An answer begins behind ANSWER and ends with END or SEPARATOR, which are targets too. What
     stands before the first ANSWER of a document, or of a piece of one, is no answer.

@@ -1,4 +1,4 @@
-"""From steps to host batches: reads the rows a schedule draws, a few steps ahead in threads."""
+"""The input pipeline: host batches of consecutive steps, assembled a few steps ahead in threads."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from lengthwise.data.schedule.schedule import Schedule
 from lengthwise.data.store.shard_reader import RangeReader
 from lengthwise.data.store.token_store import TokenStore
 
-# For a bucket's length L: which rows of the batch (indices in [0, B)) and which columns (of L, in
-# ascending stretches) this process holds.
+# From a bucket's length L: this process's rows of the batch, indices in [0, B), and its columns, in
+# ascending stretches of [0, L).
 LocalSlices = Callable[[int], tuple[np.ndarray, Sequence[slice]]]
 
 
 @dataclass(frozen=True)
 class ReadingConfig:
-    """How batches are read; none of it changes what is in them."""
+    """Settings of reading, which change speed and memory, never a batch."""
 
     reader_threads: int  # threads that assemble batches; 0: the caller's
     prefetch: int  # batches assembled ahead, 2 to 8 (Grain's 500 would fill the memory)
@@ -33,13 +33,13 @@ class ReadingConfig:
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One step's batch, as far as this process holds it."""
+    """The part of one step's batch on this process."""
 
     step: int
     length: int  # L, the bucket
     rows: np.ndarray  # int64 [B] row ids of the whole batch in the bucket
-    strata: np.ndarray  # int32 [B] the stratum of each row of the whole batch
-    arrays: dict[str, np.ndarray]  # see assemble; local rows and columns only
+    strata: np.ndarray  # int32 [B] stratum of each row of the whole batch
+    arrays: dict[str, np.ndarray]  # see assemble; this process's rows and columns
 
 
 def check_reading(
@@ -65,7 +65,7 @@ def check_reading(
 
 
 def where_read(config: ReadingConfig, store: TokenStore) -> str:
-    """Where `store_batches` reads tokens from: a line for people."""
+    """Line for the terminal on where `store_batches` reads tokens."""
     size = store.manifest.num_tokens * store.shards.dtype.itemsize
     memory = f"of {config.memory_bytes / 1e6:,.0f} MB (train.memory_bytes)"
     if config.stage_directory:
@@ -94,7 +94,7 @@ def store_batches(
     steps: range,
     local_slices: LocalSlices,
 ) -> Iterator[HostBatch]:
-    """As `batches`, from memory, from local copies or from the shards, as `config` says."""
+    """`batches` from memory, from local copies or from the shards, as `config` says."""
     if not config.stage_directory:
         size = store.manifest.num_tokens * store.shards.dtype.itemsize
         reader = store.in_memory if size <= config.memory_bytes else store.shards
@@ -126,11 +126,11 @@ def batches(
 ) -> Iterator[HostBatch]:
     """The batches of consecutive steps, in order.
 
-    A batch depends on its step alone. What a thread raises is raised here. Closing the iterator,
-    or dropping it, stops the threads.
+    A batch depends on its step alone. Exceptions of threads are raised here. Closing or dropping
+    the iterator stops the threads.
 
     Args:
-      local_slices: the part of a bucket's batch that this process holds.
+      local_slices: this process's part of a bucket's batch.
     """
 
     def make(step: int) -> HostBatch:

@@ -1,4 +1,4 @@
-"""Blocks of the store copied to local disk ahead of the steps that read them.
+"""Staging: copies blocks of the store to local disk ahead of the steps that read them.
 
 On network storage a random read waits for a request of its own, and a stretch of a few megabytes
 costs about as much. With `sampling.shuffle_blocks` a step's rows come from a few blocks, which the
@@ -19,11 +19,11 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.data.store.memory_reader import MemoryReader
 
-_STEPS_AHEAD = 4096  # whose blocks are looked up, at most
+_STEPS_AHEAD = 4096  # at most, of the steps whose blocks are copied
 
 
 class BlockSource(Protocol):
-    """Where blocks are copied from; as data.store.shard_reader.ShardReader."""
+    """Source of the copies, such as data.store.shard_reader.ShardReader."""
 
     dtype: np.dtype
 
@@ -34,7 +34,7 @@ class BlockSource(Protocol):
 
 
 class StagedReader:
-    """Reads of a store that fall to local copies of blocks where there are some."""
+    """Reader of a store that prefers local copies of blocks."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class StagedReader:
           blocks_of_step: blocks [N] that a step reads.
           directory: on a local disk; made when absent.
           capacity: copies at a time.
-          steps: consecutive, those that will read.
+          steps: consecutive steps that will read.
 
         Raises:
           UserError: the directory cannot be written, or has no room for the copies.
@@ -71,14 +71,14 @@ class StagedReader:
         self._thread.start()
 
     def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """As ShardReader.read_rows. Raises what copying raised."""
+        """See ShardReader.read_rows. Raises what copying raised."""
         rows = np.empty((starts.size, length), self._source.dtype)
         for where, reader in self._parts(starts):
             rows[where] = reader.read_rows(starts[where], length)
         return rows
 
     def read_pieces(self, starts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """As ShardReader.read_pieces. Raises what copying raised."""
+        """See ShardReader.read_pieces. Raises what copying raised."""
         flat = np.empty(int(tokens.sum()), self._source.dtype)
         begin = np.cumsum(tokens) - tokens
         for where, reader in self._parts(starts):
@@ -89,7 +89,7 @@ class StagedReader:
         return flat
 
     def finished(self, step: int) -> None:
-        """No read of `step` or an earlier one is under way or will come."""
+        """Tells that no read of `step` or an earlier one is under way or will come."""
         with self._changed:
             self._done = max(self._done, step)
             self._changed.notify_all()
@@ -103,7 +103,7 @@ class StagedReader:
         self._copies.clear()
 
     def _parts(self, starts: np.ndarray) -> Iterator[tuple[np.ndarray, BlockSource]]:
-        """Which of the reads [R], as indices, go to which reader."""
+        """Readers, each with the indices of its reads among [R]."""
         if self._error is not None:
             raise self._error
         blocks = np.searchsorted(self._offsets, starts, side="right") - 1

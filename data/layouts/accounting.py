@@ -11,12 +11,12 @@ class BucketAccount:
     tokens: int  # sequences * L, padding included: what the bucket costs
     targets: int  # valid targets
     reached: float  # share of all targets
-    asked: float | None  # share asked for by the mixture; None: whatever longest first gives
+    asked: float | None  # requested share of all targets (mixture); None: none requested
 
 
 @dataclass(frozen=True)
 class Accounting:
-    """All shares are in [0, 1]; targets are counted, not documents."""
+    """Tokens, targets and contexts of all rows. Shares are in [0, 1], of targets unless stated."""
 
     layout: str
     documents: int
@@ -25,7 +25,7 @@ class Accounting:
     buckets: tuple[BucketAccount, ...]  # ascending length
     mean_context: float  # tokens that precede a target in its context, mean over targets
     mean_document_context: float  # the same, counting only tokens of the target's own document
-    notes: tuple[str, ...]  # what a user should know, one sentence each
+    notes: tuple[str, ...]  # sentences for the user, see Layout.notes
 
     @property
     def sequences(self) -> int:
@@ -33,7 +33,7 @@ class Accounting:
 
     @property
     def tokens(self) -> int:
-        """Sequences times length, padding included."""
+        """Sum of sequences times length, padding included."""
         return sum(bucket.tokens for bucket in self.buckets)
 
     @property
@@ -42,7 +42,7 @@ class Accounting:
 
     @property
     def share_padded(self) -> float:
-        """Share of the tokens computed on that are padding."""
+        """Share of the tokens that are padding."""
         return 1 - self.targets / self.tokens
 
     @property
@@ -51,12 +51,12 @@ class Accounting:
         return 1 - self.targets / self.possible_targets
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Fields and totals, for JSON."""
         totals = ("sequences", "tokens", "targets", "share_padded", "share_dropped")
         return asdict(self) | {name: getattr(self, name) for name in totals}
 
     def table(self) -> str:
-        """For a terminal: one line a bucket, then the totals and the notes."""
+        """Table for a terminal: one line a bucket, then the totals and the notes."""
         header = f"{'bucket':>8} {'sequences':>12} {'tokens':>16} {'targets':>16} {'share':>7}"
         asks = any(bucket.asked is not None for bucket in self.buckets)
         lines = [f"layout {self.layout}, {self.documents:,} documents"]

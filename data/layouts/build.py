@@ -1,4 +1,4 @@
-"""Builds a layout block by block, in threads, in memory that the size of a block bounds."""
+"""Builds a layout index block by block, in threads, in memory that the block size bounds."""
 
 import hashlib
 from collections import deque
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lengthwise.common.cores import available_cores
 from lengthwise.data.layouts.config import Layout, LayoutConfig
-from lengthwise.data.layouts.documents import Blocks, Documents
+from lengthwise.data.layouts.documents import Blocks, DocumentSet
 from lengthwise.data.layouts.index import shift_references
 from lengthwise.data.layouts.index_file import (
     IndexFiles,
@@ -27,7 +27,7 @@ from lengthwise.data.layouts.rows import CellRows
 from lengthwise.data.layouts.tally import BlockRows, BucketPart, Tally
 
 FORMAT_VERSION = 2
-# Each holds the documents of a block, some 200 bytes a document.
+# Each thread has the documents of a block in memory, some 200 bytes a document.
 _THREADS = min(4, available_cores())
 
 CellPlans = dict[tuple[int, int], np.ndarray]  # by block and stratum; see Layout.plan
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 def build_layout(
     config: LayoutConfig,
-    documents: Documents,
+    documents: DocumentSet,
     seed: int,
     directory: Path | None = None,
     length_bins: tuple[int, ...] = (),
@@ -46,12 +46,12 @@ def build_layout(
     """Lays out documents, or opens the index that an earlier call left in `directory`.
 
     Args:
-      seed: chooses what is random: which sequences a mixture halves, the order in which documents
-        are joined, random cuts.
-      directory: holds indices by the key of all that decides them; None: the index stays in memory.
-        One process at a time may build in it.
+      seed: seed of the random choices of a layout: sequences that a mixture halves, order of
+        concatenation, random cuts.
+      directory: folder of indices, by a key of all that decides their rows; None: in memory. One
+        process at a time may build in it.
       length_bins: tokens at which a stratum of longer documents begins, ascending.
-      verify: whether all of an index that is there is read, and its checksums compared.
+      verify: whether to read all of an existing index and compare its checksums.
 
     Raises:
       UserError: no documents, or none long enough for a single sequence; the index cannot be
@@ -80,7 +80,7 @@ def build_layout(
 
 
 def _key(
-    config: LayoutConfig, documents: Documents, seed: int, length_bins: tuple[int, ...]
+    config: LayoutConfig, documents: DocumentSet, seed: int, length_bins: tuple[int, ...]
 ) -> str:
     """Digest of all that decides the rows."""
     settings = astuple(config.kind.row_settings)
@@ -89,7 +89,7 @@ def _key(
 
 
 def _plan_cells(layout: Layout, blocks: Blocks, pool: ThreadPoolExecutor) -> CellPlans:
-    """The first pass over all cells; empty where the layout has none."""
+    """Runs the first pass over all cells; empty for a layout of one pass."""
     if not layout.two_passes:
         return {}
 
@@ -104,7 +104,7 @@ def _plan_cells(layout: Layout, blocks: Blocks, pool: ThreadPoolExecutor) -> Cel
 
 def _lay_out_block(
     layout: Layout,
-    documents: Documents,
+    documents: DocumentSet,
     blocks: Blocks,
     block: int,
     seed: int,
@@ -127,15 +127,15 @@ def _lay_out_block(
 def _in_order(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Result]:
-    """Like `map`, with few results waiting at a time."""
-    waiting: deque[Future[Result]] = deque()
+    """`pool.map` that computes a few results ahead, not all."""
+    pending: deque[Future[Result]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > _THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > _THREADS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        for future in waiting:
+        for future in pending:
             future.cancel()

@@ -1,4 +1,4 @@
-"""The settings of a layout, what a layout is, and the lookup of layouts by name.
+"""Settings of a layout, the contract of layouts, and their lookup by name.
 
 A layout is one file in data/layouts/kinds: a subclass of `Layout` with a `name`, registered.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.accounting import BucketAccount
-from lengthwise.data.layouts.documents import DocumentCell, Documents
+from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.rows import CellRows
 
 TARGETS = ("all", "answers")
@@ -166,7 +166,7 @@ class Layout(ABC):
 
     @abstractmethod
     def lay_out(
-        self, cell: DocumentCell, documents: Documents, seed: int, plan: np.ndarray | None
+        self, cell: DocumentCell, documents: DocumentSet, seed: int, plan: np.ndarray | None
     ) -> tuple[dict[int, CellRows], int]:
         """The rows of one cell.
 

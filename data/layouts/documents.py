@@ -1,4 +1,4 @@
-"""The documents that are laid out: those of one split of a store, block by block."""
+"""Documents to lay out, by block and stratum: those of one split of a store."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import TokenStore
 
 
-class Documents(Protocol):
-    """Documents of a store, of which some are chosen. Tables are read when they are asked for."""
+class DocumentSet(Protocol):
+    """A subset of the N documents of a store; its tables are read at first use."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal documents: names an index of them without reading any table."""
+        """Digest of the documents, known without reading any table: part of an index's key."""
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -29,17 +29,17 @@ class Documents(Protocol):
         """First token of each document of the store, then the number of tokens; int64 [N + 1]."""
 
     def chosen(self, first: int, last: int) -> np.ndarray:
-        """Ids of the chosen documents in [first, last), int64, ascending."""
+        """Ids of the subset's documents in [first, last), int64, ascending."""
 
     def domain_of(self, ids: np.ndarray) -> np.ndarray:
-        """Index into `domains` of each document."""
+        """Index into `domains` of each document, by ids [n]."""
 
     def group_of(self, ids: np.ndarray) -> np.ndarray:
-        """What related documents share, uint64; 0: related to no other document."""
+        """Group of each document, uint64 [n], by ids [n]; 0: related to no other document."""
 
 
 class SplitDocuments:
-    """The documents of a split of a token store."""
+    """Documents of a split of a token store."""
 
     def __init__(self, store: TokenStore, split: Split):
         self._store, self._split = store, split
@@ -66,7 +66,7 @@ class SplitDocuments:
 
 @dataclass(frozen=True)
 class DocumentCell:
-    """The documents of one block and stratum: no row holds tokens of two cells."""
+    """Documents of one block and stratum; a row never mixes cells."""
 
     block: int
     stratum: int
@@ -76,12 +76,12 @@ class DocumentCell:
 
 
 class Blocks:
-    """The blocks of a store with the strata of their documents."""
+    """Blocks of a store and the strata of their documents."""
 
-    def __init__(self, documents: Documents, block_tokens: int, length_bins: tuple[int, ...]):
+    def __init__(self, documents: DocumentSet, block_tokens: int, length_bins: tuple[int, ...]):
         """Args:
           block_tokens: a document belongs to the block in which it starts.
-          length_bins: tokens at which a bin begins, ascending, beside the one that begins at 0.
+          length_bins: tokens at which bins begin, ascending; a first bin begins at 0.
 
         Raises:
           UserError: bins that are not ascending and positive.
@@ -103,10 +103,10 @@ class Blocks:
         return self._first.size - 1
 
     def cells(self, block: int) -> Iterator[DocumentCell]:
-        """The cells of a block that hold documents, by stratum.
+        """The non-empty cells of a block, by stratum.
 
         Raises:
-          ValueError: a document without tokens, which a token store never holds.
+          ValueError: a document without tokens, which no token store has.
         """
         ids = self._documents.chosen(int(self._first[block]), int(self._first[block + 1]))
         starts = self._documents.offsets[ids]

@@ -1,4 +1,4 @@
-"""The index of a bucket: where the tokens of each row lie in the store.
+"""The index of a bucket: the ranges of store tokens of each row.
 
 A row that is one piece of L + 1 tokens costs 8 bytes: its first token. Any other row is a reference
 to its pieces, 12 bytes each. Both tables lie in memory or in files.
@@ -29,7 +29,7 @@ class Pieces:
 
 @dataclass(frozen=True)
 class SegmentCounts:
-    """How many segments of one stratum hold so many targets (of which none is padding)."""
+    """Histogram of the segments of one stratum by their targets (padding is no target)."""
 
     targets: np.ndarray  # int64 [K] ascending, without repeats
     count: np.ndarray  # int64 [K]
@@ -37,10 +37,10 @@ class SegmentCounts:
 
 @dataclass(frozen=True)
 class BucketIndex:
-    """One bucket: rows, each a list of pieces, which are token ranges of single documents."""
+    """Rows of one bucket, each a list of pieces, which are token ranges of single documents."""
 
     length: int  # L
-    segmented: bool  # rows may hold several segments: its step needs the document mask
+    segmented: bool  # rows may have several segments: its step needs segment ids
     groups: RowGroups
     segments: tuple[SegmentCounts, ...]  # of each stratum
     entries: RangeReader  # ROW [rows]: >= 0: first token of a whole row; < 0: a reference to pieces
@@ -51,7 +51,7 @@ class BucketIndex:
         return self.groups.rows
 
     def starts(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where whole rows lie.
+        """First tokens of whole rows.
 
         Args:
           rows: int64 [R] row ids.
@@ -67,19 +67,19 @@ class BucketIndex:
         return np.maximum(entries, -1), entries >= 0
 
     def pieces(self, rows: np.ndarray) -> Pieces:
-        """The pieces of rows, whole or not, int64 [R]. Raises IndexError as `starts` does."""
+        """Pieces of rows, whole or not, by row ids, int64 [R]. Raises IndexError as `starts`."""
         entries = self._entries(rows)
         whole = entries >= 0
         first, count = parse_references(entries)
         count[whole] = 1
         offsets = np.zeros(entries.size + 1, np.int64)
         np.cumsum(count, out=offsets[1:])
-        found = np.empty(offsets[-1], PIECE)
-        found["start"][offsets[:-1][whole]] = entries[whole]
-        found["tokens"][offsets[:-1][whole]] = self.length + 1
+        pieces = np.empty(offsets[-1], PIECE)
+        pieces["start"][offsets[:-1][whole]] = entries[whole]
+        pieces["tokens"][offsets[:-1][whole]] = self.length + 1
         inside = np.repeat(~whole, count)
-        found[inside] = self.piece_table.read_pieces(first[~whole], count[~whole])
-        start, tokens = (np.ascontiguousarray(found[name]) for name in ("start", "tokens"))
+        pieces[inside] = self.piece_table.read_pieces(first[~whole], count[~whole])
+        start, tokens = (np.ascontiguousarray(pieces[name]) for name in ("start", "tokens"))
         return Pieces(offsets, start, tokens)
 
     def _entries(self, rows: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ class BucketIndex:
 
 
 def make_references(first_piece: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Entries of rows that are not whole: int64 [R], all negative."""
+    """Entries of rows that are not whole, int64 [R], all negative."""
     return -1 - ((first_piece << _COUNT_BITS) | (count - 1))
 
 
@@ -99,6 +99,6 @@ def shift_references(entries: np.ndarray, pieces: int) -> None:
 
 
 def parse_references(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First piece and number of pieces, int64 [R]; meaningless where entries are not negative."""
+    """First piece and number of pieces, int64 [R]; meaningless for entries of whole rows."""
     packed = -1 - entries
     return packed >> _COUNT_BITS, (packed & ((1 << _COUNT_BITS) - 1)) + 1

@@ -1,4 +1,4 @@
-"""Indices on disk: written whole or not at all, opened without reading them whole.
+"""Layout indices, in memory or on disk: written whole or not at all, opened without reading all.
 
 An index is a directory:
     index.json             strata, accounting, fingerprint, sizes, checksums of the tables
@@ -41,18 +41,18 @@ GROUPS = "groups.npz"
 
 @dataclass(frozen=True)
 class LayoutIndex:
-    """A built layout: the index of each bucket, and the accounting of its tokens."""
+    """A layout of some documents: the index of each bucket and the accounting of its tokens."""
 
     config: LayoutConfig
     buckets: dict[int, BucketIndex]  # by length, ascending; empty ones included
-    strata: tuple[Stratum, ...]  # what RowGroups.stratum numbers
-    block_offsets: np.ndarray  # int64 [blocks + 1] tokens of each block, which are whole documents
+    strata: tuple[Stratum, ...]  # indexed by RowGroups.stratum
+    block_offsets: np.ndarray  # int64 [blocks + 1] token range of each block, whole documents
     accounting: Accounting
-    fingerprint: str  # of the index itself: equal means the same rows with the same ids
+    fingerprint: str  # digest of all rows in order
 
     @property
     def joined(self) -> bool:
-        """The pieces of a row follow each other as one text that is shifted as a whole."""
+        """Whether the pieces of a row are one text, shifted as a whole into inputs and targets."""
         return not self.config.document_mask
 
     @property
@@ -61,21 +61,21 @@ class LayoutIndex:
 
 
 class IndexWriter(Protocol):
-    """Takes the tables of an index as they are built."""
+    """Collects the tables of an index, block by block."""
 
     def __enter__(self) -> "IndexWriter": ...
 
     def __exit__(self, *_: object) -> None: ...
 
     def append(self, length: int, entries: np.ndarray, pieces: np.ndarray) -> None:
-        """Adds to the tables of a bucket."""
+        """Appends rows and pieces to the tables of a bucket."""
 
     def finish(self, config: LayoutConfig, summary: Summary) -> LayoutIndex:
-        """The layout, once all is appended."""
+        """Returns the index, once all is appended."""
 
 
 class IndexMemory:
-    """An index that stays in memory."""
+    """Writer of an index in memory."""
 
     def __init__(self) -> None:
         self._tables: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}
@@ -100,10 +100,10 @@ class IndexMemory:
 
 
 class IndexFiles:
-    """An index in a directory that appears when it is complete.
+    """Writer of an index in a directory, which appears when it is complete.
 
-    What killed writers left beside it is removed first. No living one can lose its files so: who
-    builds holds the lock of the work directory, which ends with the process.
+    Removes first what killed writers left. None of them is alive: a writer's process has the lock
+    of the work directory.
     """
 
     def __init__(self, directory: Path):
@@ -164,9 +164,11 @@ def has_index(directory: Path) -> bool:
 
 
 def open_index(directory: Path, config: LayoutConfig, *, verify: bool) -> LayoutIndex:
-    """Opens the index that `IndexFiles` wrote with the same rows.
+    """Opens an index that `IndexFiles` wrote.
 
-    `verify` reads all of it and compares checksums.
+    Args:
+      config: settings of the same rows; its window may be another.
+      verify: whether to read all of it and compare checksums.
 
     Raises:
       UserError: it is damaged; names the file.
@@ -245,7 +247,7 @@ def _read_summary(directory: Path) -> tuple[Summary, dict[str, str]]:
     strata = tuple(Stratum(**stratum) for stratum in facts["strata"])
     with np.load(directory / GROUPS) as arrays:
         buckets = {}
-        for length, known in facts["buckets"].items():
+        for length, bucket in facts["buckets"].items():
             names = ("first", "count", "block", "stratum")
             groups = RowGroups(*(arrays[f"{length}/{name}"] for name in names))
             stratum, targets, count = (
@@ -256,7 +258,7 @@ def _read_summary(directory: Path) -> tuple[Summary, dict[str, str]]:
                 for number in range(len(strata))
             )
             buckets[int(length)] = BucketSummary(
-                known["segmented"], groups, segments, known["pieces"]
+                bucket["segmented"], groups, segments, bucket["pieces"]
             )
         block_offsets = arrays["block_offsets"]
     account = Accounting(**accounting)

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def best_fit_decreasing(sizes: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
-    """Packs items into as few bins as the best-fit-decreasing rule gives.
+    """Packs items into bins by the best-fit-decreasing rule.
 
     O(N) plus one small numpy operation for each (size, room) pair that occurs, at most
     capacity^2 / 2 of them.
@@ -41,7 +41,7 @@ def best_fit_decreasing(sizes: np.ndarray, capacity: int) -> tuple[np.ndarray, n
 
 
 def fewest_bins(sizes: np.ndarray, capacity: int) -> int:
-    """No packing has fewer bins: the bound L2 of Martello and Toth ("Lower bounds and reduction
+    """Lower bound on the bins of any packing: L2 of Martello and Toth ("Lower bounds and reduction
     procedures for the bin packing problem", 1990), at least ceil(sum / capacity).
 
     Items above half the capacity need a bin each; for each k, those above capacity - k take no item
@@ -86,7 +86,7 @@ class _Bins:
         self._fill(self.capacity, size, count)
 
     def _fill(self, room: int, size: int, count: int) -> int:
-        """Fills the bins of one group; returns how many items are left."""
+        """Fills the bins of one group; returns the number of items left over."""
         # A bin with the least room keeps having the least room after taking an item, so it takes
         # items of this size until no more fit.
         per_bin = room // size

@@ -1,4 +1,4 @@
-"""Which rows of a bucket belong together: by stratum and by block of the store.
+"""Row groups: ranges of a bucket's rows by block of the store and stratum.
 
 A row never mixes strata (a domain x a bin of document lengths) and never leaves its block (a
 contiguous stretch of the store), so that sampling weights strata and shuffling moves over blocks by
@@ -12,6 +12,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Stratum:
+    """A domain and a bin of document lengths."""
+
     domain: str
     min_tokens: int  # documents of at least this many tokens, up to the next bin's
 
@@ -26,7 +28,7 @@ class RowGroups:
     first: np.ndarray  # int64 [G] first row id
     count: np.ndarray  # int64 [G] rows
     block: np.ndarray  # int32 [G] number of the block, ascending through the store
-    stratum: np.ndarray  # int32 [G] index into Layout.strata
+    stratum: np.ndarray  # int32 [G] index into LayoutIndex.strata
 
     @property
     def rows(self) -> int:
@@ -34,12 +36,12 @@ class RowGroups:
 
     @classmethod
     def of(cls, block: np.ndarray, stratum: np.ndarray, count: np.ndarray) -> "RowGroups":
-        """From the counts of consecutive ranges [G]; ranges without rows are left out."""
-        held = count > 0
-        count = count[held].astype(np.int64)
+        """From the counts of consecutive ranges [G]; drops empty ranges."""
+        filled = count > 0
+        count = count[filled].astype(np.int64)
         return cls(
             first=np.cumsum(count) - count,
             count=count,
-            block=block[held].astype(np.int32),
-            stratum=stratum[held].astype(np.int32),
+            block=block[filled].astype(np.int32),
+            stratum=stratum[filled].astype(np.int32),
         )

@@ -1,4 +1,4 @@
-"""The rows that a layout makes of one cell, before they are stored."""
+"""Rows of one cell, as a layout returns them."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from lengthwise.data.layouts.index import PIECE, make_references
 
 @dataclass(frozen=True)
 class CellRows:
-    """Rows of one bucket as data.layouts.index stores them; references count from 0."""
+    """Rows of one bucket in the format of data.layouts.index; references count from 0."""
 
     entries: np.ndarray  # int64 [R]
     pieces: np.ndarray  # PIECE [P]
-    runs: np.ndarray  # int64 [Q] targets of each segment of the rows that are not whole
-    document_context: int  # sum over targets of the tokens of their own document in the context
-    several: bool  # a row may hold pieces of several documents
+    segment_targets: np.ndarray  # int64 [Q] of each segment of the rows that are not whole
+    document_context: int  # sum over targets of context tokens of their own document
+    several: bool  # some row has several pieces
 
     @classmethod
     def of(
@@ -27,28 +27,29 @@ class CellRows:
         *,
         joined: bool,
     ) -> "CellRows":
-        """Whole rows [W] by first token, then rows of pieces.
+        """From whole rows, int64 first tokens, and rows of pieces, in this order.
 
         Args:
-          offsets: int64 [R + 1] into `pieces`.
+          offsets: int64 [R + 1] range of each row in `pieces`.
+          joined: see LayoutIndex.joined.
         """
         count = np.diff(offsets)
         tokens = pieces["tokens"].astype(np.int64)
-        runs = tokens - 1
+        segment_targets = tokens - 1
         if joined:
-            runs = np.add.reduceat(tokens, offsets[:-1]) - 1 if count.size else tokens
+            segment_targets = np.add.reduceat(tokens, offsets[:-1]) - 1 if count.size else tokens
         context = whole.size * length * (length + 1) // 2 + int((tokens * (tokens - 1) // 2).sum())
         return cls(
             entries=np.concatenate([whole, make_references(offsets[:-1], count)]),
             pieces=pieces,
-            runs=runs,
+            segment_targets=segment_targets,
             document_context=context,
             several=bool((count > 1).any()),
         )
 
 
 def make_pieces(start: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """PIECE [P]."""
+    """PIECE [P] from first tokens and sizes, int64 [P]."""
     pieces = np.empty(start.size, PIECE)
     pieces["start"], pieces["tokens"] = start, tokens
     return pieces

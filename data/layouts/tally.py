@@ -1,4 +1,4 @@
-"""Adds up, block by block, what a layout did: groups, segments, accounting, fingerprint."""
+"""Sums over the blocks of a layout: row groups, segments, accounting, fingerprint."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from lengthwise.data.layouts.rows import CellRows
 
 @dataclass(frozen=True)
 class BucketPart:
-    """One bucket's rows of one block, by stratum; references count from 0."""
+    """Rows of one bucket and block, by stratum; references count from 0."""
 
     entries: np.ndarray  # int64 [R]
     pieces: np.ndarray  # PIECE [P]
     strata: np.ndarray  # int32 [S] ascending
     rows: np.ndarray  # int64 [S] of each stratum
-    segments: tuple[np.ndarray, ...]  # of each: int64 [n], how many segments hold 0, 1, ... targets
+    segments: tuple[np.ndarray, ...]  # of each: int64 [n], number of segments of 0, 1, ... targets
     document_context: int
     several: bool
 
@@ -33,7 +33,7 @@ class BucketPart:
             pieces += rows.pieces.size
             entries.append(rows.entries)
             whole = np.count_nonzero(rows.entries >= 0)
-            counts = np.bincount(rows.runs, minlength=length + 1 if whole else 0)
+            counts = np.bincount(rows.segment_targets, minlength=length + 1 if whole else 0)
             if whole:
                 counts[length] += whole
             segments.append(counts)
@@ -41,7 +41,7 @@ class BucketPart:
             entries=np.concatenate([np.zeros(0, np.int64), *entries]),
             pieces=np.concatenate([np.zeros(0, PIECE), *(rows.pieces for _, rows in cells)]),
             strata=np.array([stratum for stratum, _ in cells], np.int32),
-            rows=np.array([of.size for of in entries], np.int64),
+            rows=np.array([part.size for part in entries], np.int64),
             segments=tuple(segments),
             document_context=sum(rows.document_context for _, rows in cells),
             several=any(rows.several for _, rows in cells),
@@ -50,18 +50,18 @@ class BucketPart:
 
 @dataclass(frozen=True)
 class BlockRows:
-    """All rows of one block."""
+    """Rows of one block, all buckets."""
 
     block: int
     buckets: dict[int, BucketPart]  # by length
     documents: int
     tokens: int
-    dropped: int  # targets that no row holds
+    dropped: int  # targets in no row
 
 
 @dataclass(frozen=True)
 class BucketSummary:
-    """What is known of a bucket without reading its index."""
+    """Facts of a bucket that are stored beside its index."""
 
     segmented: bool
     groups: RowGroups
@@ -71,7 +71,7 @@ class BucketSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is known of a layout without reading its index."""
+    """Facts of a layout that are stored beside its index."""
 
     strata: tuple[Stratum, ...]
     block_offsets: np.ndarray  # int64 [blocks + 1]
@@ -109,7 +109,7 @@ class _BucketTally:
         return sum(int((counts * np.arange(counts.size)).sum()) for counts in self.segments)
 
     def context(self) -> int:
-        """Sum over the targets of the tokens before them in their segment."""
+        """Sum over targets of the tokens before them in their segment."""
         total = 0
         for counts in self.segments:
             targets = np.arange(counts.size)
@@ -118,20 +118,20 @@ class _BucketTally:
 
     def summary(self, layout: Layout) -> BucketSummary:
         block, stratum, rows = np.array(self.groups, np.int64).reshape(-1, 3).T
-        held = [np.flatnonzero(counts) for counts in self.segments]
+        sizes = [np.flatnonzero(counts) for counts in self.segments]
         return BucketSummary(
             segmented=layout.segmented(self.several),
             groups=RowGroups.of(block, stratum, rows),
             segments=tuple(
                 SegmentCounts(targets, counts[targets])
-                for targets, counts in zip(held, self.segments, strict=True)
+                for targets, counts in zip(sizes, self.segments, strict=True)
             ),
             pieces=self.pieces,
         )
 
 
 class Tally:
-    """The sums over the blocks that were added so far."""
+    """Sums over the blocks added so far."""
 
     def __init__(self, layout: Layout, strata: tuple[Stratum, ...]):
         self._layout, self._strata = layout, strata
@@ -139,7 +139,7 @@ class Tally:
         self._documents = self._tokens = self._dropped = 0
 
     def pieces(self, length: int) -> int:
-        """Pieces of a bucket."""
+        """Number of pieces of a bucket."""
         return self._buckets[length].pieces
 
     def add(self, rows: BlockRows) -> None:

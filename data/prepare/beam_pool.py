@@ -1,4 +1,4 @@
-"""Preparing beyond one machine: the passes and the near-duplicates as Apache Beam pipelines.
+"""Preparation on many machines: the passes and the near-duplicates as Apache Beam pipelines.
 
 Needs `requirements-beam.txt`. The workers read the source and write the store through a file system
 that all of them and the driver share (NFS, Filestore, gcsfuse); what passes through Beam itself are
@@ -29,17 +29,17 @@ from lengthwise.data.prepare.unit_records import (
     write_record,
 )
 
-_GROUP = 1 << 22  # documents whose hashes of one band are sorted together
-_CHUNK = 1 << 14  # pairs whose signatures travel together: 4 MB
+_GROUP = 1 << 22  # documents per sort of one band's hashes
+_CHUNK = 1 << 14  # pairs per element with signatures: 4 MB
 
-# What a step's elements are: (key, arrays as bytes), a few large elements in place of many small.
+# Elements of all steps: (key, arrays as bytes), few large ones in place of many small ones.
 Keyed = tuple[Any, tuple[bytes, ...]]
 AnyTask = TypeVar("AnyTask")
 
 
 @dataclass(frozen=True)
 class BeamPool:
-    """Does what `worker_pool` and `corpus_scan.local_edges` do, on a Beam runner."""
+    """`worker_pool` and `corpus_scan.local_edges` on a Beam runner."""
 
     flags: tuple[str, ...]  # of the runner, such as "--runner=DataflowRunner"
     directory: Path  # of the store, as the workers see it too
@@ -79,8 +79,8 @@ class BeamPool:
         for result in results:
             result.record.unlink(missing_ok=True)
         units = [
-            _Unit(number, int(start), wanted)
-            for number, (start, wanted) in enumerate(
+            _Unit(number, int(start), mask)
+            for number, (start, mask) in enumerate(
                 zip(starts[:-1], packed_by_unit(scans, firsts), strict=True)
             )
         ]
@@ -106,7 +106,7 @@ _COUNTERS = ("file_bytes", "documents", "tokens")
 
 
 class _Work(beam.DoFn):
-    """Does a task; notes an error of the user's in a file, as Beam would try it again."""
+    """Runs a task; writes a user error to a file, since Beam would retry what raises."""
 
     def __init__(self, work: Callable[[Any], Progress], errors: Path) -> None:
         self._work = work
@@ -127,7 +127,7 @@ class _Work(beam.DoFn):
 class _Unit:
     number: int
     start: int  # its first document among all
-    wanted: bytes  # np.packbits of the documents that are first copies
+    mask: bytes  # np.packbits of the documents that are first copies
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ class _EdgesTask:
 def _bands(
     unit: _Unit, signatures: Sequence[_Signatures], num_documents: int, threshold: float
 ) -> Iterator[Keyed]:
-    """Of each band and range of its hashes: hashes and documents."""
+    """Hashes and documents by band and range of hashes."""
     own = signatures[unit.number].read()
-    chosen = np.flatnonzero(np.unpackbits(np.frombuffer(unit.wanted, np.uint8)))
+    chosen = np.flatnonzero(np.unpackbits(np.frombuffer(unit.mask, np.uint8)))
     bits = max(math.ceil(math.log2(num_documents / _GROUP)), 0)
     for band, hashes in enumerate(band_hashes(own[chosen], threshold)):
         ranges = hashes >> np.uint64(64 - bits) if bits else np.zeros(hashes.size, np.uint64)
@@ -205,7 +205,7 @@ def _verify(
     threshold: float,
     results: Sequence[_EdgesTask],
 ) -> None:
-    """Writes the pairs that are alike."""
+    """Writes the pairs above the threshold."""
     unit = group[0]
     own_signatures = signatures[unit].read()
     edges = []
@@ -218,13 +218,13 @@ def _verify(
 
 
 def _joined(elements: Iterable[tuple[bytes, ...]]) -> list[np.ndarray]:
-    """The arrays of many elements, int64, each concatenated."""
+    """Concatenates the int64 arrays of many elements."""
     columns = zip(*elements, strict=True)
     return [np.frombuffer(b"".join(column), np.int64) for column in columns]
 
 
 def _by_unit(ids: np.ndarray, starts: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Where the documents of each unit are among `ids`."""
+    """Range of each unit's documents in `ids`."""
     if not ids.size:
         return
     units = np.searchsorted(starts, ids, side="right") - 1

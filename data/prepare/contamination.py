@@ -1,4 +1,4 @@
-"""How much of the evaluation sets is in the training text: overlap of n-grams of words.
+"""Contamination: overlap of word n-grams between evaluation sets and training text.
 
 A document of an evaluation set, held out of this corpus or brought along, is compared by its
 n-grams: the share of them that some training document holds too. A document with a large share is
@@ -38,12 +38,12 @@ from lengthwise.data.store.splits import Split
 
 LIST = "contamination.json"
 _PART = 1 << 25  # n-grams compared in one reading of the training text: 0.25 GB a worker
-COMMON = 10  # what more clusters of training documents than this hold is a common phrase
+COMMON = 10  # an n-gram in more clusters of training documents than this is a common phrase
 
 
 @dataclass(frozen=True)
 class SetOverlap:
-    """What was found of one evaluation set."""
+    """Overlap of one evaluation set with the training text."""
 
     documents: int
     too_short: int  # documents of fewer words than an n-gram: not compared
@@ -61,7 +61,7 @@ class Contamination:
     training_names: list[str]  # of those
 
     def list_bytes(self, config: ContaminationConfig) -> bytes:
-        """The JSON file of a store."""
+        """Contents of the JSON file of a store."""
         content = {
             "ngram": config.ngram,
             "share": config.share,
@@ -90,8 +90,8 @@ def find_contamination(
     directory = scans[0].directory
     held_out = (corpus.splits != Split.TRAIN) & ~corpus.dropped
     collects = [
-        CollectTask(scan.source, scan.unit, directory, "held-out", config.ngram, wanted)
-        for scan, wanted in zip(scans, packed_by_unit(scans, held_out), strict=True)
+        CollectTask(scan.source, scan.unit, directory, "held-out", config.ngram, mask)
+        for scan, mask in zip(scans, packed_by_unit(scans, held_out), strict=True)
     ]
     brought = []
     if evaluation:
@@ -119,9 +119,9 @@ def find_contamination(
     of_corpus[np.flatnonzero(held_out)] = contaminated[: held_out.sum()]
     culprits = np.zeros(held_out.size, np.bool_)
     if config.drop == "training":
-        wanted = np.zeros(distinct.size, np.bool_)
-        wanted[inverse[np.repeat(contaminated, counts)]] = True
-        culprits[_culprits(hits[wanted[hits[:, 1]]], corpus.clusters)] = True
+        contaminating = np.zeros(distinct.size, np.bool_)
+        contaminating[inverse[np.repeat(contaminated, counts)]] = True
+        culprits[_culprits(hits[contaminating[hits[:, 1]]], corpus.clusters)] = True
     return Contamination(
         _by_set(names, counts, overlapping, contaminated),
         _listed(tasks, names, counts, overlapping),
@@ -153,8 +153,8 @@ def _hits(
         name = xxhash.xxh3_128_hexdigest(ngrams.data)
         by_document = config.drop == "training"
         tasks = [
-            MatchTask(scan, config.ngram, wanted, part, name, by_document)
-            for scan, wanted in zip(scans, training, strict=True)
+            MatchTask(scan, config.ngram, mask, part, name, by_document)
+            for scan, mask in zip(scans, training, strict=True)
         ]
         run_units(pool, match_unit, tasks, f"n-grams in training, part {part + 1}")
         for first, record in zip(firsts.tolist(), records(tasks, "hits"), strict=True):
@@ -175,14 +175,14 @@ def _culprits(hits: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return np.unique(hits[rare, 0])
 
 
-def _names(scans: Sequence[ScanTask], wanted: np.ndarray) -> list[str]:
-    """The names of the wanted documents, bool [N] of the corpus."""
+def _names(scans: Sequence[ScanTask], mask: np.ndarray) -> list[str]:
+    """Names of the documents of a mask, bool [N] of the corpus."""
     found: list[str] = []
     first = 0
     for record in records(scans, "names", "name_sizes"):
         sizes = record["name_sizes"]
         names = NameTable(np.concatenate([[0], np.cumsum(sizes)]), record["names"])
-        found += [names[i] for i in np.flatnonzero(wanted[first : first + sizes.size]).tolist()]
+        found += [names[i] for i in np.flatnonzero(mask[first : first + sizes.size]).tolist()]
         first += sizes.size
     return found
 

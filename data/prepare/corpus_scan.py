@@ -1,4 +1,4 @@
-"""The corpus before it is tokenized: its documents, their clusters and splits, what is dropped."""
+"""The scanned corpus, before tokenization: documents, clusters, splits, dropped documents."""
 
 import dataclasses
 import hashlib
@@ -13,14 +13,14 @@ from tqdm import tqdm
 from lengthwise.common.errors import UserError
 from lengthwise.data.prepare import near_duplicates
 from lengthwise.data.prepare.store_writer import Progress, ScanTask, text_of
-from lengthwise.data.prepare.unit_records import Task, column, columns, is_done, records
+from lengthwise.data.prepare.unit_records import RecordedTask, column, columns, is_done, records
 from lengthwise.data.prepare.worker_pool import Map
 from lengthwise.data.sources import Unit
 from lengthwise.data.store import splits
 from lengthwise.data.store.tokenizers import train_bpe
 
 
-class UnitTask(Task, Protocol):
+class UnitTask(RecordedTask, Protocol):
     @property
     def unit(self) -> Unit: ...
 
@@ -31,7 +31,7 @@ FindEdges = Callable[[Sequence[ScanTask], np.ndarray, float], np.ndarray]
 
 @dataclass(frozen=True)
 class SplitRule:
-    """All that decides, beside the texts, which document is on which side."""
+    """Settings that decide, with the texts, the split of each document."""
 
     selection_share: float
     report_share: float
@@ -42,14 +42,14 @@ class SplitRule:
 
 @dataclass(frozen=True)
 class ScannedCorpus:
-    """The documents in order, N of them."""
+    """The N documents of the corpus, in order."""
 
     num_bytes: np.ndarray  # int64 [N], UTF-8; of token ids, 4 each
     clusters: np.ndarray  # int64 [N]
-    dropped: np.ndarray  # bool [N]: documents that the store will not hold
+    dropped: np.ndarray  # bool [N]: documents left out of the store
     splits: np.ndarray  # uint8 [N], of those that are not dropped
-    skipped: Counter[str]  # reason -> items of the source that are not in the store
-    fingerprint: str  # of texts, their order, their domains and the split rule
+    skipped: Counter[str]  # reason -> number of skipped items of the source
+    fingerprint: str  # digest of texts, their order, their domains and the split rule
 
 
 def run_units(
@@ -59,7 +59,7 @@ def run_units(
     what: str,
     done: Callable[[AnyTask], bool] = is_done,
 ) -> None:
-    """Does the tasks that have not been done yet; shows documents/s, tokens/s and what is left."""
+    """Runs the unfinished tasks; shows documents/s, tokens/s and the time left."""
     left = [task for task in tasks if not done(task)]
     total = sum(task.unit.num_bytes for task in tasks)
     finished = total - sum(task.unit.num_bytes for task in left)
@@ -77,12 +77,12 @@ def run_units(
 
 
 def local_edges(scans: Sequence[ScanTask], copies: np.ndarray, threshold: float) -> np.ndarray:
-    """`near_duplicate_edges` of scanned documents, in this process."""
+    """`near_duplicate_edges` of the scanned documents, in this process."""
     return near_duplicates.near_duplicate_edges(column(scans, "signatures"), copies, threshold)
 
 
 def corpus_of(scans: Sequence[ScanTask], rule: SplitRule, find_edges: FindEdges) -> ScannedCorpus:
-    """The corpus of the scanned units. Raises UserError as splits do, or if it is empty."""
+    """Gathers the corpus from scanned units. Raises UserError as splits do, or if it is empty."""
     scanned = columns(scans, "bytes", "digests")
     num_bytes, digests = scanned["bytes"], scanned["digests"]
     if not num_bytes.size:
@@ -104,14 +104,14 @@ def corpus_of(scans: Sequence[ScanTask], rule: SplitRule, find_edges: FindEdges)
     if rule.duplicates == "drop_near":
         dropped |= near
         skipped["near-duplicates"] += int(near.sum())
-    kept = ~dropped
+    remaining = ~dropped
     # Numbered anew: every one of the clusters that are split has a document.
-    _, kept_clusters = np.unique(clusters[kept], return_inverse=True)
+    _, remaining_clusters = np.unique(clusters[remaining], return_inverse=True)
     document_splits = np.zeros(num_bytes.size, np.uint8)
-    document_splits[kept] = splits.assign_splits(
-        num_bytes[kept],
-        kept_clusters,
-        digests[kept],
+    document_splits[remaining] = splits.assign_splits(
+        num_bytes[remaining],
+        remaining_clusters,
+        digests[remaining],
         selection_share=rule.selection_share,
         report_share=rule.report_share,
         seed=rule.seed,
@@ -131,7 +131,7 @@ def corpus_of(scans: Sequence[ScanTask], rule: SplitRule, find_edges: FindEdges)
 
 
 def without(corpus: ScannedCorpus, contaminated: np.ndarray) -> ScannedCorpus:
-    """The corpus without those documents, bool [N]; splits stay as they are."""
+    """The corpus without the documents of a mask, bool [N]; splits stay as they are."""
     fingerprint = corpus.fingerprint.encode() + np.packbits(contaminated).tobytes()
     changes: dict[str, Any] = {}
     if contaminated.any():
@@ -147,7 +147,7 @@ def without(corpus: ScannedCorpus, contaminated: np.ndarray) -> ScannedCorpus:
 def train_tokenizer(
     scans: Sequence[ScanTask], corpus: ScannedCorpus, vocab_size: int, end_of_text_token: str
 ) -> bytes:
-    """A byte-level BPE `tokenizer.json` of the train split; held-out text must not shape it."""
+    """Trains a byte-level BPE `tokenizer.json` on the train split alone."""
 
     trained_on = ((corpus.splits == splits.Split.TRAIN) & ~corpus.dropped).tolist()
 
@@ -155,10 +155,10 @@ def train_tokenizer(
         documents = (
             document for scan in scans for document in scan.source.documents(scan.unit, Counter())
         )
-        # A corpus that has changed since the scan is found when it is tokenized.
-        for document, wanted in zip(documents, trained_on, strict=False):
+        # Tokenizing detects a corpus that has changed since the scan.
+        for document, trains in zip(documents, trained_on, strict=False):
             bar.update()
-            if wanted:
+            if trains:
                 yield text_of(document)
 
     with tqdm(total=len(corpus.num_bytes), desc="training tokenizer", unit="document") as bar:

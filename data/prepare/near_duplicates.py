@@ -50,7 +50,7 @@ _FOLD = _random.integers(0, 2**64, NUM_HASHES, np.uint64) | np.uint64(1)
 
 
 def signatures(texts: Sequence[bytes]) -> np.ndarray:
-    """MinHash signatures, uint16 [N, NUM_HASHES]. Equal texts have equal ones."""
+    """MinHash signatures of N texts, uint16 [N, NUM_HASHES]; equal texts have equal ones."""
     least, sampled = _least_hashes(texts, sample=True)
     few = np.flatnonzero(sampled < _FEW)
     if few.size:
@@ -62,7 +62,7 @@ def signatures(texts: Sequence[bytes]) -> np.ndarray:
 
 
 def _least_hashes(texts: Sequence[bytes], *, sample: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Least hash in each bin, uint64 [N, NUM_HASHES], and how many windows each text gave [N]."""
+    """Least hash in each bin, uint64 [N, NUM_HASHES], and sampled windows of each text, [N]."""
     # A text shorter than a window is one window.
     joined = b"".join([t if len(t) >= _WINDOW else t.ljust(_WINDOW, b"\0") for t in texts])
     ends = np.cumsum([max(len(text), _WINDOW) for text in texts])
@@ -92,7 +92,7 @@ def _least_hashes(texts: Sequence[bytes], *, sample: bool) -> tuple[np.ndarray, 
 
 
 def _densify(least: np.ndarray) -> None:
-    """Fills the empty bins of `least` [N, NUM_HASHES] in place; each row has one that is not."""
+    """Densifies `least` [N, NUM_HASHES], in place: empty bins borrow; each row has a filled one."""
     texts, bins = np.nonzero(least == _EMPTY)
     values = np.full(texts.size, _EMPTY)
     left = np.arange(texts.size)
@@ -104,7 +104,7 @@ def _densify(least: np.ndarray) -> None:
     least[texts, bins] = values
 
 
-_BEFORE = 16  # documents of the same band that one is compared with
+_BEFORE = 16  # earlier documents of a band with which one is compared
 # Part of the split rule, and so of the corpus fingerprint.
 SCHEME = f"{minhash.SCHEME}, bands, {_BEFORE} before"
 
@@ -113,7 +113,7 @@ _CHUNK = 1 << 15  # pairs compared at a time
 
 @cache
 def choose_bands(threshold: float) -> tuple[int, int]:
-    """Bands and hashes a band for that Jaccard index.
+    """Number of bands, and hashes a band, for a Jaccard index.
 
     The pairs that are missed weigh nine times those that are looked at in vain, as the signatures
     decide anyway: at a threshold of 0.35 one pair in six of that likeness is missed, one in fifty
@@ -133,7 +133,7 @@ def choose_bands(threshold: float) -> tuple[int, int]:
 
 
 def band_hashes(signatures: np.ndarray, threshold: float) -> Iterator[np.ndarray]:
-    """A uint64 [N] for each band: documents that share the band have the same."""
+    """Hash of each band, uint64 [N] a band: equal for documents that share it."""
     bands, rows = choose_bands(threshold)
     for band in range(bands):
         hashes = np.full(len(signatures), band + 1, np.uint64)
@@ -151,8 +151,8 @@ def candidate_pairs(hashes: np.ndarray, ids: np.ndarray, num_documents: int) -> 
       hashes: uint64 [M], of one band; all documents with the same first bits are here.
       ids: int64 [M], in [0, num_documents), distinct.
     """
-    # Hash and id in one word, so that one sort without a permutation does it. What the hash loses
-    # makes a few more candidates.
+    # Hash and id in one word: one sort, no permutation. The bits that the hash loses add a few
+    # candidates.
     id_bits = np.uint64(max(num_documents - 1, 1).bit_length())
     ordered = np.sort((hashes >> id_bits << id_bits) | ids.astype(np.uint64))
     bands = ordered >> id_bits
@@ -191,7 +191,7 @@ def near_duplicate_edges(
     progress = tqdm(band_hashes(signatures, threshold), "near-duplicates", bands, delay=2)
     for hashes in progress:
         pairs = candidate_pairs(hashes[ids], ids, len(labels))
-        # Of what other bands have joined already, another pair would change nothing.
+        # Pairs that other bands have connected already would change nothing.
         pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]
         found = [
             chunk[alike(signatures[chunk[:, 0]], signatures[chunk[:, 1]], threshold)]

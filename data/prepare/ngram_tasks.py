@@ -1,4 +1,4 @@
-"""N-grams of words of a unit of documents: collected, or looked for. Each task leaves a record.
+"""Tasks over the word n-grams of a unit: collect them, or match them. Each leaves a record.
 
 See data.prepare.contamination, which compares what they find.
 """
@@ -20,7 +20,7 @@ from lengthwise.data.store.document_tables import encode_names
 
 SCHEME = "lower case words, 64 bits"
 
-# What a byte of UTF-8 is: no word, inside a word, the first of a word of one character.
+# Class of a byte of UTF-8: no word, inside a word, first byte of a one-character word.
 _OTHER, _INSIDE, _ALONE = 0, 1, 2
 _CLASSES = np.zeros(256, np.uint8)
 _CLASSES[[*b"0123456789abcdefghijklmnopqrstuvwxyz"]] = _INSIDE
@@ -67,7 +67,7 @@ def ngram_hashes(contents: Sequence[str | np.ndarray], n: int) -> tuple[np.ndarr
 
 
 def _words_of_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of all words, uint64 [W], and how many each text has, int64 [N]."""
+    """Hashes of all words, uint64 [W], and the words of each text, int64 [N]."""
     encoded = [text.lower().encode("utf-8") for text in texts]
     bytes_u8 = np.frombuffer(b"\n".join(encoded), np.uint8)
     classes = _CLASSES[bytes_u8]
@@ -99,14 +99,14 @@ def _words_of_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class CollectTask:
-    """The n-grams of the evaluation documents of a unit."""
+    """Collects the n-grams of the evaluation documents of a unit."""
 
     source: Source
     unit: Unit
     directory: Path
     name: str  # of the source, for the name of the record
     ngram: int
-    wanted: bytes  # np.packbits of the documents; b"": all
+    mask: bytes  # np.packbits of the documents; b"": all
 
     @property
     def record(self) -> Path:
@@ -114,20 +114,20 @@ class CollectTask:
 
     @property
     def key(self) -> str:
-        wanted = xxhash.xxh3_64_hexdigest(self.wanted)
-        return f"{SCHEME} {self.ngram} {self.unit.key} {wanted}"
+        mask = xxhash.xxh3_64_hexdigest(self.mask)
+        return f"{SCHEME} {self.ngram} {self.unit.key} {mask}"
 
 
 @dataclass(frozen=True)
 class MatchTask:
-    """Looks for n-grams of the evaluation sets in the training documents of a unit."""
+    """Matches n-grams of the evaluation sets with the training documents of a unit."""
 
     scan: ScanTask
     ngram: int
-    wanted: bytes  # np.packbits of the training documents
+    mask: bytes  # np.packbits of the training documents
     part: int  # of the evaluation sets' n-grams
     ngrams: str  # hash of the file of n-grams
-    by_document: bool  # note which document holds which n-gram
+    by_document: bool  # whether to record the document of each hit
 
     @property
     def unit(self) -> Unit:
@@ -140,15 +140,15 @@ class MatchTask:
 
     @property
     def key(self) -> str:
-        wanted = xxhash.xxh3_64_hexdigest(self.wanted)
-        return f"{SCHEME} {self.ngram} {self.unit.key} {wanted} {self.ngrams} {self.by_document}"
+        mask = xxhash.xxh3_64_hexdigest(self.mask)
+        return f"{SCHEME} {self.ngram} {self.unit.key} {mask} {self.ngrams} {self.by_document}"
 
 
 def collect_unit(task: CollectTask) -> Progress:
     """Writes the record of a CollectTask. Raises UserError as the source does."""
     names: list[str] = []
     hashes, counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-    for batch, _ in _wanted(task.source, task.unit, task.wanted):
+    for batch, _ in _masked_batches(task.source, task.unit, task.mask):
         found, number = ngram_hashes([document.content for document in batch], task.ngram)
         hashes.append(found)
         counts.append(number)
@@ -168,7 +168,7 @@ def match_unit(task: MatchTask) -> Progress:
     ngrams = np.fromfile(ngrams_path(task.scan.directory, task.part), "<u8")
     hits = [np.zeros(0, np.int64)]
     documents = 0
-    for batch, numbers in _wanted(task.scan.source, task.unit, task.wanted):
+    for batch, numbers in _masked_batches(task.scan.source, task.unit, task.mask):
         hashes, counts = ngram_hashes([document.content for document in batch], task.ngram)
         order = np.argsort(hashes)  # neighbours in the table are searched one after the other
         hashes = hashes[order]
@@ -182,7 +182,7 @@ def match_unit(task: MatchTask) -> Progress:
 
 
 def packed_by_unit(scans: Sequence[ScanTask], mask: np.ndarray) -> list[bytes]:
-    """A mask of all documents, bool [N], as np.packbits of each unit's part of it."""
+    """np.packbits of each unit's part of a mask of all documents, bool [N]."""
     sizes = [record["bytes"].size for record in records(scans, "bytes")]
     return [np.packbits(own).tobytes() for own in np.split(mask, np.cumsum(sizes)[:-1])]
 
@@ -192,14 +192,14 @@ def ngrams_path(directory: Path, part: int) -> Path:
     return directory / BUILDING / f"ngrams-{part:03d}.bin"
 
 
-def _wanted(
-    source: Source, unit: Unit, wanted: bytes
+def _masked_batches(
+    source: Source, unit: Unit, packed: bytes
 ) -> Iterator[tuple[list[Document], np.ndarray]]:
-    """Batches of the wanted documents of a unit and their numbers in it."""
-    mask = np.unpackbits(np.frombuffer(wanted, np.uint8)).astype(np.bool_)
+    """Batches of the masked documents of a unit, and their numbers in it."""
+    mask = np.unpackbits(np.frombuffer(packed, np.uint8)).astype(np.bool_)
     first = 0
     for batch in batches(source.documents(unit, Counter())):
-        own = mask[first : first + len(batch)] if wanted else np.ones(len(batch), np.bool_)
+        own = mask[first : first + len(batch)] if packed else np.ones(len(batch), np.bool_)
         if own.size < len(batch):
             raise UserError(f"the corpus changed during preparation (near {batch[0].name})")
         chosen = np.flatnonzero(own)

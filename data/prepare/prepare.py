@@ -1,4 +1,4 @@
-"""From a source to an open token store: made when missing, continued when interrupted."""
+"""Opens a token store, building it where it is missing or continuing where interrupted."""
 
 import contextlib
 import fcntl
@@ -25,7 +25,7 @@ def prepare(
     directory: Path,
     build: Callable[[DataConfig, Path], None] = build_locally,
 ) -> TokenStore:
-    """Opens the store at `directory`, after making it with `build` when it is missing.
+    """Opens the store at `directory`, building it with `build` first where it is missing.
 
     One process at a time prepares; others wait for it. Killed at any moment, the next call keeps
     the units that were finished and still are what the source holds. A finished store may lie on
@@ -49,10 +49,10 @@ def prepare(
 
 
 def _check_same(config: DataConfig, directory: Path) -> None:
-    """Raises UserError when the finished store was made with other settings."""
+    """Raises UserError when the finished store was built with other settings."""
     manifest = token_store.read_manifest(directory)
     different = "choose another directory or delete this one"
-    wanted = content(config)
+    expected = content(config)
     mixed = {True: "data.mixture", False: "one source (data.source), without data.mixture"}
     several = len(manifest.domains) > 1
     if several != (len(config.sources) > 1):
@@ -61,11 +61,11 @@ def _check_same(config: DataConfig, directory: Path) -> None:
             f"{directory} holds a token store made from {mixed[several]} (domains: {domains}), but "
             f"this config has {mixed[not several]}; {different}"
         )
-    for name in {**wanted, **manifest.config}:
-        if manifest.config.get(name) != wanted.get(name):
+    for name in {**expected, **manifest.config}:
+        if manifest.config.get(name) != expected.get(name):
             raise UserError(
                 f"{directory} holds a token store with data.{name}={manifest.config.get(name)!r}, "
-                f"not {wanted.get(name)!r}; {different}"
+                f"not {expected.get(name)!r}; {different}"
             )
     if is_file(config.tokenizer) and Path(config.tokenizer).exists():
         found = load_tokenizer(config.tokenizer, config.end_of_text_token).describe()
@@ -93,7 +93,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _tidy(directory: Path) -> None:
-    """Removes what a finished store does not name."""
+    """Removes files that a finished store does not name."""
     manifest = token_store.read_manifest(directory)
     named = {directory / shard.name for shard in manifest.shards}
     for path in (directory / token_store.SHARDS).iterdir():

@@ -1,4 +1,4 @@
-"""Makes a token store: the passes over the corpus in order, then tables and manifest."""
+"""Builds a token store: the passes over the corpus in order, then tables and manifest."""
 
 import hashlib
 import json
@@ -49,13 +49,13 @@ from lengthwise.data.store.token_store import Manifest, token_dtype
 from lengthwise.data.store.tokenizers import is_file, load_tokenizer, trained_vocab_size
 
 _LISTING = "source.json"  # below the folder of unfinished work
-_NAMED = 3  # files in a line, at most
+_MAX_NAMES = 3  # files named in a line
 
 
 def source_changes(
     directory: Path, configs: Sequence[SourceConfig], source: Source, units: Sequence[Unit]
 ) -> str:
-    """What came and went in the source since preparing at `directory` began: a line, or "".
+    """Line on files that came or went since preparation at `directory` began, or "".
 
     The first call for these settings notes the names of the files.
     """
@@ -91,13 +91,13 @@ def _wording(then: set[str], now: set[str]) -> str:
 
 def _some(names: set[str]) -> str:
     # A name that is no UTF-8 can't be printed as it is.
-    first = [n.encode("utf-8", "backslashreplace").decode() for n in sorted(names)[:_NAMED]]
+    first = [n.encode("utf-8", "backslashreplace").decode() for n in sorted(names)[:_MAX_NAMES]]
     more = len(names) - len(first)
     return ", ".join(first) + (f" and {more:,} more" if more else "")
 
 
 def build_locally(config: DataConfig, directory: Path) -> None:
-    """Makes the store with the processes of this machine. Raises UserError as `StoreBuilder`."""
+    """Builds the store with local processes. Raises UserError as `StoreBuilder`."""
     builder = StoreBuilder(config, directory)
     num_bytes = sum(unit.num_bytes for unit in builder.units)
     workers = choose_workers(config.workers, len(builder.units), num_bytes)
@@ -106,7 +106,7 @@ def build_locally(config: DataConfig, directory: Path) -> None:
 
 
 class StoreBuilder:
-    """The making of one store; who does the work is given to `build`.
+    """Build of one store; `build` takes the pool that runs the work.
 
     Raises:
       UserError: sources or tokenizer that can't be used, before anything is read.
@@ -135,7 +135,7 @@ class StoreBuilder:
         ]
 
     def build(self, pool: Map, find_edges: FindEdges) -> None:
-        """Makes the store.
+        """Builds the store.
 
         Args:
           pool: does the tasks of units.
@@ -163,7 +163,7 @@ class StoreBuilder:
         self._finish(name, corpus, contamination, tasks)
 
     def _reads_once(self) -> bool:
-        """Whether nothing that the whole corpus decides is asked for before its tokens."""
+        """Whether tokens depend on nothing that the whole corpus decides: one reading is enough."""
         drops = self.config.duplicates != "keep" or self.config.contamination.drop != "none"
         return self._trains is None and not drops
 
@@ -206,13 +206,13 @@ class StoreBuilder:
         ]
 
     def _tokenizer_name(self, corpus: ScannedCorpus) -> str:
-        """What load_tokenizer takes; a tokenizer is trained where one is to be."""
+        """Argument of load_tokenizer; trains the tokenizer where the config says so."""
         config = self.config
         if self._trains is None:
             return config.tokenizer
         # Named by what it was trained on, so that a continued preparation finds the right one.
-        wanted = f"{corpus.fingerprint} {self._trains} {config.end_of_text_token}".encode()
-        name = hashlib.blake2b(wanted, digest_size=8).hexdigest()
+        inputs = f"{corpus.fingerprint} {self._trains} {config.end_of_text_token}".encode()
+        name = hashlib.blake2b(inputs, digest_size=8).hexdigest()
         path = self.directory / BUILDING / f"tokenizer-{name}.json"
         if not path.exists():
             end = config.end_of_text_token

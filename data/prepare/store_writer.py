@@ -1,4 +1,4 @@
-"""The two passes over a unit of the corpus, each leaving a record of what it did.
+"""The two passes over a unit of the corpus; each leaves a record of its results.
 
 scan: names, sizes, hashes of the contents and MinHash signatures. From these come clusters, splits
 and what is dropped, and so the texts that a tokenizer may be trained on. tokenize: the shards.
@@ -59,7 +59,7 @@ class TokenizeTask:
     description: str  # Tokenizer.describe()
     shard_tokens: int
     skip_empty: bool
-    dropped: bytes  # which documents of the unit are left out, np.packbits; b"": none
+    dropped: bytes  # np.packbits of a mask of documents to leave out; b"": none
 
     @property
     def unit(self) -> Unit:
@@ -88,7 +88,7 @@ def text_of(document: Document) -> str:
 
 
 def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Consecutive documents, cut where a batch passes a bounded size."""
+    """Consecutive documents in batches of bounded size."""
     batch: list[Document] = []
     size = 0
     for document in documents:
@@ -123,7 +123,7 @@ def tokenize_unit(task: TokenizeTask) -> Progress:
     expected, found = scanned["digests"], 0
     for batch in batches(task.scan.source.documents(task.unit, Counter())):
         digests = b"".join(_digest(content) for content in _contents(task.scan, batch))
-        # Before they are tokenized: what to drop is known of the scanned documents alone.
+        # Checked before tokenizing: the mask of dropped documents is that of the scanned ones.
         if digests != expected[found : found + len(batch)].tobytes():
             raise _changed(task)
         tokens.add(batch)
@@ -148,14 +148,14 @@ def is_scanned_and_tokenized(task: TokenizeTask) -> bool:
 
 
 def _changed(task: TokenizeTask) -> UserError:
-    """The error of a unit that is not what was scanned; it will be scanned again."""
+    """Error of a unit that changed since its scan; removes the record, to have it scanned again."""
     task.scan.record.unlink()
     names = ", ".join(list(dict.fromkeys(part.name for part in task.unit.parts))[:2])
     return UserError(f"the corpus changed during preparation (near {names}); run again")
 
 
 def _contents(task: ScanTask, batch: Sequence[Document]) -> list[bytes]:
-    """What is hashed of each document: its UTF-8, or its ids in 4 bytes each.
+    """Bytes of each document for hashing: its UTF-8, or its ids in 4 bytes each.
 
     Raises UserError naming the document of an id outside the vocabulary.
     """
@@ -178,12 +178,12 @@ def _digest(content: bytes) -> bytes:
 
 
 def _group_hash(domain: str, group: str) -> int:
-    """Of what related documents share; 0 for none."""
+    """Hash of a domain's group; 0 for none."""
     return xxhash.xxh3_64_intdigest(f"{domain}\0{group}".encode("utf-8", "replace")) if group else 0
 
 
 class _Scan:
-    """What a scan notes of the documents of a unit."""
+    """Scan record of a unit in the making."""
 
     def __init__(self, task: ScanTask) -> None:
         self._task = task
@@ -219,7 +219,7 @@ class _Scan:
 
 
 class _Tokens:
-    """The shards of a unit."""
+    """Shards of a unit in the making."""
 
     def __init__(self, task: TokenizeTask) -> None:
         # The old record goes first: it must never stand beside shards that it does not describe.
@@ -239,13 +239,13 @@ class _Tokens:
     def add(self, batch: Sequence[Document]) -> None:
         first = len(self._lengths)
         dropped = self._dropped[first : first + len(batch)].tolist() or [0] * len(batch)
-        kept = [document for document, drop in zip(batch, dropped, strict=True) if not drop]
-        encoded = iter(self._tokenizer.encode_batch([document.content for document in kept]))
+        remaining = [document for document, drop in zip(batch, dropped, strict=True) if not drop]
+        encoded = iter(self._tokenizer.encode_batch([document.content for document in remaining]))
         for document, drop in zip(batch, dropped, strict=True):
             self._lengths.append(0 if drop else self._add(document, next(encoded)))
 
     def _add(self, document: Document, ids: np.ndarray) -> int:
-        """Returns the tokens of the document, its end included; 0 where it has none."""
+        """Adds a document; returns its tokens, end included; 0 where it has none."""
         end = self._tokenizer.end_of_text
         if (ids == end).any():
             if self._task.scan.vocab_size:

@@ -1,4 +1,4 @@
-"""What is kept of a unit's finished work: an `.npz` file with a key of all that it depends on.
+"""Records of units: results of finished work, an `.npz` file with a key of all inputs.
 
 A record is written after everything it speaks of. One with the right key is finished work, in
 whichever run and on whichever machine it was done.
@@ -19,7 +19,9 @@ from lengthwise.common.files import atomic_write
 BUILDING = "building"  # folder of the records, removed when the store is finished
 
 
-class Task(Protocol):
+class RecordedTask(Protocol):
+    """A task whose results are in the file `record`, valid for `key`."""
+
     @property
     def record(self) -> Path: ...
     @property
@@ -27,19 +29,19 @@ class Task(Protocol):
 
 
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    """An `.npz` file; equal arrays give equal bytes."""
+    """Bytes of an `.npz` file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
-def write_record(task: Task, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def write_record(task: RecordedTask, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     content = json.dumps({"key": task.key, **facts}).encode("ascii")
     atomic_write(task.record, [npz_bytes({**arrays, "facts": np.frombuffer(content, np.uint8)})])
 
 
-def read_record(task: Task, *names: str) -> dict[str, Any] | None:
-    """The facts and the named arrays, None when there is no such record with the task's key."""
+def read_record(task: RecordedTask, *names: str) -> dict[str, Any] | None:
+    """Facts and named arrays of a record; None where there is none with the task's key."""
     try:
         with np.load(task.record) as arrays:
             facts = json.loads(arrays["facts"].tobytes())
@@ -50,8 +52,8 @@ def read_record(task: Task, *names: str) -> dict[str, Any] | None:
         return None  # not whole, as after a loss of power: the unit is done again
 
 
-def is_done(task: Task) -> bool:
-    """Whether the task has a whole record: all of it is read."""
+def is_done(task: RecordedTask) -> bool:
+    """Whether the task has a whole record; reads all of it."""
     try:
         with np.load(task.record) as arrays:
             names = [name for name in arrays.files if name != "facts"]
@@ -60,8 +62,8 @@ def is_done(task: Task) -> bool:
     return read_record(task, *names) is not None
 
 
-def records(tasks: Iterable[Task], *names: str) -> Iterator[dict[str, Any]]:
-    """The records of finished tasks, in order. Raises UserError when one is gone."""
+def records(tasks: Iterable[RecordedTask], *names: str) -> Iterator[dict[str, Any]]:
+    """Reads the records of finished tasks, in order. Raises UserError when one is gone."""
     for task in tasks:
         record = read_record(task, *names)
         if record is None:
@@ -69,13 +71,13 @@ def records(tasks: Iterable[Task], *names: str) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def column(tasks: Iterable[Task], name: str) -> np.ndarray:
-    """One array of all records, concatenated."""
+def column(tasks: Iterable[RecordedTask], name: str) -> np.ndarray:
+    """One array of each record, concatenated."""
     return columns(tasks, name)[name]
 
 
-def columns(tasks: Iterable[Task], *names: str) -> dict[str, np.ndarray]:
-    """Arrays of all records, each concatenated; every record is opened once."""
+def columns(tasks: Iterable[RecordedTask], *names: str) -> dict[str, np.ndarray]:
+    """Arrays of each record, concatenated by name; each record is opened once."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for record in records(tasks, *names):
         for name, part in parts.items():

@@ -1,4 +1,4 @@
-"""Work spread over processes that die with the one that started them."""
+"""A pool of worker processes that end with their parent."""
 
 import contextlib
 import multiprocessing
@@ -20,20 +20,20 @@ Map = Callable[[Callable[[Task], Result], Iterable[Task]], Iterator[Result]]
 _BYTES_A_WORKER = 4 << 20  # below this, starting a process costs more than it saves (0.7 s)
 
 
-def choose_workers(asked: int, num_units: int, num_bytes: int) -> int:
-    """Processes to use: `asked`, or for 0 as many cores as the work is worth; at most a unit each.
+def choose_workers(requested: int, num_units: int, num_bytes: int) -> int:
+    """Number of processes: `requested`, or for 0 as many as pay off; at most one a unit.
 
     Raises UserError for a negative number.
     """
-    if asked < 0:
-        raise UserError(f"data.workers={asked} must be positive, or 0 for all cores")
-    worth = asked or min(available_cores(), num_bytes // _BYTES_A_WORKER)
+    if requested < 0:
+        raise UserError(f"data.workers={requested} must be positive, or 0 for all cores")
+    worth = requested or min(available_cores(), num_bytes // _BYTES_A_WORKER)
     return max(1, min(worth, num_units))
 
 
 @contextlib.contextmanager
 def worker_pool(num_workers: int) -> Iterator[Map]:
-    """A function like `map`, but with results in the order in which they are done.
+    """`map` over processes, with results in order of completion.
 
     One worker is this process itself. Others are spawned, not forked: a fork beside the threads
     of jax may hang.

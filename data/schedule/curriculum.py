@@ -1,4 +1,4 @@
-"""Odds of the buckets as training goes on.
+"""Curricula: odds of the buckets.
 
 The curricula are those of Pouransari et al. (arXiv 2405.13226, Algorithm 1 and table 4).
 """

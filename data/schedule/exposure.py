@@ -1,7 +1,7 @@
-"""The exposure ledger: how many targets were trained with how much context.
+"""The exposure ledger: trained targets by context length.
 
-Two runs of equal L_train may have trained very different numbers of targets at long contexts: this
-counts them. It is a pure function of layout, schedule and the data steps trained on.
+Runs of equal L_train may differ much in the targets that they trained at long contexts. The ledger
+is a pure function of layout, schedule and the data steps trained on.
 """
 
 import bisect
@@ -74,7 +74,7 @@ class Exposure:
 
 
 def total_exposure(phases: Sequence[Exposure]) -> Exposure:
-    """All phases together. Lengths and bins may differ between them."""
+    """Sums phases, whose lengths and bins may differ."""
     bins = max(each.context.size for each in phases)
     targets: dict[int, np.ndarray] = {}
     for each in phases:
@@ -88,7 +88,7 @@ def total_exposure(phases: Sequence[Exposure]) -> Exposure:
 
 
 def exposure(layout: LayoutIndex, schedule: Schedule, trained: Sequence[range]) -> Exposure:
-    """What a phase trains on the data steps of `trained`, stretches that don't overlap.
+    """Exposure of a phase over the data steps of `trained`, disjoint ranges.
 
     Exact in finished epochs of a bucket, and wherever its rows are alike. The rows of an unfinished
     epoch count with the mean of their bucket, or of their stratum where strata are drawn at rates.
@@ -96,8 +96,8 @@ def exposure(layout: LayoutIndex, schedule: Schedule, trained: Sequence[range]) 
     bins = max(layout.buckets).bit_length()
     targets = {length: np.zeros(bins) for length in schedule.lengths}
     by_length = np.zeros(max(layout.buckets) + 1)
-    pieces = (piece for steps in trained for piece in _windows(layout, steps))
-    for begin, end, window in pieces:
+    stretches = (stretch for steps in trained for stretch in _windows(layout, steps))
+    for begin, end, window in stretches:
         before, after = schedule.rows_drawn(begin), schedule.rows_drawn(end)
         for length in schedule.lengths:
             bucket = layout.buckets[length]

@@ -1,4 +1,4 @@
-"""Layouts of the same documents side by side: what each drops, pads and lets a target see."""
+"""Comparison of layouts over the same documents: drops, padding, contexts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from lengthwise.data.layouts.accounting import Accounting
 from lengthwise.data.layouts.build import build_layout
 from lengthwise.data.layouts.config import LayoutConfig
-from lengthwise.data.layouts.documents import Documents
+from lengthwise.data.layouts.documents import DocumentSet
 from lengthwise.data.layouts.index_file import LayoutIndex
 from lengthwise.data.layouts.packing import fewest_bins
 from lengthwise.data.schedule.exposure import epoch_exposure
@@ -18,15 +18,13 @@ _ROWS_AT_A_TIME = 1 << 20
 
 @dataclass(frozen=True)
 class LayoutResult:
-    """What a layout does with the documents."""
+    """Effect of one layout on the documents."""
 
     title: str
     accounting: Accounting
     document_targets: int  # tokens behind the first of each document
     ends_trained: float  # share of the documents whose end-of-text token is a target
-    exposure: (
-        np.ndarray
-    )  # float64 [K] targets by context, see data.schedule.exposure.epoch_exposure
+    exposure: np.ndarray  # float64 [K] targets by context, see exposure.epoch_exposure
     excess_rows: int  # beyond the fewest that could hold the same pieces (packing.fewest_bins)
 
     @property
@@ -39,7 +37,7 @@ class LayoutResult:
 
 
 def compare_layouts(
-    configs: Mapping[str, LayoutConfig], documents: Documents, seed: int
+    configs: Mapping[str, LayoutConfig], documents: DocumentSet, seed: int
 ) -> list[LayoutResult]:
     """Lays the documents out with each config, in memory; the keys are titles.
 

@@ -1,8 +1,12 @@
-"""In which order the rows of a bucket come: endless, epoch after epoch, without memory.
+"""Stateless infinite shuffle of a bucket's rows, epoch after epoch.
 
-Any stretch of the order costs the same, however late it lies. Two shuffles: over all rows, or over
-blocks of the store and then over the rows of a few blocks at a time, so that reads stay within a
-few stretches of the store that can be fetched ahead.
+Position i of the order is a pure function of i and the keys, at the same cost for late positions
+and early ones. Two shuffles: of all rows; or of the blocks of the store and then of the rows of a
+window of few blocks at a time, so that reads stay within a few stretches of the store that can be
+fetched ahead.
+
+Three ways to count the N rows of an order: by row id (in the bucket), by ordinal (row ids without
+the gaps between groups, [0, N)), and by position in an epoch ([0, N), what the shuffle permutes).
 """
 
 import functools
@@ -13,114 +17,124 @@ import numpy as np
 from lengthwise.data.layouts.row_groups import RowGroups
 from lengthwise.data.shuffle import derive_key, hash64, permute
 
-_CHUNK_ROWS = 8192  # ordered at a time, because small numpy calls cost their overhead
-_CHUNKS_KEPT = 4
-_EPOCHS_KEPT = 3  # orders of blocks, 32 bytes a block each
+_CHUNK_ROWS = 8192  # computed at a time, because small numpy calls cost their overhead
+_CACHED_CHUNKS = 4
+_CACHED_EPOCHS = 3  # block orders, 32 bytes a block each
 
 
 class RowOrder:
-    """The order of some rows of a bucket: over an epoch each comes once."""
+    """The order of a set of rows: each comes once an epoch."""
 
     def __init__(self, groups: RowGroups, shuffle_blocks: int, key: int, block_key: int):
         """Args:
         groups: the rows; any ranges of row ids, sorted by block.
-        shuffle_blocks: blocks whose rows are mixed at a time; 0: all rows are mixed.
-        key: decides the order of rows.
-        block_key: decides the order of blocks; orders with one key visit blocks alike.
+        shuffle_blocks: blocks of a window, whose rows are shuffled together; 0: all blocks.
+        key: 64 bits, decides the order of rows.
+        block_key: 64 bits, decides the order of blocks; orders of one key visit blocks alike.
         """
         self.rows = groups.rows
         self._key, self._block_key = key, block_key
         self._first = groups.first
-        self._before = np.cumsum(groups.count) - groups.count  # rows of the groups before each
+        self._group_begin = np.cumsum(groups.count) - groups.count  # ordinals, [G]
+        # Without gaps between groups, as in the order of a whole bucket, ids are ordinals.
         self._consecutive = bool((np.diff(groups.first) == groups.count[:-1]).all())
         self._blocks, begin = np.unique(groups.block, return_index=True)
-        self._block_before = self._before[begin]
-        self._block_rows = np.diff(self._block_before, append=self.rows)
+        self._block_begin = self._group_begin[begin]
+        self._block_rows = np.diff(self._block_begin, append=self.rows)
         # A single window is the full shuffle.
         self._window = shuffle_blocks if 0 < shuffle_blocks < self._blocks.size else 0
-        self._epoch = functools.lru_cache(maxsize=_EPOCHS_KEPT)(self._order_blocks)
+        self._epoch = functools.lru_cache(maxsize=_CACHED_EPOCHS)(self._order_blocks)
 
     @property
     def open_blocks(self) -> int:
-        """Blocks whose rows are mixed at a time."""
+        """Blocks whose rows are shuffled together."""
         return self._window or self._blocks.size
 
-    def most_blocks(self, count: int) -> int:
-        """More blocks than these never come into `count` consecutive places of any epochs."""
+    def max_blocks(self, count: int) -> int:
+        """Upper bound on the distinct blocks in any `count` consecutive positions, across epochs.
+
+        The first and the last window may be touched by one row each. Windows between them lie
+        wholly inside, with all rows of their blocks: no more blocks than the smallest ones that
+        `count - 2` rows can fill. Across epochs a block may come twice and counts once.
+        """
         if count < 2 or not self._window:
             return min(count, 1) * self.open_blocks
-        # The first and the last window may be touched by a row each; those between are wholly
-        # inside, so all their rows are among the others. Across epochs a block may come twice, but
-        # the different ones still have so many rows.
         smallest = np.cumsum(np.sort(self._block_rows))
         between = int(np.searchsorted(smallest, count - 2, side="right"))
         return min(self._blocks.size, 2 * self._window + between)
 
     def take(self, index: np.ndarray) -> np.ndarray:
-        """Row ids at places [N] of the order, each at least 0 and ascending; int64 [N]."""
-        epochs, within = np.divmod(index, self.rows)
+        """Row ids, int64 [N], at positions `index`, int64 [N], of the order: >= 0 and ascending."""
+        epochs, position = np.divmod(index, self.rows)
         ordinal = np.empty(index.size, np.int64)
         begin = 0
         while begin < index.size:
             epoch = int(epochs[begin])
             end = int(np.searchsorted(epochs, epoch, side="right"))
-            ordinal[begin:end] = self._ordinals(epoch, within[begin:end])
+            ordinal[begin:end] = self._ordinals(epoch, position[begin:end])
             begin = end
         if self._consecutive:
             return ordinal + self._first[0]
-        group = np.searchsorted(self._before, ordinal, side="right") - 1
-        rows: np.ndarray = self._first[group] + ordinal - self._before[group]
+        group = np.searchsorted(self._group_begin, ordinal, side="right") - 1
+        rows: np.ndarray = self._first[group] + ordinal - self._group_begin[group]
         return rows
 
     def blocks(self, begin: int, end: int) -> np.ndarray:
-        """The blocks [N] whose rows may come at places [begin, end), in order of first need."""
+        """Blocks, int [N], whose rows may come at positions [begin, end), by first position."""
         if not self._window:
             return self._blocks
         parts = []
         while begin < end:
-            epoch, within = divmod(begin, self.rows)
+            epoch, position = divmod(begin, self.rows)
             order = self._epoch(epoch)
-            window = int(np.searchsorted(order.window_before, within, side="right")) - 1
+            window = int(np.searchsorted(order.window_begin, position, side="right")) - 1
             parts.append(order.blocks[window * self._window : (window + 1) * self._window])
-            begin = epoch * self.rows + int(order.window_before[window] + order.window_rows[window])
-        found = self._blocks[np.concatenate(parts)] if parts else self._blocks[:0]
-        _, place = np.unique(found, return_index=True)
-        return found[np.sort(place)]
+            begin = epoch * self.rows + int(order.window_begin[window] + order.window_rows[window])
+        blocks = self._blocks[np.concatenate(parts)] if parts else self._blocks[:0]
+        _, first_use = np.unique(blocks, return_index=True)
+        return blocks[np.sort(first_use)]
 
-    def _ordinals(self, epoch: int, within: np.ndarray) -> np.ndarray:
-        """Numbers of the rows, counted in order of the groups, at places of one epoch."""
+    def _ordinals(self, epoch: int, position: np.ndarray) -> np.ndarray:
+        """Ordinals, int64 [N], of the rows at positions [N] of one epoch.
+
+        With windows: blocks are laid out in the epoch's order and cut into windows; positions are
+        permuted within their window, and the block there, with the offset in it, is the row.
+        """
         key = hash64(np.array([epoch]), self._key)
         if not self._window:
-            return permute(within, self.rows, key)
+            return permute(position, self.rows, key)
         order = self._epoch(epoch)
-        window = np.searchsorted(order.window_before, within, side="right") - 1
-        first = order.window_before[window]
-        # Places in the row order of the permuted blocks.
-        moved = first + permute(within - first, order.window_rows[window], hash64(window, key))
-        place = np.searchsorted(order.before, moved, side="right") - 1
-        ordinals: np.ndarray = self._block_before[order.blocks[place]] + moved - order.before[place]
+        window = np.searchsorted(order.window_begin, position, side="right") - 1
+        begin = order.window_begin[window]
+        rows = order.window_rows[window]
+        permuted = begin + permute(position - begin, rows, hash64(window, key))
+        slot = np.searchsorted(order.begin, permuted, side="right") - 1
+        ordinals: np.ndarray = self._block_begin[order.blocks[slot]] + permuted - order.begin[slot]
         return ordinals
 
     def _order_blocks(self, epoch: int) -> "_BlockOrder":
-        # By hash, so that orders of other buckets and strata, which lack some blocks, agree.
+        # By hash of the block's number, not by a permutation of those present: orders of other
+        # buckets and strata, which lack some blocks, then visit the common ones in the same order.
         key = hash64(np.array([epoch]), self._block_key)
         blocks = np.argsort(hash64(self._blocks, key), kind="stable")
-        before = np.cumsum(self._block_rows[blocks]) - self._block_rows[blocks]
-        window_before = before[:: self._window]
-        window_rows = np.diff(window_before, append=self.rows)
-        return _BlockOrder(blocks, before, window_before, window_rows)
+        begin = np.cumsum(self._block_rows[blocks]) - self._block_rows[blocks]
+        window_begin = begin[:: self._window]
+        window_rows = np.diff(window_begin, append=self.rows)
+        return _BlockOrder(blocks, begin, window_begin, window_rows)
 
 
 @dataclass(frozen=True)
 class _BlockOrder:
-    blocks: np.ndarray  # int64, places among the blocks with rows, in the order of an epoch
-    before: np.ndarray  # int64, rows of the blocks before each
-    window_before: np.ndarray  # int64, rows of the windows of blocks before each
-    window_rows: np.ndarray  # int64
+    """The blocks of one epoch, in order; all int64."""
+
+    blocks: np.ndarray  # [N] index into the blocks with rows
+    begin: np.ndarray  # [N] first position of each
+    window_begin: np.ndarray  # [windows] first position of each window
+    window_rows: np.ndarray  # [windows]
 
 
 class BucketOrder:
-    """The order of a bucket's rows: of all of them, or of its strata at fixed rates."""
+    """The order of a bucket's rows: one shuffle, or one a stratum, interleaved at fixed rates."""
 
     def __init__(
         self,
@@ -132,7 +146,7 @@ class BucketOrder:
         shuffle_blocks: int,
     ):
         """Args:
-        rates: int64 [strata], rows of each stratum a period; None: strata as they come.
+        rates: int64 [strata], rows of each stratum a period; None: one shuffle of all rows.
         """
         self.rows = groups.rows
         self._groups = groups
@@ -144,38 +158,39 @@ class BucketOrder:
         else:
             self._rates = rates
             for stratum in np.flatnonzero(rates).tolist():
-                held = groups.stratum == stratum
+                own = groups.stratum == stratum
                 part = RowGroups(
-                    groups.first[held], groups.count[held], groups.block[held], groups.stratum[held]
+                    groups.first[own], groups.count[own], groups.block[own], groups.stratum[own]
                 )
                 key = derive_key(seed, "rows", length, stratum)
                 self._orders[stratum] = RowOrder(part, shuffle_blocks, key, block_key)
-            self._pattern, self._rank = spread(rates)
-        self._mixed = rates is not None
+            self._pattern, self._slots = interleave(rates)
+        self._interleaved = rates is not None
         self._chunk_rows = int(np.clip(self.rows, 64, _CHUNK_ROWS))
-        self._chunk = functools.lru_cache(maxsize=_CHUNKS_KEPT)(self._make_chunk)
+        self._chunk = functools.lru_cache(maxsize=_CACHED_CHUNKS)(self._make_chunk)
 
     @property
     def all_blocks(self) -> np.ndarray:
+        """Blocks with rows of the bucket, ascending."""
         return np.unique(self._groups.block)
 
     @property
     def open_blocks(self) -> int:
-        """Blocks whose rows are mixed at a time, of all strata."""
+        """Blocks whose rows are shuffled together, summed over strata."""
         return sum(order.open_blocks for order in self._orders.values())
 
-    def most_blocks(self, count: int) -> int:
-        """More blocks than these never come into `count` consecutive places."""
-        if not self._mixed:
-            return self._orders[0].most_blocks(count)
-        found = sum(
-            order.most_blocks(self._most_rows(stratum, count))
+    def max_blocks(self, count: int) -> int:
+        """Upper bound on the distinct blocks in any `count` consecutive positions."""
+        if not self._interleaved:
+            return self._orders[0].max_blocks(count)
+        bound = sum(
+            order.max_blocks(self._max_rows(stratum, count))
             for stratum, order in self._orders.items()
         )
-        return min(self.all_blocks.size, found)
+        return min(self.all_blocks.size, bound)
 
     def take(self, begin: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row ids, int64 [count], and their strata, int32 [count], at places from `begin` on."""
+        """Row ids, int64 [count], and their strata, int32 [count], from position `begin` on."""
         size = self._chunk_rows
         first, last = begin // size, (begin + count - 1) // size
         chunks = [self._chunk(number) for number in range(first, last + 1)]
@@ -186,8 +201,8 @@ class BucketOrder:
         return rows[begin : begin + count], strata[begin : begin + count]
 
     def blocks(self, begin: int, count: int) -> np.ndarray:
-        """The blocks whose rows may come at places [begin, begin + count)."""
-        if not self._mixed:
+        """Blocks whose rows may come at positions [begin, begin + count)."""
+        if not self._interleaved:
             return self._orders[0].blocks(begin, begin + count)
         spans = self._spans(begin, begin + count)
         return np.unique(
@@ -196,19 +211,22 @@ class BucketOrder:
             )
         )
 
-    def drawn(self, count: int, num_strata: int) -> np.ndarray:
-        """Rows of each stratum at places [0, count), float64 [num_strata]; see Schedule."""
-        found = np.zeros(num_strata)
-        if self._mixed:
+    def stratum_rows(self, count: int, num_strata: int) -> np.ndarray:
+        """Rows of each stratum at positions [0, count), float64 [num_strata].
+
+        In expectation where strata are not interleaved and an epoch is unfinished.
+        """
+        rows = np.zeros(num_strata)
+        if self._interleaved:
             for stratum, (_, end) in self._spans(0, count).items():
-                found[stratum] = end
-            return found
-        np.add.at(found, self._groups.stratum, self._groups.count * (count / self.rows))
-        return found
+                rows[stratum] = end
+            return rows
+        np.add.at(rows, self._groups.stratum, self._groups.count * (count / self.rows))
+        return rows
 
     def _make_chunk(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         index = np.arange(number * self._chunk_rows, (number + 1) * self._chunk_rows)
-        if self._mixed:
+        if self._interleaved:
             strata = self._pattern[index % self._pattern.size].astype(np.int32)
             rows = np.empty(index.size, np.int64)
             spans = self._spans(int(index[0]), int(index[-1]) + 1)
@@ -225,39 +243,39 @@ class BucketOrder:
         return rows, strata
 
     def _spans(self, begin: int, end: int) -> dict[int, tuple[int, int]]:
-        """For each stratum, which of its own rows come at places [begin, end)."""
-        ends = [divmod(place, self._pattern.size) for place in (begin, end)]
+        """For each stratum, the positions of its own order that come at positions [begin, end)."""
+        ends = [divmod(position, self._pattern.size) for position in (begin, end)]
         return {
             stratum: tuple(  # type: ignore[misc]
-                period * int(self._rates[stratum]) + self._rank_before(stratum, within)
+                period * int(self._rates[stratum]) + self._slots_before(stratum, within)
                 for period, within in ends
             )
             for stratum in self._orders
         }
 
-    def _most_rows(self, stratum: int, count: int) -> int:
-        """How many of `count` consecutive places a stratum has at most."""
+    def _max_rows(self, stratum: int, count: int) -> int:
+        """Upper bound on the rows of a stratum in any `count` consecutive positions."""
         periods, rest = divmod(count, self._pattern.size)
-        places = self._rank[stratum]
-        twice = np.concatenate([places, places + self._pattern.size])
-        # Most are in a stretch that begins with one of them.
-        inside = np.searchsorted(twice, places + rest) - np.arange(places.size)
-        return periods * places.size + int(inside.max())
+        slots = self._slots[stratum]
+        two_periods = np.concatenate([slots, slots + self._pattern.size])
+        # The fullest stretch begins with a row of the stratum: moved on to it, none is lost.
+        inside = np.searchsorted(two_periods, slots + rest) - np.arange(slots.size)
+        return periods * slots.size + int(inside.max())
 
-    def _rank_before(self, stratum: int, within: int) -> int:
-        return int(np.searchsorted(self._rank[stratum], within))
+    def _slots_before(self, stratum: int, within: int) -> int:
+        return int(np.searchsorted(self._slots[stratum], within))
 
 
-def spread(rates: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A period in which each stratum comes at its rate, spread evenly.
+def interleave(rates: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A period in which each stratum comes at its rate, evenly spaced.
 
     Args:
-      rates: int64 [strata], how often each comes; at least one is not 0.
+      rates: int64 [strata], slots of each in a period; at least one is not 0.
 
     Returns:
-      pattern: uint16 [sum(rates)], the stratum at each place; for each stratum its places, int64.
+      pattern: uint16 [sum(rates)], the stratum of each slot; for each stratum its slots, int64.
     """
-    # The j-th of n items stands at (j + 1/2) / n of the period.
+    # The j-th of n slots of a stratum is due at (j + 1/2) / n of the period.
     strata = np.repeat(np.arange(rates.size, dtype=np.uint16), rates)
     item = np.arange(strata.size) - np.repeat(np.cumsum(rates) - rates, rates)
     pattern = strata[np.argsort((item + 0.5) / rates[strata], kind="stable")]

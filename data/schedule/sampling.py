@@ -1,7 +1,7 @@
-"""How often rows are drawn: weights of domains and of document lengths, and batches by strata.
+"""Sampling weights of domains and document lengths, and stratified batches.
 
-Weights are rates: no row is repeated in an index. A stratum that is drawn more often than it has
-rows goes through epochs of its own.
+Weights are rates, not copies: the index holds each row once, and a stratum that is drawn more often
+than it has rows goes through epochs of its own.
 """
 
 import math
@@ -13,7 +13,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.row_groups import RowGroups, Stratum
 from lengthwise.data.schedule.quotas import apportion
 
-PERIOD = 1 << 16  # rows after which the pattern of strata repeats: shares are exact to 1 / PERIOD
+PERIOD = 1 << 16  # rows of the repeating pattern of strata: shares are exact to 1 / PERIOD
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LengthWeight:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Raises UserError when weights have no meaning."""
+    """Sampling of one phase. Raises UserError for meaningless weights."""
 
     domain_weights: tuple[DomainWeight, ...]  # one a domain; (): as many tokens as there are
     length_weights: tuple[LengthWeight, ...]  # (): 1
@@ -64,24 +64,24 @@ class SamplingConfig:
 
     @property
     def length_bins(self) -> tuple[int, ...]:
-        """Lengths at which the strata of a layout are parted, ascending, above 0."""
+        """Tokens at which length bins begin, ascending, beside the one from 0."""
         return tuple(each.min_tokens for each in self.length_weights)
 
     @property
     def by_strata(self) -> bool:
-        """Whether strata are drawn at rates, instead of all rows in one order."""
+        """Whether strata are interleaved at rates; else all rows are one shuffle."""
         return bool(self.domain_weights or self.length_weights or self.stratify)
 
 
 def stratum_shares(
     config: SamplingConfig, strata: tuple[Stratum, ...], tokens: np.ndarray
 ) -> np.ndarray:
-    """The share of the trained tokens that each stratum gets.
+    """Share of the trained tokens that each stratum gets.
 
     Args:
-      tokens: int64 [strata], what each has in all buckets.
+      tokens: int64 [strata], tokens of each in all buckets.
 
-    Returns: float64 [strata], adds up to 1; 0 where there are no tokens.
+    Returns: float64 [strata], adds up to 1; 0 for a stratum without tokens.
 
     Raises:
       UserError: a weight of an unknown domain, none of a known one, a positive one of a domain
@@ -98,14 +98,14 @@ def stratum_shares(
         _check_domains(weights, domains)
         for domain, weight in weights.items():
             inside = np.array([stratum.domain == domain for stratum in strata])
-            held = shares[inside].sum()
-            if weight and not held:
+            mass = shares[inside].sum()
+            if weight and not mass:
                 what = "sequences" if not tokens[inside].any() else "length bin with a weight"
                 raise UserError(
                     f"sampling.domain_weights gives {weight:g} to the domain {domain!r}, which has "
                     f"no {what}: give it 0, or more data"
                 )
-            shares[inside] *= weight / held if weight else 0
+            shares[inside] *= weight / mass if weight else 0
     if not shares.sum():
         raise UserError("sampling: all weights are 0: give a positive one to what is to be trained")
     normalized: np.ndarray = shares / shares.sum()
@@ -130,12 +130,12 @@ def _check_domains(weights: dict[str, float], domains: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class Rates:
-    """What is drawn of each bucket."""
+    """Draw rates of buckets and of the strata in them."""
 
-    weights: dict[int, int]  # by length: in proportion to its steps
+    weights: dict[int, int]  # by length: proportional to the bucket's steps
     rows: dict[int, np.ndarray]  # by length: int64 [strata], rows of a stratum in a period
     shares: np.ndarray  # float64 [strata] of the trained tokens
-    tokens: np.ndarray  # int64 [strata] that there are
+    tokens: np.ndarray  # int64 [strata] in the layout
 
 
 def stratum_rates(
@@ -169,7 +169,7 @@ def stratum_rates(
 
 def _row_rates(mass: np.ndarray) -> np.ndarray:
     rates = np.array(apportion(tuple(_integer(each) for each in mass.tolist()), PERIOD))
-    # A stratum too rare for the period comes once in it, so that none of its rows is never drawn.
+    # A stratum too rare for the period still gets one slot, so that its rows are drawn at all.
     return np.where(mass > 0, np.maximum(rates, 1), 0)
 
 

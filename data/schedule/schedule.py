@@ -1,8 +1,8 @@
-"""Which bucket a step trains on, and with which rows: a pure function of (seed, step, counts).
+"""The bucket schedule: bucket and rows of each step, a pure function of (seed, step, counts).
 
-Cycles of the token budget instead of the epoch: a run shorter than an epoch still reaches the long
-buckets. Nothing is stored and nothing is communicated: every process, and a run that is resumed or
-lengthened, computes the same draws.
+Buckets share out cycles of the token budget, not epochs, so that a run shorter than an epoch still
+reaches the long buckets. Nothing is stored or communicated: every process, and a run that is
+resumed or lengthened, computes the same draws.
 """
 
 import functools
@@ -20,18 +20,20 @@ from lengthwise.data.schedule.sampling import Rates, SamplingConfig, stratum_rat
 
 # Up to here repeated text is worth almost as much as new text (Muennighoff et al., 2305.16264).
 MANY_EPOCHS = 4
-_CYCLES_KEPT = 4  # schedules of cycles in memory, 9 bytes a step each
+_CACHED_CYCLES = 4  # orders of buckets, 9 bytes a step each
 
 
 @dataclass(frozen=True)
-class Draw:
+class StepDraw:
+    """Bucket and rows of one step."""
+
     length: int  # L, the step's bucket
     rows: np.ndarray  # int64 [B] row ids in the bucket; read-only
     strata: np.ndarray  # int32 [B] the stratum of each row; read-only
 
 
 class Schedule:
-    """The draws of a run.
+    """The draws of a phase.
 
     The budget is split into equal cycles; a longer run goes on with cycles of the same length, so
     that lengthening it changes no earlier step. A cycle gives each bucket a quota of steps in
@@ -42,11 +44,11 @@ class Schedule:
       lengths: the bucket lengths that are drawn, ascending: those with rows of some weight.
       batch_sizes: for each of them its rows a step, B.
       cycle_steps: steps of one cycle.
-      strata: what Draw.strata counts.
+      strata: those that StepDraw.strata indexes.
       shuffle_blocks: see SamplingConfig.
-      notes: what a user should know, one sentence each.
-      domain_shares: of each weighted domain the asked share, the one there is, and epochs: a line.
-      fingerprint: of all that decides the draws.
+      notes: one sentence for each thing that a user should know.
+      domain_shares: a line for each weighted domain: requested and actual share, epochs.
+      fingerprint: digest of all that decides the draws.
     """
 
     def __init__(
@@ -63,15 +65,15 @@ class Schedule:
     ):
         """Args:
           buckets: for each length L, ascending, the rows of its bucket (none allowed).
-          strata: those of the layout.
+          strata: the layout's, which `RowGroups.stratum` indexes.
           tokens_per_step: B * L of every bucket.
-          budget_steps: steps of the token budget, which `config.cycles` divides. A property of the
-            run's plan: it stays as it is when a run is lengthened.
+          budget_steps: steps of the token budget, which `config.cycles` divides; unchanged when a
+            run is lengthened.
           seed: 0 to 2^64 - 1.
-          bucket_seed: of the order of buckets alone; None: `seed`.
+          bucket_seed: seed of the order of buckets alone; None: `seed`.
 
         Raises:
-          UserError: the fields contradict each other or the data; the message says how.
+          UserError: fields that contradict each other or the data.
         """
         bucket_rows = {length: groups.rows for length, groups in buckets.items()}
         lengths = list(buckets)
@@ -100,8 +102,8 @@ class Schedule:
         if sampling.by_strata:
             rates = stratum_rates(sampling, strata, buckets)
             weights = rates.weights
-        used = [place for place, length in enumerate(lengths) if weights[length]]
-        self.lengths = tuple(lengths[place] for place in used)
+        used = [number for number, length in enumerate(lengths) if weights[length]]
+        self.lengths = tuple(lengths[number] for number in used)
         self.batch_sizes = {length: tokens_per_step // length for length in self.lengths}
         self.cycle_steps = max(1, budget_steps // config.cycles)
         self.strata = strata
@@ -141,7 +143,7 @@ class Schedule:
         if bucket_seed != seed:
             plan += (("buckets", bucket_seed),)
         self.fingerprint = hashlib.blake2b(repr(plan).encode(), digest_size=8).hexdigest()
-        self._cycle = functools.lru_cache(maxsize=_CYCLES_KEPT)(self._make_cycle)
+        self._cycle = functools.lru_cache(maxsize=_CACHED_CYCLES)(self._make_cycle)
 
     def bucket(self, step: int) -> int:
         """The length L of the step's bucket."""
@@ -149,52 +151,53 @@ class Schedule:
         order, _ = self._cycle(cycle)
         return self.lengths[order[within]]
 
-    def draw(self, step: int) -> Draw:
-        """The bucket and rows of a step; costs no more for a late step than for an early one.
+    def draw(self, step: int) -> StepDraw:
+        """Bucket and rows of a step, at the same cost for a late step as for an early one.
 
         Over an epoch of a bucket each of its rows is drawn once, in an order of that epoch's own;
         a batch that an epoch does not fill is completed from the next one. With sampling weights
         the same holds for each stratum of the bucket.
         """
         length, begin = self._visit(step)
-        return Draw(length, *self._orders[length].take(begin, self.batch_sizes[length]))
+        return StepDraw(length, *self._orders[length].take(begin, self.batch_sizes[length]))
 
     def blocks(self, step: int) -> np.ndarray:
-        """The blocks [N] of the layout that the rows of a step may come from."""
+        """Blocks of the layout, int [N], that the rows of a step may come from."""
         length, begin = self._visit(step)
         return self._orders[length].blocks(begin, self.batch_sizes[length])
 
     @property
     def open_blocks(self) -> int:
-        """Blocks in use at a time, at most: those of a step and those the other buckets are at.
+        """Upper bound on the blocks in use at a time: a step's, and the other buckets' windows.
 
-        A batch needs more than the window of blocks that its rows are mixed in where it crosses
-        into further ones, as it does at every step where a window has fewer rows than a batch.
+        A batch needs more blocks than its bucket's window where it crosses into the next ones, as
+        it does at every step where a window has fewer rows than a batch.
         """
         blocks = set().union(*(order.all_blocks.tolist() for order in self._orders.values()))
         at_rest = sum(order.open_blocks for order in self._orders.values())
         crossing = max(
-            max(order.most_blocks(self.batch_sizes[length]) - order.open_blocks, 0)
+            max(order.max_blocks(self.batch_sizes[length]) - order.open_blocks, 0)
             for length, order in self._orders.items()
         )
         return min(len(blocks), at_rest + crossing)
 
     def visits(self, num_steps: int) -> dict[int, int]:
-        """How many of the first `num_steps` steps train on each bucket."""
+        """Steps of each bucket among the first `num_steps` steps."""
         cycle, within = divmod(num_steps, self.cycle_steps)
         part = np.bincount(self._cycle(cycle)[0][:within], minlength=len(self.lengths))
         before = self._quotas.before(cycle)
         return {
-            length: before[place] + int(part[place]) for place, length in enumerate(self.lengths)
+            length: before[number] + int(part[number]) for number, length in enumerate(self.lengths)
         }
 
     def rows_drawn(self, num_steps: int) -> dict[int, np.ndarray]:
         """Rows of each stratum that the first `num_steps` steps draw: float64 [strata] a bucket.
 
-        In expectation where strata are drawn as they come and an epoch is unfinished.
+        In expectation where strata are not interleaved and an epoch is unfinished.
         """
+        num_strata = len(self.strata)
         return {
-            length: self._orders[length].drawn(count * self.batch_sizes[length], len(self.strata))
+            length: self._orders[length].stratum_rows(count * self.batch_sizes[length], num_strata)
             for length, count in self.visits(num_steps).items()
         }
 
@@ -204,24 +207,22 @@ class Schedule:
         return divmod(step, self.cycle_steps)
 
     def _visit(self, step: int) -> tuple[int, int]:
-        """The length of a step's bucket, and how many of its rows earlier steps have drawn."""
+        """Length of a step's bucket, and the number of its rows that earlier steps have drawn."""
         cycle, within = self._locate(step)
         order, earlier = self._cycle(cycle)
-        place = int(order[within])
-        visit = int(earlier[within])
-        length = self.lengths[place]
-        return length, visit * self.batch_sizes[length]
+        length = self.lengths[int(order[within])]
+        return length, int(earlier[within]) * self.batch_sizes[length]
 
     def _make_cycle(self, cycle: int) -> tuple[np.ndarray, np.ndarray]:
-        """For each step of a cycle: the bucket's place, and its earlier visits in the run."""
+        """For each step of a cycle: index of the bucket, uint8, and its earlier steps, int64."""
         before = self._quotas.before(cycle)
         quotas = np.subtract(self._quotas.before(cycle + 1), before)
-        places = np.repeat(np.arange(quotas.size, dtype=np.uint8), quotas)
+        buckets = np.repeat(np.arange(quotas.size, dtype=np.uint8), quotas)
         key = np.array([self._bucket_seed, cycle], np.uint64)
         random = np.random.Generator(np.random.Philox(key=key))
         if self._odds is None:
-            # Drawing by what remains is drawing a uniformly random order of all that there is.
-            order = random.permutation(places)
+            # Drawing without replacement by what remains gives a uniformly random order.
+            order = random.permutation(buckets)
         else:
             # Drawing by fixed odds among the buckets not yet empty: the first arrivals of Poisson
             # processes with the odds as rates, each stopped after its quota (memorylessness).
@@ -229,10 +230,10 @@ class Schedule:
                 np.cumsum(random.standard_exponential(quota)) / odds
                 for quota, odds in zip(quotas, self._odds, strict=True)
             ]
-            order = places[np.argsort(np.concatenate(arrivals), kind="stable")]
+            order = buckets[np.argsort(np.concatenate(arrivals), kind="stable")]
         earlier = np.empty(order.size, np.int64)
-        for place, quota in enumerate(quotas):
-            earlier[order == place] = before[place] + np.arange(quota)
+        for number, quota in enumerate(quotas):
+            earlier[order == number] = before[number] + np.arange(quota)
         return order, earlier
 
     def _describe(self) -> tuple[str, ...]:
@@ -255,7 +256,7 @@ class Schedule:
 def _domain_shares(
     sampling: SamplingConfig, rates: Rates, strata: tuple[Stratum, ...], budget_tokens: int
 ) -> tuple[str, ...]:
-    """A line a domain: the share asked for, the one there is, and the epochs that this makes."""
+    """A line for each domain: requested share, actual share, and epochs in the budget."""
     lines = []
     for each in sampling.domain_weights:
         inside = np.array([stratum.domain == each.domain for stratum in strata])
@@ -270,7 +271,7 @@ def _domain_shares(
 
 
 def _repeats(rates: Rates, strata: tuple[Stratum, ...], budget_tokens: int) -> tuple[str, ...]:
-    """Notes on strata that the budget goes through many times."""
+    """Notes on strata that the budget repeats many times."""
     return tuple(
         f"{stratum.domain}, documents of {stratum.min_tokens} tokens and more: the budget goes "
         f"{share * budget_tokens / tokens:.1f} times through them"

@@ -1,4 +1,4 @@
-"""Where documents come from.
+"""Sources of documents.
 
 A source lists *units*, parts of its files of bounded size, by looking at names and sizes. The
 documents of a unit are then read wherever there is a free core.
@@ -20,7 +20,7 @@ _WITH_IDS = ("jsonl", "parquet", "array_record", "tfds", "task")
 
 
 def make_source(configs: Sequence[SourceConfig], ids: bool) -> Source:
-    """The source of these settings, a mixture where there are several.
+    """Builds the source of these settings, a mixture of several.
 
     Args:
       ids: documents are lists of token ids, not texts.
@@ -75,7 +75,7 @@ def _make_one(config: SourceConfig, ids: bool) -> Source:
 
 
 def _of_kind(config: SourceConfig, ids: bool) -> Source:
-    # Each kind is imported when it is asked for: pyarrow and TFDS take a second.
+    # Kinds are imported at use: pyarrow and TFDS take a second.
     domains, skip_empty = (config.domain,), config.skip_empty
     match config.source:
         case "stdlib":

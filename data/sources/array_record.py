@@ -1,4 +1,4 @@
-"""ArrayRecord files: a document a record."""
+"""ArrayRecord files, one document a record."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import find_files, make_units
 from lengthwise.data.sources.json_lines import parse_object
 from lengthwise.data.sources.records import Numbered, RecordFields, read_documents
-from lengthwise.data.sources.source import Document, Part, Unit
+from lengthwise.data.sources.source import Document, FilePart, Unit
 
 # TFDS numbers its shards: NAME.array_record-00000-of-00008.
 PATTERNS = ("*.array_record", "*.array_record-*-of-*")
@@ -44,14 +44,14 @@ class ArrayRecordSource:
     def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
         return read_documents(unit, self._read, self.fields, self.skip_empty, skipped)
 
-    def _read(self, part: Part) -> Iterator[tuple[Numbered, dict[str, Any]]]:
+    def _read(self, part: FilePart) -> Iterator[tuple[Numbered, dict[str, Any]]]:
         reader, total = _open(part.path)
         stop = total if part.stop is None else part.stop
         step = max(1, _READ_BYTES * total // part.size)
         for start in range(part.start, stop, step):
             try:
                 records = reader.read(start, min(start + step, stop))
-            except (RuntimeError, IndexError) as error:  # what its C++ raises for damage
+            except (RuntimeError, IndexError) as error:  # raised by its C++ for damage
                 raise UserError(f"cannot read {part.path} near record {start}: {error}") from error
             for number, record in enumerate(records, start):
                 place = Numbered(part, number, "record")

@@ -35,7 +35,7 @@ _LINES = re.compile(r"\n\s*\n+")
 
 @dataclass(frozen=True)
 class AwsDocsSource:
-    """A document an operation, grouped by service."""
+    """One document an operation, grouped by service."""
 
     domains: tuple[str, ...] = ("all",)
 

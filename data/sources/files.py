@@ -1,4 +1,4 @@
-"""Files of a source: found by path, folder or pattern, grouped into units of bounded size.
+"""Files of a source, by path, folder or pattern, grouped into units of bounded size.
 
 Units and their files come in sorted order, which depends neither on the machine's locale nor on
 who reads them, and are made from names and sizes alone.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.sources.source import Part, Unit
+from lengthwise.data.sources.source import FilePart, Unit
 
 # A unit is about 1/64 of the corpus within these bounds [bytes]: enough units to keep cores busy,
 # few enough that their shards fit into the open files of a process.
@@ -20,8 +20,8 @@ UNITS = 64
 MIN_UNIT_BYTES = 1 << 20
 MAX_UNIT_BYTES = 256 << 20
 
-# (path, bytes of the file, about how many bytes a range shall have) -> (start, stop, bytes) of
-# ranges in order, in the units that its source counts in.
+# (path, bytes of the file, approximate bytes of a range) -> (start, stop, bytes) of the ranges, in
+# order; start and stop count bytes, row groups or records, as the source does.
 Split = Callable[[Path, int, int], list[tuple[int, int | None, int]]]
 
 _MOUNTS = {
@@ -31,7 +31,7 @@ _MOUNTS = {
 
 
 def local(path: str) -> str:
-    """`path`, when it is one of this machine. Raises UserError saying what to mount."""
+    """`path`, if it is local. Raises UserError, with the way to mount it, for a bucket."""
     scheme, is_url, rest = path.partition("://")
     if not is_url:
         return path
@@ -56,15 +56,15 @@ def find_files(path: str, patterns: tuple[str, ...], what: str) -> list[tuple[st
     if root.is_file():
         return [(root.name, root)]
     if root.is_dir():
-        found = [root]
+        matches = [root]
     elif glob.has_magic(path):
-        found = [Path(match) for match in glob.glob(path, recursive=True)]
+        matches = [Path(match) for match in glob.glob(path, recursive=True)]
         plain = itertools.takewhile(lambda part: not glob.has_magic(part), root.parts[:-1])
         root = Path(*plain)
     else:
         raise UserError(f"data.path={path!r} is not a folder, nor a file or a glob pattern of some")
-    files = {file for file in found if file.is_file()}
-    for folder in found:
+    files = {file for file in matches if file.is_file()}
+    for folder in matches:
         if folder.is_dir():
             below = itertools.chain.from_iterable(_below(folder, each) for each in patterns)
             files.update(file for file in below if file.is_file())
@@ -94,21 +94,21 @@ def make_units(
     whole = []
     for name, path in sorted(files):
         status = path.stat()
-        whole.append((path, Part(name, str(path), status.st_size, status.st_mtime_ns)))
+        whole.append((path, FilePart(name, str(path), status.st_size, status.st_mtime_ns)))
     total = sum(part.size for _, part in whole)
     unit_bytes = min(max(total // UNITS, MIN_UNIT_BYTES), MAX_UNIT_BYTES)
-    parts: list[tuple[Part, int]] = []  # with their bytes
+    parts: list[tuple[FilePart, int]] = []  # with their bytes
     for path, part in whole:
         if split is None or part.size <= unit_bytes:
             parts.append((part, part.size))
             continue
         for start, stop, num_bytes in split(path, part.size, unit_bytes):
-            ranged = Part(part.name, part.path, part.size, part.mtime_ns, start, stop)
+            ranged = FilePart(part.name, part.path, part.size, part.mtime_ns, start, stop)
             parts.append((ranged, num_bytes))
     return group_parts(parts, unit_bytes, options)
 
 
-def group_parts(parts: list[tuple[Part, int]], unit_bytes: int, options: str) -> list[Unit]:
+def group_parts(parts: list[tuple[FilePart, int]], unit_bytes: int, options: str) -> list[Unit]:
     """Units of consecutive `(part, its bytes)`, of about `unit_bytes` or one part each."""
     ends = itertools.accumulate(num_bytes for _, num_bytes in parts)
     numbered = zip(parts, ends, strict=True)
@@ -129,8 +129,8 @@ def group_parts(parts: list[tuple[Part, int]], unit_bytes: int, options: str) ->
     return units
 
 
-def check_unchanged(part: Part) -> None:
-    """Raises UserError when the file of `part` is gone or is not what it was."""
+def check_unchanged(part: FilePart) -> None:
+    """Raises UserError when the file of `part` is gone or has changed."""
     try:
         status = os.stat(part.path)
     except OSError as error:
@@ -139,8 +139,8 @@ def check_unchanged(part: Part) -> None:
         raise UserError(f"{part.path} changed during preparation; run again")
 
 
-def read_file(part: Part) -> bytes:
-    """The whole file. Raises UserError when it can't be read or has changed."""
+def read_file(part: FilePart) -> bytes:
+    """Reads the whole file. Raises UserError when it can't be read or has changed."""
     try:
         content = Path(part.path).read_bytes()
     except OSError as error:
@@ -150,5 +150,5 @@ def read_file(part: Part) -> bytes:
 
 
 def folder_of(name: str) -> str:
-    """The folder of a file by its name within the source, "" at the top."""
+    """Folder of a file by its name within the source; "" at the top."""
     return name.rpartition("/")[0]

@@ -1,4 +1,4 @@
-"""JSON lines, plain or compressed: a document a line. Errors name file and line."""
+"""JSON lines, plain or compressed, one document a line. Errors name file and line."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ import zstandard
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import find_files, make_units
 from lengthwise.data.sources.records import RecordFields, read_documents
-from lengthwise.data.sources.source import Document, Part, Unit
+from lengthwise.data.sources.source import Document, FilePart, Unit
 
 PATTERNS = ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst")
 
@@ -43,7 +43,7 @@ class JsonlSource:
         return make_units(files, f"jsonl {self.skip_empty} {self.fields}", _byte_ranges)
 
     def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
-        def read(part: Part) -> Iterator[tuple[_Line, dict[str, Any]]]:
+        def read(part: FilePart) -> Iterator[tuple[_Line, dict[str, Any]]]:
             for place, line in _lines(part):
                 if line.isspace():
                     skipped["blank line"] += 1
@@ -65,7 +65,7 @@ def _byte_ranges(path: Path, size: int, range_bytes: int) -> list[tuple[int, int
 class _Line:
     """A line, for messages; its number is counted only when one is written."""
 
-    part: Part
+    part: FilePart
     line: int  # from 1 at the beginning of the part
     offset: int  # bytes, of the uncompressed file
 
@@ -91,12 +91,12 @@ def _newlines(path: str, end: int) -> int:
     return count
 
 
-def _lines(part: Part) -> Iterator[tuple[_Line, bytes]]:
+def _lines(part: FilePart) -> Iterator[tuple[_Line, bytes]]:
     """The lines that begin in `part`. Raises UserError: unreadable or damaged file."""
     number, offset = 0, part.start
     try:
         with _open(part.path) as file:
-            if offset:  # a line that begins before the range is another's
+            if offset:  # a line that begins before the range belongs to the part before
                 file.seek(offset - 1)
                 offset += len(file.readline()) - 1
             for number, line in enumerate(file, start=1):
@@ -121,7 +121,7 @@ def _open(path: str) -> BinaryIO:
 
 
 class _ZstdFrames(io.RawIOBase):
-    """Zstandard frames one after another. zstandard's own reader takes a cut file for a whole."""
+    """Concatenated Zstandard frames; unlike zstandard's own reader it notices a truncated file."""
 
     def __init__(self, path: str) -> None:
         self._file = open(path, "rb")  # noqa: SIM115  closed with this reader

@@ -12,7 +12,7 @@ from lengthwise.data.sources.source import Document, Source, Unit
 
 @dataclass(frozen=True)
 class Mixture:
-    """The documents of `sources` one source after another; their names begin with the domain."""
+    """Concatenation of `sources`; document names begin with the domain."""
 
     sources: tuple[Source, ...]
 

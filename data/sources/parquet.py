@@ -1,4 +1,4 @@
-"""Parquet files: a document a row."""
+"""Parquet files, one document a row."""
 
 import itertools
 from collections import Counter
@@ -13,7 +13,7 @@ from pyarrow import parquet
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import find_files, make_units
 from lengthwise.data.sources.records import Numbered, RecordFields, read_documents
-from lengthwise.data.sources.source import Document, Part, Unit
+from lengthwise.data.sources.source import Document, FilePart, Unit
 
 _BATCH_ROWS = 64  # rows in memory at a time: books take a megabyte each
 
@@ -40,7 +40,7 @@ class ParquetSource:
     def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
         return read_documents(unit, self._read, self.fields, self.skip_empty, skipped)
 
-    def _read(self, part: Part) -> Iterator[tuple[Numbered, dict[str, Any]]]:
+    def _read(self, part: FilePart) -> Iterator[tuple[Numbered, dict[str, Any]]]:
         number = -1
         try:
             with _open(part.path) as file:
@@ -82,7 +82,7 @@ def _row_group_ranges(path: Path, size: int, range_bytes: int) -> list[tuple[int
             rows = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    # Its bytes are taken to be spread evenly over its rows.
+    # Bytes are assumed to be spread evenly over rows.
     before = itertools.accumulate(rows, initial=0)
     begin = [size * count // max(sum(rows), 1) for count in before]
     ranges: list[tuple[int, int | None, int]] = []

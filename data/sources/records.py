@@ -1,4 +1,4 @@
-"""Records with fields, as JSON lines, Parquet rows and TFDS examples have them, as documents."""
+"""Documents from records with fields: JSON lines, Parquet rows, TFDS examples."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,11 +9,11 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import check_unchanged
-from lengthwise.data.sources.source import Document, Part, Unit, note_empty
+from lengthwise.data.sources.source import Document, FilePart, Unit, note_empty
 
 
 class Place(Protocol):
-    """Where a record stands; as a string, for messages: in which file or data set."""
+    """Location of a record; as a string, for messages: file or data set and number."""
 
     @property
     def name(self) -> str:
@@ -22,9 +22,9 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Numbered:
-    """The record of that number, from 0, of a file."""
+    """Location by number, from 0, in a file."""
 
-    part: Part
+    part: FilePart
     number: int
     what: str = "record"
 
@@ -38,7 +38,7 @@ class Numbered:
 
 @dataclass(frozen=True)
 class RecordFields:
-    """Which fields of a record make the document, and of what type it is."""
+    """Fields of a record that make the document, and its type."""
 
     field: str
     group_field: str  # "": none
@@ -61,7 +61,7 @@ class RecordFields:
         return _ids(value, self.field, where) if self.ids else _text(value, self.field, where)
 
     def group(self, record: Mapping[str, Any], where: object) -> str:
-        """What related documents share; "" for none and for null. Raises as `content`."""
+        """Group of a record; "" for none and for null. Raises as `content`."""
         value = record[self.group_field] if self.group_field else None
         if value is None:
             return ""
@@ -72,7 +72,7 @@ class RecordFields:
 
 def read_documents(
     unit: Unit,
-    read: Callable[[Part], Iterator[tuple[Place, Mapping[str, Any]]]],
+    read: Callable[[FilePart], Iterator[tuple[Place, Mapping[str, Any]]]],
     fields: RecordFields,
     skip_empty: bool,
     skipped: Counter[str],
@@ -84,9 +84,9 @@ def read_documents(
     """
     for part in unit.parts:
         check_unchanged(part)
-        found = False
+        empty_file = True
         for place, record in read(part) if part.size else ():
-            found = True
+            empty_file = False
             fields.check(record.keys(), place)
             content = fields.content(record, place)
             if len(content):
@@ -94,7 +94,7 @@ def read_documents(
             else:
                 note_empty(place, skip_empty, skipped)
         check_unchanged(part)  # also while it was read
-        if not found and part.stop is None:
+        if empty_file and part.stop is None:
             if not skip_empty:
                 raise UserError(
                     f"{part.path}: a file with no documents; remove it or set "

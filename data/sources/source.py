@@ -1,4 +1,4 @@
-"""What a source of documents is: its settings, its documents, its units of work."""
+"""The contract of a source: its settings, documents and units of work."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -44,8 +44,8 @@ class Document:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A file or a range of one, as it was when the units were listed."""
+class FilePart:
+    """A file or a range of one, as of the listing of the units."""
 
     name: str  # of the file within the source
     path: str
@@ -57,10 +57,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Unit:
-    """Consecutive parts of a source that are read as one piece of work."""
+    """Consecutive parts of a source that are read as one unit of work."""
 
     index: int
-    parts: tuple[Part, ...]
+    parts: tuple[FilePart, ...]
     num_bytes: int  # on disk
     key: str  # changes when the files or the way of reading them change
     domain: int = 0  # index into Source.domains
@@ -72,13 +72,13 @@ class Source(Protocol):
         """Names of the domains, in the order of the config."""
 
     def describe(self) -> str:
-        """What this is, for people."""
+        """Description for the manifest and the terminal."""
 
     def units(self) -> list[Unit]:
         """All units in order. Raises UserError when there is nothing to read."""
 
     def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
-        """The documents of `unit`, in order; counts in `skipped` what it passes over.
+        """The documents of `unit`, in order; counts skipped items in `skipped`, by reason.
 
         Raises UserError naming the file (and line, row, record or byte) that cannot be used.
         """

@@ -1,4 +1,4 @@
-"""A document a file: the interpreter's own library, or texts below a folder."""
+"""Text files, one document a file: the interpreter's own library, or texts below a folder."""
 
 import io
 import platform

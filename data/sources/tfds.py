@@ -1,4 +1,4 @@
-"""Datasets of TFDS through `tfds.data_source`, which needs no TensorFlow: a document an example."""
+"""TFDS datasets, one document an example, through `tfds.data_source`: no TensorFlow needed."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources import files
 from lengthwise.data.sources.records import RecordFields, read_documents
-from lengthwise.data.sources.source import Document, Part, Unit
+from lengthwise.data.sources.source import Document, FilePart, Unit
 from lengthwise.data.sources.text_files import StdlibSource
 
 _READ_BYTES = 4 << 20  # examples in memory at a time, about
@@ -23,7 +23,7 @@ _READ_BYTES = 4 << 20  # examples in memory at a time, about
 
 @dataclass(frozen=True)
 class _Example:
-    """The example of that number of a split; as a string, for messages."""
+    """Location of an example in a split; as a string, for messages."""
 
     name: str  # unique within the source
     dataset: str
@@ -40,7 +40,7 @@ class TfdsSource:
 
     name: str  # such as "c4/en:3.1.0"
     split: str  # such as "train" or "train[:10%]"
-    data_dir: str  # "": where TFDS keeps its datasets
+    data_dir: str  # "": the default of TFDS
     fields: RecordFields
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
@@ -72,7 +72,7 @@ class TfdsSource:
     def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
         return read_documents(unit, self._read, self.fields, self.skip_empty, skipped)
 
-    def _read(self, part: Part) -> Iterator[tuple[_Example, dict[str, Any]]]:
+    def _read(self, part: FilePart) -> Iterator[tuple[_Example, dict[str, Any]]]:
         assert part.stop is not None
         builder, examples = _open(self.name, self.split, self.data_dir)
         step = int(_READ_BYTES // _bytes_an_example(builder.info)) + 1
@@ -93,12 +93,12 @@ def _bytes_an_example(info: tfds.core.DatasetInfo) -> float:
     return max(int(info.dataset_size), 1) / info.splits.total_num_examples
 
 
-def _as_part(path: Path) -> Part:
+def _as_part(path: Path) -> FilePart:
     status = path.stat()
-    return Part(path.name, str(path), status.st_size, status.st_mtime_ns)
+    return FilePart(path.name, str(path), status.st_size, status.st_mtime_ns)
 
 
-@functools.cache  # of one process; opening a dataset of many shards takes a while
+@functools.cache  # per process: opening a dataset of many shards takes a while
 def _open(name: str, split: str, data_dir: str) -> tuple[Any, Any]:
     """The builder and the data source of a split.
 

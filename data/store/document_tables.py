@@ -1,4 +1,4 @@
-"""The tables of a token store: a flat little-endian array a file, read and checked at first use.
+"""Document tables of a token store: one flat little-endian array a file, checked at first use.
 
 Opening a store of 100 million documents reads none of them, only their sizes.
 """
@@ -15,7 +15,7 @@ from lengthwise.common.files import atomic_write
 from lengthwise.data.store.shard_reader import damaged
 
 FOLDER = "documents"
-# What is kept of each of N documents, in the order of the tokens.
+# Columns of the N documents, in the order of the tokens.
 TABLES = {
     "offsets": "<i8",  # [N+1] first token of each document, then the number of tokens
     "splits": "|u1",  # [N] data.store.splits.Split
@@ -24,7 +24,7 @@ TABLES = {
     "domains": "<u2",  # [N] index into Manifest.domains
     "groups": "<u8",  # [N] hash of (domain, group); 0: related to no other
     "name_offsets": "<i8",  # [N+1] first byte of each name
-    "names": "|u1",  # UTF-8, one after the other
+    "names": "|u1",  # UTF-8, concatenated
 }
 _ERRORS = "surrogatepass"  # names of files need not be UTF-8
 
@@ -38,7 +38,7 @@ class TableEntry:
 
 
 def table_path(name: str) -> str:
-    """Of a table of `TABLES`, below the store."""
+    """Path of a table of `TABLES` below the store."""
     return f"{FOLDER}/{name}.bin"
 
 
@@ -76,7 +76,7 @@ def check_size(directory: Path, name: str, entry: TableEntry) -> None:
 
 
 def read_file(directory: Path, name: str, entry: TableEntry) -> bytearray:
-    """The content of a file of the store. Raises UserError where it is damaged; names it."""
+    """Reads a file of the store whole. Raises UserError naming it where it is damaged."""
     check_size(directory, name, entry)
     path = directory / name
     content = bytearray(entry.num_bytes)
@@ -93,21 +93,21 @@ def read_file(directory: Path, name: str, entry: TableEntry) -> bytearray:
 
 
 def read_table(directory: Path, name: str, entry: TableEntry) -> np.ndarray:
-    """A table of `TABLES`, 1-D, read-only. Raises UserError where it is damaged."""
+    """Reads a table of `TABLES`: 1-D, read-only. Raises UserError naming it where it is damaged."""
     array = np.frombuffer(read_file(directory, table_path(name), entry), TABLES[name])
     array.flags.writeable = False
     return array
 
 
 def encode_names(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes of all names, uint8, and how many each has, int64 [N]."""
+    """Bytes of all names, uint8, and the bytes of each, int64 [N]."""
     encoded = [name.encode("utf-8", _ERRORS) for name in names]
     sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
     return np.frombuffer(b"".join(encoded), np.uint8), sizes
 
 
 class NameTable(Sequence[str]):
-    """The names of all documents, decoded when they are asked for."""
+    """Names of all documents, decoded at each access."""
 
     def __init__(self, offsets: np.ndarray, text: np.ndarray) -> None:
         """offsets: int64 [N+1], bytes of `text`, uint8."""

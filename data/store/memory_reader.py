@@ -4,16 +4,16 @@ import numpy as np
 
 from lengthwise.data.store.shard_reader import ShardReader
 
-_SHORT = 64  # tokens of a piece, on average, below which an index of tokens is faster than slices
+_SHORT = 64  # mean tokens of a piece below which indexing tokens is faster than slicing pieces
 
 
 class MemoryReader:
-    """Consecutive tokens of a store, or entries of a table, from global position `first` on."""
+    """A stretch of an array from global position `first` on: tokens, or entries of a table."""
 
     def __init__(self, tokens: np.ndarray, first: int = 0):
         """`tokens`: one-dimensional, of any type."""
         self._tokens, self._first = tokens, first
-        self._windows: dict[int, np.ndarray] = {}  # views by length; making one takes a while
+        self._windows: dict[int, np.ndarray] = {}  # views by length, slow to make
 
     @classmethod
     def load(cls, shards: ShardReader) -> "MemoryReader":
@@ -24,14 +24,14 @@ class MemoryReader:
         return cls(tokens)
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """Tokens [start, start + length); a view. Raises IndexError when they are not here."""
+        """Tokens [start, start + length) as a view. Raises IndexError outside the stretch."""
         begin = start - self._first
         if length < 0 or begin < 0 or begin + length > self._tokens.size:
             raise IndexError(f"tokens [{start}, {start + length}) are not in memory")
         return self._tokens[begin : begin + length]
 
     def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Row r holds tokens [starts[r], starts[r] + length); a copy [R, length]."""
+        """Row r: tokens [starts[r], starts[r] + length); a copy [R, length]."""
         self._check(starts, length)
         if not starts.size or not length:
             return np.empty((starts.size, length), self._tokens.dtype)
@@ -43,7 +43,7 @@ class MemoryReader:
         return rows
 
     def read_pieces(self, starts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Ranges [starts[p], starts[p] + tokens[p]) one after the other; a copy."""
+        """Ranges [starts[p], starts[p] + tokens[p]), concatenated; a copy."""
         self._check(starts, tokens)
         begin = starts - self._first
         behind = np.cumsum(tokens, dtype=np.int64)

@@ -35,10 +35,10 @@ class RangeReader(Protocol):
     """Reads of a one-dimensional array by position; may be called from several threads."""
 
     def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Row r holds entries [starts[r], starts[r] + length); [R, length]."""
+        """Row r: entries [starts[r], starts[r] + length); [R, length]."""
 
     def read_pieces(self, starts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Ranges [starts[p], starts[p] + tokens[p]), one after the other; [sum(tokens)]."""
+        """Ranges [starts[p], starts[p] + tokens[p]), concatenated; [sum(tokens)]."""
 
 
 def damaged(path: Path, directory: Path, what: str, remedy: str = "prepare again") -> UserError:
@@ -85,7 +85,7 @@ class ShardReader:
         return self._starts_list[-1]
 
     def ranges(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """(start, length) of reads that make up tokens [begin, end), each of one shard."""
+        """Splits [begin, end) into reads (start, length) of bounded size, each of one shard."""
         most = _READ_BYTES // self.dtype.itemsize
         while begin < end:
             shard = bisect.bisect_right(self._starts_list, begin) - 1
@@ -118,7 +118,7 @@ class ShardReader:
         return np.frombuffer(data, self.dtype)
 
     def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Ranges of one length: row r holds entries [starts[r], starts[r] + length).
+        """Ranges of one length: row r is entries [starts[r], starts[r] + length).
 
         Args:
           starts: int64 [R].
@@ -132,7 +132,7 @@ class ShardReader:
         return self._read_all(starts, tokens).reshape(len(starts), length)
 
     def read_pieces(self, starts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Ranges [starts[p], starts[p] + tokens[p]) one after the other.
+        """Ranges [starts[p], starts[p] + tokens[p]), concatenated.
 
         Args:
           starts, tokens: integers [P].
@@ -152,7 +152,7 @@ class ShardReader:
             bad = int(np.argmin(inside))
             first = int(starts[bad])
             raise IndexError(f"tokens [{first}, {first + int(tokens[bad])}) are not in one shard")
-        # In the order of the file, so that its reading ahead finds what comes next.
+        # In file order, so that the kernel's readahead helps.
         order = np.argsort(starts, kind="stable")
         shards = shards[order]
         offsets = ((starts[order] - self._starts[shards]) * self.dtype.itemsize).tolist()
@@ -160,7 +160,7 @@ class ShardReader:
         files = [self._files[shard] for shard in shards.tolist()]
         parts: list[bytes] = []
         try:
-            # A loop in C: of a short row, Python's would take as long as the system call.
+            # A loop in C: for short rows Python's would take as long as the system calls.
             parts.extend(map(os.pread, files, sizes, offsets))
         except OSError as error:
             raise self._unreadable(int(shards[len(parts)]), error) from error
@@ -168,9 +168,9 @@ class ShardReader:
         if got != sizes:
             at = next(i for i, size in enumerate(sizes) if got[i] != size)
             raise self._short(int(shards[at]), got[at], sizes[at], offsets[at])
-        asked = np.empty_like(order)
-        asked[order] = np.arange(order.size)
-        return np.frombuffer(b"".join([parts[place] for place in asked.tolist()]), self.dtype)
+        inverse = np.empty_like(order)
+        inverse[order] = np.arange(order.size)
+        return np.frombuffer(b"".join([parts[place] for place in inverse.tolist()]), self.dtype)
 
     def verify(self) -> None:
         """Reads all shards and compares checksums.
@@ -188,9 +188,9 @@ class ShardReader:
                 path = self.directory / shard.name
                 raise damaged(path, self.directory, "wrong checksum", self._remedy)
 
-    def _short(self, shard: int, got: int, wanted: int, offset: int) -> UserError:
+    def _short(self, shard: int, got: int, size: int, offset: int) -> UserError:
         return UserError(
-            f"{self.directory / self.shards[shard].name} gave {got} of {wanted} bytes at {offset}: "
+            f"{self.directory / self.shards[shard].name} gave {got} of {size} bytes at {offset}: "
             f"it was damaged; copy it again, or delete {self.directory} and {self._remedy}"
         )
 
@@ -204,15 +204,15 @@ class ShardReader:
 def _allow_open_files(shards: int) -> None:
     """Raises the soft limit of open files where the shards need it (macOS starts at 256)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = shards + 256  # what the rest of the process may have open
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    needed = shards + 256  # files that the rest of the process may have open
+    if soft == resource.RLIM_INFINITY or soft >= needed:
         return
-    if hard != resource.RLIM_INFINITY and hard < wanted:
+    if hard != resource.RLIM_INFINITY and hard < needed:
         raise UserError(
             f"the store has {shards} shards but this process may open only {hard} files; "
             "raise the limit (ulimit -n) or prepare again with larger data.shard_tokens"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _open_shard(directory: Path, shard: ShardEntry, itemsize: int, remedy: str) -> int:

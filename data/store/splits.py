@@ -1,4 +1,4 @@
-"""Which documents train, which choose (selection) and which are reported once (report).
+"""Splits of documents: train; selection, for choices; report, scored once.
 
 Clusters of near-duplicates go whole to one side. Within each stratum (power of two of the longest
 document's UTF-8 bytes) clusters lie on a line in the order of a seeded hash of their texts, each
@@ -44,13 +44,13 @@ def strata_of_clusters(longest_bytes: np.ndarray, share: float) -> np.ndarray:
     powers = np.log2(longest_bytes).astype(np.int64)
     enough = math.ceil(1 / share)
     strata = np.zeros(powers.max() + 1, np.int64)
-    stratum, held = 0, 0
+    stratum, size = 0, 0
     counts = np.bincount(powers)
     for power, count in enumerate(counts):
-        if held >= enough and counts[power:].sum() >= enough:
-            stratum, held = stratum + 1, 0
+        if size >= enough and counts[power:].sum() >= enough:
+            stratum, size = stratum + 1, 0
         strata[power] = stratum
-        held += int(count)
+        size += int(count)
     return strata[powers]
 
 
@@ -101,8 +101,7 @@ def assign_splits(
         # be most of what is held out at its length, and all alike: it is trained on.
         line = members[mass[members] <= smallest_share * total]
         length = mass[line].sum()
-        # The others make up for it, but at least half the share of them that was to be trained on
-        # still is.
+        # The others make up for it, but at least half of their intended training share stays.
         quotas = {name: share * min(total, most * length) for name, share in held_out.items()}
         middles = np.cumsum(mass[line]) - mass[line] / 2
         chosen[line[middles < quotas.get(Split.SELECTION, 0)]] = Split.SELECTION

@@ -39,10 +39,10 @@ SHARDS = "shards"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds. `corpus_fingerprint` and `fingerprint` go into every result."""
+    """Contents of a store. `corpus_fingerprint` and `fingerprint` go into every result."""
 
     format_version: int
-    source: str  # for people
+    source: str  # description
     tokenizer: str  # Tokenizer.describe()
     end_of_text_token: str  # its name in tokenizer.json, "" for bytes
     vocab_size: int
@@ -51,17 +51,15 @@ class Manifest:
     num_documents: int
     num_tokens: int
     num_bytes: int  # UTF-8; of token ids, 4 each
-    domains: tuple[str, ...]  # names, in the order of the numbers in `document_domains`
+    domains: tuple[str, ...]  # names, indexed by `document_domains`
     # Texts in order, their domains and the split rule; not tokenizer, sharding or workers.
     corpus_fingerprint: str
     fingerprint: str  # the corpus and the tokenizer
     shards: tuple[ShardEntry, ...]
     tables: dict[str, TableEntry]  # the other files, by path below the store
-    skipped: dict[str, int]  # reason -> items of the source that are no documents
-    contamination: dict[
-        str, dict[str, Any]
-    ]  # evaluation set -> data.prepare.contamination.SetOverlap
-    config: dict[str, Any]  # the settings that decide what is in the store
+    skipped: dict[str, int]  # reason -> number of skipped items of the source
+    contamination: dict[str, dict[str, Any]]  # evaluation set -> contamination.SetOverlap
+    config: dict[str, Any]  # the settings that decide its contents
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
@@ -72,8 +70,8 @@ def token_dtype(vocab_size: int) -> np.dtype:
 class TokenStore:
     """An open store. Its arrays and reads may be shared between threads.
 
-    A table of the documents is read, and its checksum compared, when it is first asked for; then
-    `UserError` names it where it is damaged.
+    A table of the documents is read, and its checksum compared, at first use, which raises
+    UserError naming it where it is damaged.
     """
 
     def __init__(self, directory: Path, manifest: Manifest, shards: ShardReader) -> None:
@@ -151,14 +149,14 @@ class TokenStore:
         return MemoryReader.load(self.shards)
 
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer that the store was made with, from the store's own copy."""
+        """The store's tokenizer, from its own copy."""
         own_copy = TOKENIZER in self.manifest.tables
         name = str(self.directory / TOKENIZER) if own_copy else self.manifest.tokenizer
         return load_tokenizer(name, self.manifest.end_of_text_token)
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Raises UserError when there is none, or none that this version reads."""
+    """Reads the manifest. Raises UserError where it is absent, damaged or of another version."""
     path = directory / MANIFEST
     try:
         fields = json.loads(path.read_bytes())
@@ -191,21 +189,21 @@ def manifest_bytes(manifest: Manifest) -> bytes:
 
 
 def _checksum(fields: dict[str, Any]) -> str:
-    """Of all fields of a manifest but the checksum."""
+    """Checksum of all fields of a manifest but the checksum itself."""
     return xxhash.xxh3_128_hexdigest(json.dumps(fields, sort_keys=True).encode("ascii"))
 
 
 def summary(store: TokenStore) -> list[str]:
-    """Documents and tokens by domain and by split, near-duplicates, where the store lies."""
+    """Lines for a terminal: documents and tokens by domain and split, near-duplicates, path."""
     domains = store.manifest.domains
     lengths = np.diff(store.document_offsets)
-    held = [
+    subsets = [
         *(("domain", name, store.document_domains == i) for i, name in enumerate(domains)),
         *(("split", split.name.lower(), store.document_splits == split) for split in Split),
     ]
     lines = [
         f"{kind} {name}: {np.count_nonzero(own):,} documents, {int(lengths[own].sum()):,} tokens"
-        for kind, name, own in held
+        for kind, name, own in subsets
     ]
     sizes = np.unique(store.document_clusters, return_counts=True)[1]
     sizes = sizes[sizes > 1]

@@ -1,4 +1,4 @@
-"""Text to token ids and back: bytes, a local `tokenizer.json`, or ids that came as ids."""
+"""Tokenizers: bytes, a local `tokenizer.json`, or documents that are token ids already."""
 
 import functools
 import hashlib
@@ -12,7 +12,7 @@ import tokenizers
 
 from lengthwise.common.errors import UserError
 
-# What data.tokenizer may be, beside the path of a tokenizer.json.
+# Values of data.tokenizer beside the path of a tokenizer.json.
 BYTES = "bytes"
 TRAIN_BPE = "train:bpe:"  # prefix: train byte-level BPE of that vocabulary
 IDS = "ids:"  # prefix: documents are token ids already; vocabulary and end of text follow
@@ -28,18 +28,18 @@ class Tokenizer(Protocol):
     def end_of_text(self) -> int: ...
 
     def encode_batch(self, texts: list[Any]) -> list[np.ndarray]:
-        """One 1-D integer array a text (or array of ids)."""
+        """Encodes texts (or arrays of ids), each as a 1-D integer array."""
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Text of the ids; the end of text is left out."""
+        """Text of the ids without the end of text."""
 
     def describe(self) -> str:
-        """Name and, where there is a file, a hash of it: equal means same ids for any text."""
+        """Name and hash of the file, if any: equal means same ids for any text."""
 
 
 @dataclass(frozen=True)
 class ByteTokenizer:
-    """UTF-8 bytes are ids 0..255; 256 ends a document."""
+    """Bytes: ids 0..255 are UTF-8 bytes; 256 ends a document."""
 
     vocab_size: int = 257
     end_of_text: int = 256
@@ -60,7 +60,7 @@ class ByteTokenizer:
 
 @dataclass(frozen=True)
 class IdsTokenizer:
-    """For documents that are token ids already. They may hold the end of text as their last id."""
+    """Identity, for documents that are token ids, of which the last may be the end of text."""
 
     vocab_size: int
     end_of_text: int
@@ -72,7 +72,7 @@ class IdsTokenizer:
         ]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The ids as numbers: no one knows their text."""
+        """The ids as numbers: their text is unknown."""
         values = np.asarray(ids)
         return " ".join(map(str, values[values != self.end_of_text].tolist()))
 
@@ -134,7 +134,7 @@ class FileTokenizer:
 
 
 def load_tokenizer(name: str, end_of_text_token: str) -> Tokenizer:
-    """Bytes, "ids:VOCABULARY:END_OF_TEXT" or the file of that path. Raises UserError as they do."""
+    """Loads "bytes", "ids:VOCABULARY:END_OF_TEXT" or a file. Raises UserError as these do."""
     if name == BYTES:
         return ByteTokenizer()
     if not name.startswith(IDS):
@@ -152,9 +152,9 @@ def load_tokenizer(name: str, end_of_text_token: str) -> Tokenizer:
     )
 
 
-@functools.lru_cache(maxsize=2)  # every unit asks for it, and it takes a tenth of a second
+@functools.lru_cache(maxsize=2)  # loaded by every unit, in a tenth of a second
 def _file_tokenizer(path: Path, end_of_text_token: str, _: int | None) -> FileTokenizer:
-    """The last argument is when the file was written, so that another one is read anew."""
+    """Loads a file; the last argument, its mtime, tells a rewritten one."""
     return FileTokenizer(path, end_of_text_token)
 
 
@@ -164,7 +164,7 @@ def is_file(name: str) -> bool:
 
 
 def trained_vocab_size(name: str) -> int | None:
-    """V of "train:bpe:V", None for any other name. Raises UserError for an impossible V."""
+    """V of "train:bpe:V"; None for any other name. Raises UserError for an impossible V."""
     if not name.startswith(TRAIN_BPE):
         return None
     size = name.removeprefix(TRAIN_BPE)
@@ -177,7 +177,7 @@ def trained_vocab_size(name: str) -> int | None:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, end_of_text_token: str) -> bytes:
-    """Byte-level BPE (Radford et al. 2019) of at most `vocab_size` ids; a `tokenizer.json`."""
+    """Trains byte-level BPE (Radford et al. 2019), `vocab_size` ids at most: a `tokenizer.json`."""
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()

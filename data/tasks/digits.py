@@ -1,4 +1,4 @@
-"""Formats of numbers and index hints: how the digits of a problem are written.
+"""Formats of numbers, and index hints.
 
 `padded` fills numbers up with zeros, so that equal places stand in equal columns. `reversed` writes
 the result from its last digit on, as it is computed, after a "$" (Lee et al. 2023, arXiv
@@ -26,7 +26,7 @@ def hint_names(count: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DigitFormat:
-    """Which of the three transforms are on; hints: how many there are, 0: off."""
+    """The three transforms, each on or off; hints: number of hint symbols, 0: off."""
 
     padded: bool
     reversed: bool
@@ -34,11 +34,11 @@ class DigitFormat:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Symbols that it adds."""
+        """Symbols that the format adds."""
         return ((REVERSED,) if self.reversed else ()) + hint_names(self.hints)
 
     def write(self, task: Task, problems: Problems, symbols: Symbols, draws: Draws) -> Written:
-        """Raises UserError: more places than hints."""
+        """Raises UserError for more places than hints."""
         names = task.alphabet
         if problems.numbers is not None:
             return self._numbers(problems.numbers, names, symbols, draws)

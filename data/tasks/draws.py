@@ -17,24 +17,24 @@ _LOW = np.uint64(0xFFFFFFFF)
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of N samples. Different uses (names) are independent."""
+    """Random numbers of N samples, independent for different uses (names)."""
 
     keys_N: np.ndarray  # uint64 [N]
 
     @classmethod
     def of(cls, seed: int, use: str, index_N: np.ndarray) -> "Draws":
-        """Those of the samples of these numbers; `use` keeps training and test samples apart."""
+        """Draws of the samples of these numbers; `use` tells training from test samples."""
         return cls(hash64(index_N, derive_key(seed, "task", use)))
 
     def __len__(self) -> int:
         return self.keys_N.size
 
     def child(self, use: str) -> "Draws":
-        """Other samples, independent of these, one for each."""
+        """Draws of other samples, one for each of these, independent of them."""
         return Draws(hash64(self.keys_N, derive_key(0, "child", use)))
 
     def rows(self, which: np.ndarray) -> "Draws":
-        """Those of some of the samples."""
+        """Draws of a subset of the samples."""
         return Draws(self.keys_N[which])
 
     def bits(self, use: str, places: int | np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which formats there are, which of them a task has, and how they go together."""
+"""The formats, those of each task, and their combinations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,19 +26,19 @@ FORMATS = (*DIGIT_FORMATS, *WORK_FORMATS)
 
 
 def formats_of(task: Task) -> tuple[str, ...]:
-    """The transforms that have a meaning for a task."""
-    found = ["padded", "reversed"] if task.numeric else []
+    """Transforms that apply to a task."""
+    names = ["padded", "reversed"] if task.numeric else []
     if task.numeric or task.copying:
-        found.append("index_hints")
+        names.append("index_hints")
     if task.numeric and task.trace is not None:
-        found += ["simple_scratchpad", "detailed_scratchpad"]
+        names += ["simple_scratchpad", "detailed_scratchpad"]
     if task.trace is not None:
-        found += ["scratchpad", "tail"]
-    return tuple(found)
+        names += ["scratchpad", "tail"]
+    return tuple(names)
 
 
 def check_format(task: Task, config: FormatConfig, where: str) -> None:
-    """Raises UserError, naming fields below `where`, for formats that the task does not have."""
+    """Raises UserError, naming fields below `where`, for formats that do not apply to the task."""
     for field in ("transforms", "scratchpad_parts", "tail_parts"):
         named = getattr(config, field)
         if len(set(named)) < len(named):
@@ -67,7 +67,7 @@ def check_format(task: Task, config: FormatConfig, where: str) -> None:
 
 
 class Format:
-    """The writing of one task's problems, shots apart."""
+    """A format of one task: writes its problems, shots apart."""
 
     def __init__(self, task: Task, config: FormatConfig):
         """Raises UserError as `check_format`."""
@@ -87,7 +87,7 @@ class Format:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All symbols that it writes."""
+        """All symbols that the format writes."""
         work = (*self.task.trace_symbols, *NAMES) if self._steps else ()
         return (*self.task.alphabet, *self._digits.names, *work)
 

@@ -1,4 +1,4 @@
-"""All tasks by name."""
+"""The tasks by name."""
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.tasks.families import (
@@ -34,7 +34,7 @@ _BY_ALIAS = {alias: task for task in TASKS.values() for alias in task.aliases}
 
 
 def task_named(name: str, where: str) -> Task:
-    """The task of a name or alias. Raises UserError, beginning with `where`, if there is none."""
+    """Looks up a task by name or alias. Raises UserError, beginning with `where`, for none."""
     if name in TASKS:
         return TASKS[name]
     if name in _BY_ALIAS:

@@ -1,4 +1,4 @@
-"""The samples of a task as token ids: the main task in its format, auxiliary tasks mixed in.
+"""Samples of a task as token ids: the main task in its format, with auxiliary tasks mixed in.
 
 Sample i is a pure function of the settings and i. Training samples, and those of each split that is
 scored, are independent streams.
@@ -16,19 +16,19 @@ from lengthwise.data.tasks.registry import task_named
 from lengthwise.data.tasks.sequences import NONE, constant, join, squeeze
 from lengthwise.data.tasks.symbols import ANSWER, END, SEPARATOR, Symbols, Written
 
-_PATTERN = 1000  # samples after which the order of tasks repeats
+_PATTERN = 1000  # samples of the repeating order of tasks
 
 
 @dataclass(frozen=True)
-class Documents:
-    """A batch of samples."""
+class SampleBatch:
+    """N samples, padded to W tokens."""
 
     tokens: np.ndarray  # int32 [N, W] ids, END last, then -1
     prompt: np.ndarray  # int64 [N] tokens up to the last ANSWER, itself included
 
 
 class TaskSamples:
-    """Samples of a task.
+    """Samples of a task, by number.
 
     Raises:
       UserError: no such task, format, or length; shares that leave nothing to the main task.
@@ -56,12 +56,12 @@ class TaskSamples:
 
     @property
     def total(self) -> int:
-        """Samples of training, hints included: as few as hold `samples` of the main task."""
+        """Number of training samples, hints included: the least with `samples` of the main task."""
         main = np.flatnonzero(self._pattern == 0)
         whole, rest = divmod(self.config.samples, main.size)
         return whole * _PATTERN + (int(main[rest - 1]) + 1 if rest else 0)
 
-    def training(self, index_N: np.ndarray) -> Documents:
+    def training(self, index_N: np.ndarray) -> SampleBatch:
         """Training samples of these numbers, int64 [N] in [0, total).
 
         The k-th sample of the main task is the same with hints and without.
@@ -79,7 +79,7 @@ class TaskSamples:
             order.append(of_kind)
         return _in_order(parts, np.argsort(np.concatenate(order)))
 
-    def scored(self, split: str, length: int, index_N: np.ndarray) -> Documents:
+    def scored(self, split: str, length: int, index_N: np.ndarray) -> SampleBatch:
         """Samples of the main task of a length; any `split` but training is a stream of its own.
 
         Raises UserError: the task does not have the length.
@@ -87,7 +87,7 @@ class TaskSamples:
         draws = Draws.of(self.config.seed, f"{split} {length}", index_N)
         return self._documents(0, draws, np.full(index_N.size, length, np.int64))
 
-    def _documents(self, kind: int, draws: Draws, length_N: np.ndarray) -> Documents:
+    def _documents(self, kind: int, draws: Draws, length_N: np.ndarray) -> SampleBatch:
         shots = self.config.format.shots if kind == 0 else 0
         blocks = [constant(len(draws), self.symbols[self._tags[kind]])] if self._tags else []
         for shot in range(shots):
@@ -99,7 +99,7 @@ class TaskSamples:
         blocks += [asked.prompt, constant(len(draws), ANSWER)]
         before = squeeze(np.concatenate(blocks, axis=1))
         size_N = np.count_nonzero(before >= 0, axis=1)
-        return Documents(join(before, asked.answer, END), size_N)
+        return SampleBatch(join(before, asked.answer, END), size_N)
 
     def _written(self, kind: int, draws: Draws, length_N: np.ndarray) -> Written:
         each = self._formats[kind]
@@ -107,7 +107,7 @@ class TaskSamples:
 
 
 def _pattern(shares: list[float]) -> np.ndarray:
-    """Which task each of _PATTERN samples in a row is of, 0 the main one, evenly mixed; int64."""
+    """Task of each of _PATTERN consecutive samples, 0: the main one; evenly mixed, int64."""
     if any(not 0 < share < 1 for share in shares) or sum(shares) >= 1:
         raise UserError(f"data.task.hints: shares {shares} must be above 0 and sum to less than 1")
     counts = [round(share * _PATTERN) for share in shares]
@@ -119,11 +119,11 @@ def _pattern(shares: list[float]) -> np.ndarray:
     return kinds[np.lexsort((kinds, at))]
 
 
-def _in_order(parts: list[Documents], order: np.ndarray) -> Documents:
+def _in_order(parts: list[SampleBatch], order: np.ndarray) -> SampleBatch:
     width = max(part.tokens.shape[1] for part in parts)
     tokens = [
         np.pad(p.tokens, ((0, 0), (0, width - p.tokens.shape[1])), constant_values=NONE)
         for p in parts
     ]
     prompt = np.concatenate([part.prompt for part in parts])
-    return Documents(np.concatenate(tokens)[order], prompt[order])
+    return SampleBatch(np.concatenate(tokens)[order], prompt[order])

@@ -1,4 +1,4 @@
-"""Formats that show the work: scratchpads of addition, the five-part scratchpad, TAIL traces.
+"""Formats with intermediate steps: scratchpads of addition, five-part scratchpad, TAIL traces.
 
 Each turns the steps of a task's trace into symbols that stand before the answer, behind which "=>"
 stands. A model's answer is right only with its work.
@@ -16,7 +16,7 @@ NAMES = ("=>", "<step>", "|", "A", "C", "->", "[", "]", ",", "+", "=", "END", "n
 SCRATCHPAD_PARTS = ("input", "computation", "output", "variables", "remaining")
 TAIL_PARTS = ("transition", "atomic", "fetcher")
 
-# Of a step: blocks [N, S, K] of ids, -1 where nothing is written.
+# Blocks of each step, ids [N, S, K], -1 where nothing is written.
 Blocks = list[np.ndarray]
 
 
@@ -27,7 +27,7 @@ def with_work(
     symbols: Symbols,
     steps: Callable[[Task, Problems, Trace, Symbols], Blocks],
 ) -> np.ndarray:
-    """The answer behind the work that `steps` writes of each step."""
+    """The answer behind the steps that `steps` writes."""
     assert task.trace is not None
     trace = task.trace(problems)
     blocks = np.concatenate(steps(task, problems, trace, symbols), axis=2)
@@ -74,7 +74,7 @@ def detailed_addition(task: Task, problems: Problems, trace: Trace, symbols: Sym
     step_S1 = np.arange(trace.read.shape[1])[:, None]
 
     def rest(digits_NW: np.ndarray) -> np.ndarray:
-        """Digits of places that are not added yet, [N, S, W]."""
+        """Digits of places not yet added, [N, S, W]."""
         place = (
             np.count_nonzero(digits_NW >= 0, axis=1)[:, None] - 1 - np.arange(digits_NW.shape[1])
         )

@@ -26,8 +26,8 @@ class Symbols:
     def translate(self, x: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """Ids of symbols that are numbers in `names`; -1 stays."""
         table = np.array([*(self._ids[name] for name in names), -1], np.int32)
-        found: np.ndarray = table[x]
-        return found
+        ids: np.ndarray = table[x]
+        return ids
 
     def text(self, ids: Iterable[int]) -> str:
         return " ".join(self.names[i] for i in ids)
@@ -38,4 +38,4 @@ class Written:
     """Left-aligned batches of the ids of `data.tasks.symbols`."""
 
     prompt: np.ndarray  # int32 [N, W]
-    answer: np.ndarray  # int32 [N, V]: what the model has to say, its trace first
+    answer: np.ndarray  # int32 [N, V]: the tokens to generate, steps first

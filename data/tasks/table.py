@@ -22,7 +22,7 @@ _RASP_L = {True: "yes", False: "no", None: ""}
 
 
 def example(task: Task) -> str:
-    """Sample 0 of length 4, or of the closest possible one."""
+    """Sample 0 of length 4, or of the closest possible length."""
     length = min(max(_EXAMPLE, task.min_length), task.max_length or _EXAMPLE)
     made = task.problems(Draws.of(0, "example", np.arange(1)), np.array([length]))
     prompt, answer = (rows_of(x)[0] for x in (made.prompt, made.answer))
@@ -51,7 +51,7 @@ def markdown() -> str:
 
 
 def page_with(table: str, page: str) -> str:
-    """`page` with its table replaced."""
+    """Replaces the table of `page`."""
     before, found, rest = page.partition(BEGIN)
     _, found_end, after = rest.partition(END)
     if not (found and found_end):

@@ -1,4 +1,4 @@
-"""What a task is: an alphabet, problems of any length, what solves them, what is known of it."""
+"""The contract of a task: alphabet, problems of any length, solver, known facts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.tasks.draws import Draws
 from lengthwise.data.tasks.sequences import as_batch, rows_of, same
 
-# The grammar that tells right answers from wrong ones, from Deletang et al. 2023 (arXiv 2207.02098)
+# Level of the grammar of right answers, from Deletang et al. 2023 (arXiv 2207.02098)
 # where the task is theirs; "finite" where the input has bounded length.
 LEVELS = ("regular", "deterministic context-free", "context-free", "context-sensitive", "finite")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lengthwise.data.tasks.samples import Documents
+from lengthwise.data.tasks.samples import SampleBatch
 from lengthwise.data.tasks.sequences import NONE, same, squeeze
 from lengthwise.data.tasks.symbols import END
 from lengthwise.eval.answers.next_tokens import NextTokens, TokenRows, padded_length
@@ -30,7 +30,7 @@ class Hits:
         return self.hits_N == self.tokens_N
 
 
-def score_answers(documents: Mapping[int, Documents], next_tokens: NextTokens) -> list[Hits]:
+def score_answers(documents: Mapping[int, SampleBatch], next_tokens: NextTokens) -> list[Hits]:
     """Teacher forcing: the right tokens stand before each one that is asked for.
 
     documents: by length, in what the task counts. Those that are padded to the same rows are scored
@@ -56,7 +56,7 @@ def score_answers(documents: Mapping[int, Documents], next_tokens: NextTokens) -
     return [found[length] for length in documents]
 
 
-def by_row_length(documents: Mapping[int, Documents]) -> dict[int, list[int]]:
+def by_row_length(documents: Mapping[int, SampleBatch]) -> dict[int, list[int]]:
     """Lengths by the inputs of the rows that their samples are padded to."""
     found: dict[int, list[int]] = {}
     for length, each in documents.items():
@@ -73,7 +73,7 @@ def _padded(tokens: np.ndarray, width: int) -> np.ndarray:
     return np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])), constant_values=-1)
 
 
-def decoded(documents: Documents, next_tokens: NextTokens) -> np.ndarray:
+def decoded(documents: SampleBatch, next_tokens: NextTokens) -> np.ndarray:
     """Whether greedy decoding of each prompt, token by token, gives the answer; bool [N].
 
     documents: the first of their length.
@@ -95,7 +95,7 @@ def decoded(documents: Documents, next_tokens: NextTokens) -> np.ndarray:
     return right
 
 
-def constant_guess(seen: Documents, asked: Documents) -> float:
+def constant_guess(seen: SampleBatch, asked: SampleBatch) -> float:
     """Share of `asked` whose whole answer is the most frequent one of `seen`.
 
     The two are independent samples of one length, so that the share is not that of a guess which
@@ -107,7 +107,7 @@ def constant_guess(seen: Documents, asked: Documents) -> float:
     return float(same(guess, right).mean())
 
 
-def _answers(documents: Documents) -> np.ndarray:
+def _answers(documents: SampleBatch) -> np.ndarray:
     """Answers with their ends, left-aligned; int32 [N, V]."""
     tokens = documents.tokens
     return squeeze(np.where(np.arange(tokens.shape[1]) >= documents.prompt[:, None], tokens, NONE))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lengthwise.data.layouts.config import Layout, register
-from lengthwise.data.layouts.documents import DocumentCell, Documents
+from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.rows import CellRows, make_pieces
 from lengthwise.data.shuffle import derive_key, hash64
 
@@ -21,7 +21,7 @@ class ConcatAndChunk(Layout):
         return self.config.largest_bucket + 1
 
     def lay_out(
-        self, cell: DocumentCell, documents: Documents, seed: int, plan: np.ndarray | None
+        self, cell: DocumentCell, documents: DocumentSet, seed: int, plan: np.ndarray | None
     ) -> tuple[dict[int, CellRows], int]:
         """See `Layout.lay_out`; what does not fill the last row is dropped.
 
@@ -58,7 +58,7 @@ class ConcatAndChunk(Layout):
         rows = CellRows.of(length, inside, offsets, pieces, joined=joined)
         return {length: rows}, possible - length * whole.size
 
-    def _order_keys(self, cell: DocumentCell, documents: Documents, seed: int) -> np.ndarray:
+    def _order_keys(self, cell: DocumentCell, documents: DocumentSet, seed: int) -> np.ndarray:
         """uint64 [n]: documents are concatenated by ascending key; equal keys in store order."""
         keys = hash64(cell.ids, derive_key(seed, "concat"))
         if self.config.join_order == "random":

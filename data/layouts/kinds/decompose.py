@@ -14,7 +14,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.accounting import BucketAccount
 from lengthwise.data.layouts.config import Layout, register
-from lengthwise.data.layouts.documents import DocumentCell, Documents
+from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.mixture import halve, plan_halving, resolve_mixture
 from lengthwise.data.layouts.packing import best_fit_decreasing
 from lengthwise.data.layouts.rows import CellRows, make_pieces
@@ -78,7 +78,7 @@ class Decompose(Layout):
         return plan_halving(counts[:, :-1], self.lengths, tails, shares)
 
     def lay_out(
-        self, cell: DocumentCell, documents: Documents, seed: int, plan: np.ndarray | None
+        self, cell: DocumentCell, documents: DocumentSet, seed: int, plan: np.ndarray | None
     ) -> tuple[dict[int, CellRows], int]:
         """See `Layout.lay_out`; dropped are the tokens behind a document's first in no row."""
         smallest, joined = self.lengths[0], not self.config.document_mask
@@ -128,13 +128,13 @@ def _cut_longest_first(lengths: tuple[int, ...], cell: DocumentCell, seed: int) 
         sequences[length] = starts[chosen] + (targets[chosen] & -(2 * length))
     sequences[lengths[-1]] = _repeat_whole(starts, targets, lengths[-1])
     tails = targets & (lengths[0] - 1)
-    tailed = np.flatnonzero(tails)
-    tails = tails[tailed]
-    return sequences, starts[tailed] + targets[tailed] - tails, tails
+    own = np.flatnonzero(tails)  # documents with a tail
+    tails = tails[own]
+    return sequences, starts[own] + targets[own] - tails, tails
 
 
 def _repeat_whole(starts: np.ndarray, targets: np.ndarray, length: int) -> np.ndarray:
-    """First tokens of as many sequences of `length` targets as fit, from each start on."""
+    """First tokens of all the sequences of `length` targets that fit behind each start."""
     counts = targets // length
     long = np.flatnonzero(counts)
     starts, counts = starts[long], counts[long]
@@ -143,7 +143,7 @@ def _repeat_whole(starts: np.ndarray, targets: np.ndarray, length: int) -> np.nd
 
 
 def _cut_shuffled(lengths: tuple[int, ...], cell: DocumentCell, seed: int) -> Cut:
-    """Longest-first's pieces of each document, its tail included, in random order.
+    """Longest-first's pieces of each document, tail included, in random order.
 
     The control for longest-first, which puts heads of documents into long buckets and their ends
     into short ones.
@@ -182,7 +182,7 @@ def _cut_published(lengths: tuple[int, ...], cell: DocumentCell, seed: int) -> C
     position, left = cell.starts, cell.tokens - 1
     draws = 2 ** len(lengths) - 1
     key = derive_key(seed, "published")
-    found: dict[int, list[np.ndarray]] = {length: [] for length in lengths}
+    chunks: dict[int, list[np.ndarray]] = {length: [] for length in lengths}
     while True:
         active = np.flatnonzero(left >= lengths[0])
         if not active.size:
@@ -190,18 +190,18 @@ def _cut_published(lengths: tuple[int, ...], cell: DocumentCell, seed: int) -> C
         position, left = position[active], left[active]
         length = np.left_shift(1, floor_log2(left))
         draw = (hash64(position, key) % np.uint64(draws)).astype(np.int64) + 1
-        drawn = lengths[-1] >> floor_log2(draw)
-        length = np.where(length > lengths[-1], drawn, length)
-        for each, starts in found.items():
+        random_length = lengths[-1] >> floor_log2(draw)
+        length = np.where(length > lengths[-1], random_length, length)
+        for each, starts in chunks.items():
             starts.append(position[length == each])
         position, left = position + length + 1, left - length - 1
     empty = np.zeros(0, np.int64)
-    sequences = {length: np.concatenate([empty, *starts]) for length, starts in found.items()}
+    sequences = {length: np.concatenate([empty, *starts]) for length, starts in chunks.items()}
     return sequences, empty, empty
 
 
 def floor_log2(values: np.ndarray) -> np.ndarray:
-    """Of positive int64 below 2^53; np.log2 would round 2^49 - 1 up."""
+    """floor(log2) of positive int64 below 2^53; np.log2 would round 2^49 - 1 up."""
     return np.frexp(values.astype(np.float64))[1].astype(np.int64) - 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.accounting import BucketAccount
 from lengthwise.data.layouts.config import Layout, register
-from lengthwise.data.layouts.documents import DocumentCell, Documents
+from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.rows import CellRows, make_pieces
 
 
@@ -23,7 +23,7 @@ class Whole(Layout):
         return False
 
     def lay_out(
-        self, cell: DocumentCell, documents: Documents, seed: int, plan: np.ndarray | None
+        self, cell: DocumentCell, documents: DocumentSet, seed: int, plan: np.ndarray | None
     ) -> tuple[dict[int, CellRows], int]:
         """See `Layout.lay_out`; documents that don't fit the largest bucket are dropped."""
         targets = cell.tokens - 1

@@ -63,7 +63,7 @@ def gathered(
 
 
 def gathering_trace(problems: Problems) -> Trace:
-    """A step for each symbol of the answer: fetch it, put it out."""
+    """A step for each symbol of the answer: fetch it, output it."""
     assert problems.places is not None
     places_NS = problems.places
     steps_N = sizes(places_NS)

@@ -46,9 +46,9 @@ def _make_mode(symbols: int) -> Callable[[Draws, np.ndarray], Problems]:
 
 def _mode(x_NW: np.ndarray, symbols: int) -> tuple[np.ndarray, np.ndarray]:
     """The most frequent symbol of each row, and the rows where there are several."""
-    held = x_NW >= 0
+    filled = x_NW >= 0
     row = np.broadcast_to(np.arange(len(x_NW))[:, None], x_NW.shape)
-    flat = np.bincount(row[held] * symbols + x_NW[held], minlength=len(x_NW) * symbols)
+    flat = np.bincount(row[filled] * symbols + x_NW[filled], minlength=len(x_NW) * symbols)
     counts_NS = flat.reshape(len(x_NW), symbols)
     most_N = counts_NS.max(axis=1)
     return counts_NS.argmax(axis=1), np.flatnonzero((counts_NS == most_N[:, None]).sum(axis=1) > 1)

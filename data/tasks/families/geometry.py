@@ -59,15 +59,15 @@ def _solve(prompt: list[str]) -> list[str]:
     pointer = {p: i for i, p in enumerate(zip(numbers[::2], numbers[1::2], strict=True))}
 
     def chain(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        kept: list[tuple[int, int]] = []
+        hull: list[tuple[int, int]] = []
         for px, py in points:
-            while len(kept) > 1:
-                (ax, ay), (bx, by) = kept[-2:]
+            while len(hull) > 1:
+                (ax, ay), (bx, by) = hull[-2:]
                 if (bx - ax) * (py - ay) - (by - ay) * (px - ax) > 0:
                     break
-                kept.pop()
-            kept.append((px, py))
-        return kept[:-1]
+                hull.pop()
+            hull.append((px, py))
+        return hull[:-1]
 
     corners = chain(points) + chain(points[::-1]) if len(points) > 1 else points
     return [f"p{pointer[corner]}" for corner in corners]

@@ -20,7 +20,7 @@ OFFSETS = np.arange(BLOCKS + 1) * BLOCK
 TOKENS = np.random.default_rng(0).integers(0, 50_000, BLOCKS * BLOCK).astype("<u2")
 
 
-class Source(MemoryReader):
+class CountedSource(MemoryReader):
     """Counts the copies and the direct reads."""
 
     dtype = TOKENS.dtype
@@ -44,7 +44,7 @@ def blocks_of_step(step: int) -> np.ndarray:
     return np.array([step // 3 % BLOCKS, (step // 5 + 1) % BLOCKS])
 
 
-def staged(source: Source, directory: Path, **changes) -> StagedReader:
+def staged(source: CountedSource, directory: Path, **changes) -> StagedReader:
     arguments = {"capacity": 4, "steps": range(200)} | changes
     return StagedReader(source, OFFSETS, blocks_of_step, directory=directory, **arguments)
 
@@ -58,7 +58,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def test_reads_are_those_of_the_source_wherever_they_fall(tmp_path: Path) -> None:
-    source = Source()
+    source = CountedSource()
     reader = staged(source, tmp_path)
     rng = np.random.default_rng(1)
     for step in range(200):
@@ -76,7 +76,7 @@ def test_reads_are_those_of_the_source_wherever_they_fall(tmp_path: Path) -> Non
 
 
 def test_what_is_staged_is_not_read_from_the_source(tmp_path: Path) -> None:
-    source = Source()
+    source = CountedSource()
     reader = staged(source, tmp_path)
     wait_for(lambda: set(blocks_of_step(0).tolist()) <= set(reader._copies))
     for step in range(200):
@@ -91,7 +91,7 @@ def test_what_is_staged_is_not_read_from_the_source(tmp_path: Path) -> None:
 
 
 def test_no_more_copies_than_allowed_and_none_that_is_still_needed_dropped(tmp_path: Path) -> None:
-    source = Source()
+    source = CountedSource()
     reader = staged(source, tmp_path)
     wait_for(lambda: len(reader._copies) == 4)
     time.sleep(0.05)
@@ -104,7 +104,7 @@ def test_no_more_copies_than_allowed_and_none_that_is_still_needed_dropped(tmp_p
 
 
 def test_lagging_behind_skips_what_is_past(tmp_path: Path) -> None:
-    source = Source()
+    source = CountedSource()
     reader = staged(source, tmp_path)
     wait_for(lambda: len(reader._copies) == 4)
     reader.finished(150)
@@ -114,7 +114,7 @@ def test_lagging_behind_skips_what_is_past(tmp_path: Path) -> None:
 
 
 def test_a_copy_that_the_step_needs_does_not_make_room_for_another(tmp_path: Path) -> None:
-    source = Source()
+    source = CountedSource()
     steps = {0: [1, 2, 3], 1: [0, 1, 2]}
     reader = StagedReader(
         source,
@@ -132,7 +132,7 @@ def test_a_copy_that_the_step_needs_does_not_make_room_for_another(tmp_path: Pat
 
 
 def test_more_blocks_than_room_are_not_copied_for_a_step_that_is_past(tmp_path: Path) -> None:
-    source = Source()
+    source = CountedSource()
     reader = StagedReader(
         source,
         OFFSETS,
@@ -149,7 +149,7 @@ def test_more_blocks_than_room_are_not_copied_for_a_step_that_is_past(tmp_path: 
 
 
 def test_closing_frees_the_disk_and_ends_the_thread(tmp_path: Path) -> None:
-    reader = staged(Source(), tmp_path)
+    reader = staged(CountedSource(), tmp_path)
     wait_for(lambda: len(reader._copies) == 4)
     assert list(tmp_path.iterdir()) == [], "files without names go with the process"
     reader.close()
@@ -161,8 +161,8 @@ def test_closing_frees_the_disk_and_ends_the_thread(tmp_path: Path) -> None:
 def test_a_reader_that_nobody_closed_keeps_no_process(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from tests.data.batches.test_staging import Source, staged\n"
-        "reader = staged(Source(), Path(sys.argv[1])); print('copying')"
+        "from tests.data.batches.test_staging import CountedSource, staged\n"
+        "reader = staged(CountedSource(), Path(sys.argv[1])); print('copying')"
     )
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", program, str(tmp_path)]
@@ -181,12 +181,12 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     full = open("/dev/full", "wb")  # noqa: SIM115
     monkeypatch.setattr(staging, "check_room", lambda *_: None)
     monkeypatch.setattr(staging.tempfile, "TemporaryFile", lambda dir: full)
-    message = fails_when_read(staged(Source(), tmp_path))
+    message = fails_when_read(staged(CountedSource(), tmp_path))
     assert "No space left on device; free some room, lower train.stage_blocks" in message
 
 
 def test_a_source_that_vanishes_is_raised_where_it_is_read(tmp_path: Path) -> None:
-    class Vanished(Source):
+    class Vanished(CountedSource):
         def read(self, start: int, length: int) -> np.ndarray:
             raise UserError("cannot read shards/00003.bin: Stale file handle")
 
@@ -196,7 +196,7 @@ def test_a_source_that_vanishes_is_raised_where_it_is_read(tmp_path: Path) -> No
 def test_no_room_and_no_directory_are_found_at_the_start(tmp_path: Path) -> None:
     huge = np.array([0, 2**50])
     with pytest.raises(UserError, match=r"train\.stage_blocks = 3 blocks are .* GB left"):
-        check_room(tmp_path / "new", 3, huge, Source())
+        check_room(tmp_path / "new", 3, huge, CountedSource())
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot stage blocks in .*choose another train.stage_dir"):
-        check_room(tmp_path / "file", 3, OFFSETS, Source())
+        check_room(tmp_path / "file", 3, OFFSETS, CountedSource())

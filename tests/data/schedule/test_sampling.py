@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.row_groups import RowGroups, Stratum
 from lengthwise.data.schedule.curriculum import CurriculumConfig
-from lengthwise.data.schedule.row_order import RowOrder, spread
+from lengthwise.data.schedule.row_order import RowOrder, interleave
 from lengthwise.data.schedule.sampling import DomainWeight, LengthWeight, SamplingConfig
 from lengthwise.data.schedule.schedule import Schedule
 
@@ -141,7 +141,7 @@ def test_every_batch_is_stratified() -> None:
 
 @given(rates=st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any))
 def test_a_period_is_spread_evenly(rates: list[int]) -> None:
-    pattern, places = spread(np.array(rates))
+    pattern, places = interleave(np.array(rates))
     assert np.bincount(pattern, minlength=len(rates)).tolist() == rates
     for stratum, rate in enumerate(rates):
         assert places[stratum].tolist() == np.flatnonzero(pattern == stratum).tolist()
@@ -208,7 +208,7 @@ def test_no_stretch_of_rows_has_more_blocks_than_announced(
 ) -> None:
     order = RowOrder(groups_of(np.array(counts)[:, None]), window, key=5, block_key=6)
     sizes = [order.blocks(begin, begin + count).size for begin in range(3 * sum(counts))]
-    assert max(sizes) <= order.most_blocks(count) <= len(counts)
+    assert max(sizes) <= order.max_blocks(count) <= len(counts)
 
 
 @pytest.mark.parametrize(

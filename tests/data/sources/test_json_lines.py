@@ -16,7 +16,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.sources import files, json_lines
 from lengthwise.data.sources.json_lines import JsonlSource
 from lengthwise.data.sources.records import RecordFields
-from lengthwise.data.sources.source import Part
+from lengthwise.data.sources.source import FilePart
 from tests.data.settings import read_all
 
 TEXT = RecordFields("text", "", ids=False)
@@ -116,7 +116,7 @@ def test_ranges_of_a_file_hold_its_lines_once(
     ranges = json_lines._byte_ranges(path, len(data), range_bytes)
     places = []
     for start, stop, _ in ranges:
-        part = Part("x.jsonl", str(path), status.st_size, status.st_mtime_ns, start, stop)
+        part = FilePart("x.jsonl", str(path), status.st_size, status.st_mtime_ns, start, stop)
         places += list(json_lines._lines(part))
     assert [line for _, line in places] == data.splitlines(keepends=True)
     assert [str(place) for place, _ in places] == [f"{path}:{i + 1}" for i in range(len(places))]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lengthwise.data.tasks.samples import Documents, TaskSamples
+from lengthwise.data.tasks.samples import SampleBatch, TaskSamples
 from lengthwise.data.tasks.sequences import rows_of
 from lengthwise.data.tasks.symbols import END
 from lengthwise.eval.answers.next_tokens import NextTokenScorer, TokenRows
@@ -27,14 +27,14 @@ from tests.model.positions.schemes import position_settings
 SAMPLES = TaskSamples(task_config("reverse", lengths=(1, 40)))
 
 
-def documents(length: int, count: int = 30) -> Documents:
+def documents(length: int, count: int = 30) -> SampleBatch:
     return SAMPLES.scored("report", length, np.arange(count))
 
 
 class Fallible:
     """Mostly goes on as the sample it began like does; else with what a hash of its prefix says."""
 
-    def __init__(self, batches: list[Documents], mistakes: float):
+    def __init__(self, batches: list[SampleBatch], mistakes: float):
         self.mistakes = mistakes
         self.answers = {}
         for batch in batches:

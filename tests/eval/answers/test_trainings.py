@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import t as student
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.tasks.samples import Documents, TaskSamples
+from lengthwise.data.tasks.samples import SampleBatch, TaskSamples
 from lengthwise.eval.answers.runs import EXACT, TOKEN, RunKey, TaskRun, check_comparable, trainings
 from lengthwise.eval.answers.score import Hits, constant_guess
 from lengthwise.eval.answers.summary import over_seeds
@@ -141,9 +141,9 @@ def test_what_can_not_be_compared_is_refused(change, message):
 
 
 def test_a_constant_guess_is_chosen_on_other_samples():
-    def answered(*answers: int) -> Documents:
+    def answered(*answers: int) -> SampleBatch:
         tokens = np.array([[5, 1, answer, 0] for answer in answers], np.int32)
-        return Documents(tokens, np.full(len(answers), 2))
+        return SampleBatch(tokens, np.full(len(answers), 2))
 
     assert constant_guess(answered(7, 7, 9), answered(9, 9, 9, 7)) == 0.25
     parity = TaskSamples(task_config("parity", lengths=(1, 10)))
