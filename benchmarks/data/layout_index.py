@@ -44,7 +44,7 @@ class SyntheticDocuments:
         np.cumsum(self.offsets, out=self.offsets)
         self.fingerprint = f"synthetic {count}"
 
-    def chosen(self, first: int, last: int) -> np.ndarray:
+    def select(self, first: int, last: int) -> np.ndarray:
         return np.arange(first, last)
 
     def domain_of(self, ids: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class AllDocuments(SplitDocuments):
         super().__init__(store, Split.TRAIN)
         self.fingerprint += " and all others"
 
-    def chosen(self, first: int, last: int) -> np.ndarray:
+    def select(self, first: int, last: int) -> np.ndarray:
         return np.arange(first, last)
 
 

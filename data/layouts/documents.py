@@ -28,7 +28,7 @@ class DocumentSet(Protocol):
     def offsets(self) -> np.ndarray:
         """First token of each document of the store, then the number of tokens; int64 [N + 1]."""
 
-    def chosen(self, first: int, last: int) -> np.ndarray:
+    def select(self, first: int, last: int) -> np.ndarray:
         """Ids of the subset's documents in [first, last), int64, ascending."""
 
     def domain_of(self, ids: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ class SplitDocuments:
     def offsets(self) -> np.ndarray:
         return self._store.document_offsets
 
-    def chosen(self, first: int, last: int) -> np.ndarray:
+    def select(self, first: int, last: int) -> np.ndarray:
         return first + np.flatnonzero(self._store.document_splits[first:last] == self._split)
 
     def domain_of(self, ids: np.ndarray) -> np.ndarray:
@@ -108,7 +108,7 @@ class Blocks:
         Raises:
           ValueError: a document without tokens, which no token store has.
         """
-        ids = self._documents.chosen(int(self._first[block]), int(self._first[block + 1]))
+        ids = self._documents.select(int(self._first[block]), int(self._first[block + 1]))
         starts = self._documents.offsets[ids]
         tokens = self._documents.offsets[ids + 1] - starts
         if (tokens < 1).any():

@@ -98,8 +98,8 @@ class BeamPool:
             | "alike" >> beam.Map(_verify, signatures, starts, threshold, results)
         )
         pipeline.run().wait_until_finish()
-        found = [result for result in results if result.record.exists()]
-        return column(found, "edges") if found else np.zeros((0, 2), np.int64)
+        recorded = [result for result in results if result.record.exists()]
+        return column(recorded, "edges") if recorded else np.zeros((0, 2), np.int64)
 
 
 _COUNTERS = ("file_bytes", "documents", "tokens")
@@ -138,10 +138,10 @@ class _Signatures:
     key: str
 
     def read(self) -> np.ndarray:
-        found = read_record(self, "signatures")
-        if found is None:
+        record = read_record(self, "signatures")
+        if record is None:
             raise UserError(f"{self.record} disappeared during preparation; run again")
-        signatures: np.ndarray = found["signatures"]
+        signatures: np.ndarray = record["signatures"]
         return signatures
 
 

@@ -109,10 +109,10 @@ def find_contamination(
     hashes, counts = column(tasks, "hashes"), column(tasks, "counts")
     distinct, inverse = np.unique(hashes, return_inverse=True)
     hits = _hits(pool, scans, corpus, distinct, config)
-    found = np.zeros(distinct.size, np.bool_)
-    found[hits[:, 1]] = True
+    overlaps = np.zeros(distinct.size, np.bool_)
+    overlaps[hits[:, 1]] = True
     ends = np.cumsum(counts)
-    sums = np.concatenate([[0], np.cumsum(found[inverse])])
+    sums = np.concatenate([[0], np.cumsum(overlaps[inverse])])
     overlapping = sums[ends] - sums[ends - counts]
     contaminated = (counts > 0) & (overlapping >= config.share * counts)
     of_corpus = np.zeros(held_out.size, np.bool_)
@@ -177,14 +177,14 @@ def _culprits(hits: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 
 def _names(scans: Sequence[ScanTask], mask: np.ndarray) -> list[str]:
     """Names of the documents of a mask, bool [N] of the corpus."""
-    found: list[str] = []
+    selection: list[str] = []
     first = 0
     for record in records(scans, "names", "name_sizes"):
         sizes = record["name_sizes"]
         names = NameTable(np.concatenate([[0], np.cumsum(sizes)]), record["names"])
-        found += [names[i] for i in np.flatnonzero(mask[first : first + sizes.size]).tolist()]
+        selection += [names[i] for i in np.flatnonzero(mask[first : first + sizes.size]).tolist()]
         first += sizes.size
-    return found
+    return selection
 
 
 def _by_set(
@@ -218,8 +218,8 @@ def _listed(
         sizes = record["name_sizes"]
         names = NameTable(np.concatenate([[0], np.cumsum(sizes)]), record["names"])
         for i in np.flatnonzero(overlapping[first : first + sizes.size]).tolist():
-            ngrams, found = int(counts[first + i]), int(overlapping[first + i])
-            share = round(found / ngrams, 6)
+            ngrams, overlap = int(counts[first + i]), int(overlapping[first + i])
+            share = round(overlap / ngrams, 6)
             listed.append(
                 {"set": sets[first + i], "name": names[i], "ngrams": ngrams, "share": share}
             )

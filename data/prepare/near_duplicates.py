@@ -193,12 +193,12 @@ def near_duplicate_edges(
         pairs = candidate_pairs(hashes[ids], ids, len(labels))
         # Pairs that other bands have connected already would change nothing.
         pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]
-        found = [
+        batch_edges = [
             chunk[alike(signatures[chunk[:, 0]], signatures[chunk[:, 1]], threshold)]
             for chunk in np.split(pairs, range(_CHUNK, len(pairs), _CHUNK))
         ]
-        edges += found
-        if any(len(chunk) for chunk in found):
+        edges += batch_edges
+        if any(len(chunk) for chunk in batch_edges):
             labels = _components(np.concatenate(edges), len(signatures))
     return np.concatenate(edges)
 

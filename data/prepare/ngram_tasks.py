@@ -149,8 +149,8 @@ def collect_unit(task: CollectTask) -> Progress:
     names: list[str] = []
     hashes, counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for batch, _ in _masked_batches(task.source, task.unit, task.mask):
-        found, number = ngram_hashes([document.content for document in batch], task.ngram)
-        hashes.append(found)
+        batch_hashes, number = ngram_hashes([document.content for document in batch], task.ngram)
+        hashes.append(batch_hashes)
         counts.append(number)
         names += [document.name for document in batch]
     text, name_sizes = encode_names(names)
@@ -173,9 +173,9 @@ def match_unit(task: MatchTask) -> Progress:
         order = np.argsort(hashes)  # neighbours in the table are searched one after the other
         hashes = hashes[order]
         at = np.minimum(np.searchsorted(ngrams, hashes), ngrams.size - 1)
-        found = ngrams[at] == hashes
-        owners = np.repeat(numbers if task.by_document else numbers * 0, counts)[order[found]]
-        hits.append(np.unique((owners << 32) | at[found]))
+        hit = ngrams[at] == hashes
+        owners = np.repeat(numbers if task.by_document else numbers * 0, counts)[order[hit]]
+        hits.append(np.unique((owners << 32) | at[hit]))
         documents += len(batch)
     write_record(task, {}, {"hits": np.unique(np.concatenate(hits))})
     return Progress(task.unit.num_bytes, documents, 0)

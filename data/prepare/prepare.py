@@ -68,11 +68,11 @@ def _check_same(config: DataConfig, directory: Path) -> None:
                 f"not {expected.get(name)!r}; {different}"
             )
     if is_file(config.tokenizer) and Path(config.tokenizer).exists():
-        found = load_tokenizer(config.tokenizer, config.end_of_text_token).describe()
-        if found != manifest.tokenizer:
+        description = load_tokenizer(config.tokenizer, config.end_of_text_token).describe()
+        if description != manifest.tokenizer:
             raise UserError(
                 f"{directory} holds a token store of {manifest.tokenizer}, but {config.tokenizer} "
-                f"is now {found}; {different}"
+                f"is now {description}; {different}"
             )
 
 

@@ -182,12 +182,12 @@ class StoreBuilder:
         check = config.contamination
         if not check.ngram:
             return corpus, None
-        found = find_contamination(pool, self.scans, corpus, self.evaluation, check)
+        contamination = find_contamination(pool, self.scans, corpus, self.evaluation, check)
         if check.drop == "held_out":
-            corpus = without(corpus, found.held_out)
+            corpus = without(corpus, contamination.held_out)
         elif check.drop == "training":
-            corpus = without(corpus, found.training)
-        return corpus, found
+            corpus = without(corpus, contamination.training)
+        return corpus, contamination
 
     def _tokenize_tasks(self, name: str, dropped: Sequence[bytes]) -> list[TokenizeTask]:
         config = self.config

@@ -120,15 +120,15 @@ def tokenize_unit(task: TokenizeTask) -> Progress:
     scanned = read_record(task.scan, "digests")
     assert scanned is not None, "a unit is scanned before it is tokenized"
     tokens = _Tokens(task)
-    expected, found = scanned["digests"], 0
+    expected, count = scanned["digests"], 0
     for batch in batches(task.scan.source.documents(task.unit, Counter())):
         digests = b"".join(_digest(content) for content in _contents(task.scan, batch))
         # Checked before tokenizing: the mask of dropped documents is that of the scanned ones.
-        if digests != expected[found : found + len(batch)].tobytes():
+        if digests != expected[count : count + len(batch)].tobytes():
             raise _changed(task)
         tokens.add(batch)
-        found += len(batch)
-    if found != len(expected):
+        count += len(batch)
+    if count != len(expected):
         raise _changed(task)
     return tokens.finish()
 

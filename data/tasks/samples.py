@@ -95,11 +95,11 @@ class TaskSamples:
             rows = len(draws)
             blocks += [example.prompt, constant(rows, ANSWER)]
             blocks += [example.answer, constant(rows, SEPARATOR)]
-        asked = self._written(kind, draws, length_N)
-        blocks += [asked.prompt, constant(len(draws), ANSWER)]
+        problem = self._written(kind, draws, length_N)
+        blocks += [problem.prompt, constant(len(draws), ANSWER)]
         before = squeeze(np.concatenate(blocks, axis=1))
         size_N = np.count_nonzero(before >= 0, axis=1)
-        return SampleBatch(join(before, asked.answer, END), size_N)
+        return SampleBatch(join(before, problem.answer, END), size_N)
 
     def _written(self, kind: int, draws: Draws, length_N: np.ndarray) -> Written:
         each = self._formats[kind]

@@ -51,8 +51,8 @@ def _pair(draws: Draws, length_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _integers(digits_NW: np.ndarray) -> list[int]:
     """Left-aligned decimal numbers as integers."""
     texts = (digits_NW + ord("0")).astype(np.uint8)
-    held = sizes(digits_NW).tolist()
-    return [int(row[:size].tobytes()) for row, size in zip(texts, held, strict=True)]
+    widths = sizes(digits_NW).tolist()
+    return [int(row[:size].tobytes()) for row, size in zip(texts, widths, strict=True)]
 
 
 def _digits(values: Iterable[int], base: int = 10) -> np.ndarray:
@@ -178,8 +178,8 @@ def _solve(prompt: list[str]) -> list[str]:
     if text.startswith("sqrt"):
         return list(str(math.isqrt(int(text.removeprefix("sqrt")))))
     for symbol in "+-*":
-        first, found, second = text.partition(symbol)
-        if found:
+        first, operator, second = text.partition(symbol)
+        if operator:
             a, b = int(first), int(second)
             return list(str({"+": a + b, "-": a - b, "*": a * b}[symbol]))
     raise ValueError(f"no operator in {text!r}")
@@ -223,8 +223,8 @@ def _bits(draws: Draws, use: str, size_N: np.ndarray) -> np.ndarray:
 
 def _from_bits(bits_NW: np.ndarray) -> list[int]:
     texts = (bits_NW + ord("0")).astype(np.uint8)
-    held = sizes(bits_NW).tolist()
-    return [int(row[:size].tobytes(), 2) for row, size in zip(texts, held, strict=True)]
+    widths = sizes(bits_NW).tolist()
+    return [int(row[:size].tobytes(), 2) for row, size in zip(texts, widths, strict=True)]
 
 
 def _make_binary(

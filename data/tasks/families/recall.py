@@ -62,10 +62,10 @@ def _make_lego(draws: Draws, length_N: np.ndarray) -> Problems:
     order = draws.order("order", length_N, width)
     shuffled = np.take_along_axis(clause, np.maximum(order, 0)[:, :, None], axis=1)
     shuffled = np.where(order[:, :, None] >= 0, shuffled, NONE).reshape(len(draws), -1)
-    asked = take(variable, length_N[:, None] - 1)
+    last = take(variable, length_N[:, None] - 1)
     negative = (sign == _MINUS).sum(axis=1) % 2
     answer = (_PLUS + negative)[:, None].astype(np.int32)
-    return Problems(join(shuffled, _ASK, asked), answer)
+    return Problems(join(shuffled, _ASK, last), answer)
 
 
 def lego_trace(problems: Problems) -> Trace:

@@ -31,18 +31,18 @@ def _directed(verb: str, direction: str, manner: str) -> list[str]:
 
 def _phrases() -> list[tuple[list[str], list[str]]]:
     """(words, actions) of all phrases that "and" and "after" join."""
-    found: list[tuple[list[str], list[str]]] = [([v], [a]) for v, a in _ACTIONS.items()]
+    single: list[tuple[list[str], list[str]]] = [([v], [a]) for v, a in _ACTIONS.items()]
     for verb, manner, direction in itertools.product(
         (*_ACTIONS, "turn"), ("", "opposite", "around"), ("left", "right")
     ):
         words = [verb, *([manner] if manner else []), direction]
-        found.append((words, _directed(verb, direction, manner)))
+        single.append((words, _directed(verb, direction, manner)))
     repeated = [
         ([*words, word], actions * times)
-        for words, actions in found
+        for words, actions in single
         for word, times in (("twice", 2), ("thrice", 3))
     ]
-    return found + repeated
+    return single + repeated
 
 
 def _missing() -> frozenset[int]:
@@ -64,13 +64,13 @@ class _Commands:
 @functools.cache
 def _commands() -> _Commands:
     phrases = _phrases()
-    found = list(phrases)
+    commands = list(phrases)
     for (a_words, a), (b_words, b) in itertools.product(phrases, phrases):
-        found.append(([*a_words, "and", *b_words], a + b))
-        found.append(([*a_words, "after", *b_words], b + a))
+        commands.append(([*a_words, "and", *b_words], a + b))
+        commands.append(([*a_words, "after", *b_words], b + a))
     number = {symbol: i for i, symbol in enumerate(_ALPHABET)}
-    prompt = as_batch([[number[s] for s in words] for words, _ in found])
-    answer = as_batch([[number[s] for s in actions] for _, actions in found])
+    prompt = as_batch([[number[s] for s in words] for words, _ in commands])
+    answer = as_batch([[number[s] for s in actions] for _, actions in commands])
     length = sizes(answer)
     order = np.argsort(length, kind="stable")
     return _Commands(prompt[order], answer[order], length[order])

@@ -66,12 +66,12 @@ _COMMA = 10  # behind the digits in the alphabet of integers
 
 def _written(value_NM: np.ndarray) -> np.ndarray:
     """Integers in decimal with commas between them; negative: none. Symbols [N, W]."""
-    held = value_NM >= 0
+    present = value_NM >= 0
     digits = np.full((*value_NM.shape, _DIGITS + 1), NONE, np.int32)
-    digits[:, 1:, 0] = np.where(held[:, 1:], _COMMA, NONE)
+    digits[:, 1:, 0] = np.where(present[:, 1:], _COMMA, NONE)
     for place in range(_DIGITS):
         unit = 10 ** (_DIGITS - 1 - place)
-        shown = held & ((value_NM >= unit) | (unit == 1))
+        shown = present & ((value_NM >= unit) | (unit == 1))
         digits[..., place + 1] = np.where(shown, value_NM // unit % 10, NONE)
     return squeeze(digits.reshape(len(value_NM), -1))
 
@@ -79,15 +79,15 @@ def _written(value_NM: np.ndarray) -> np.ndarray:
 def _make_integers(unique: bool) -> Callable[[Draws, np.ndarray], Problems]:
     def make(draws: Draws, length_N: np.ndarray) -> Problems:
         width = int(length_N.max(initial=0))
-        drawn = draws.below("integers", _LARGEST, width) if unique else _by_digits(draws, width)
-        value_NM = masked(drawn, length_N)
+        fresh_NM = draws.below("integers", _LARGEST, width) if unique else _by_digits(draws, width)
+        value_NM = masked(fresh_NM, length_N)
         attempt = 0
-        # What stands to the left is drawn again until all differ. No value is special in that, so
+        # Repeats of a value to the left are drawn again until all differ. No value is special, so
         # that all sequences of different integers are equally likely.
         while unique and (again := _seen_before(value_NM)).any():
             attempt += 1
-            drawn = draws.child(f"again {attempt}").below("integers", _LARGEST, width)
-            value_NM = np.where(again, drawn, value_NM)
+            fresh_NM = draws.child(f"again {attempt}").below("integers", _LARGEST, width)
+            value_NM = np.where(again, fresh_NM, value_NM)
         return Problems(_written(value_NM), _written(take(value_NM, _sorted_places(value_NM))))
 
     return make
@@ -160,11 +160,11 @@ def _make_neighbour(after: bool) -> Callable[[Draws, np.ndarray], Problems]:
 
 
 def _solve_neighbour(prompt: list[str], after: bool) -> list[str]:
-    word, asked = map(TOKENS.index, prompt[:-2]), TOKENS.index(prompt[-1])
-    found = [x for x in word if (x > asked if after else x < asked)]
-    if not found:
+    word, symbol = map(TOKENS.index, prompt[:-2]), TOKENS.index(prompt[-1])
+    candidates = [x for x in word if (x > symbol if after else x < symbol)]
+    if not candidates:
         return ["none"]
-    return [TOKENS[min(found) if after else max(found)]]
+    return [TOKENS[min(candidates) if after else max(candidates)]]
 
 
 def _make_count_of(draws: Draws, length_N: np.ndarray) -> Problems:

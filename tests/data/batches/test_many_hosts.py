@@ -8,13 +8,13 @@ import pytest
 
 from lengthwise.data.config import DataConfig
 from lengthwise.data.prepare.prepare import prepare
-from tests.data.host import TOKENS_PER_STEP, part_of, read_part
+from tests.data.batches.host import TOKENS_PER_STEP, part_of, read_part
 from tests.data.settings import NO_CHECK, source_config
 
 STEPS = 16
 # Each is forked from a process that has only imported what they need, most of a second's work.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.data.host"])
+CONTEXT.set_forkserver_preload(["tests.data.batches.host"])
 
 
 @pytest.fixture(scope="module")

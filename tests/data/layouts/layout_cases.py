@@ -57,7 +57,7 @@ class MemoryDocuments:
         self.domains = tuple("abcd"[: self.domain.max(initial=0) + 1])
         self.fingerprint = repr((lengths, ids, domains, groups))
 
-    def chosen(self, first: int, last: int) -> np.ndarray:
+    def select(self, first: int, last: int) -> np.ndarray:
         return self.ids[(self.ids >= first) & (self.ids < last)]
 
     def domain_of(self, ids: np.ndarray) -> np.ndarray:

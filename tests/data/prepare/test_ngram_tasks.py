@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lengthwise.data.prepare import ngram_tasks as word_ngrams
+from lengthwise.data.prepare import ngram_tasks
 from lengthwise.data.prepare.ngram_tasks import ngram_hashes
 
 TEXT = st.text(st.sampled_from("abAB09 .,\n'éÉß«—漢字ш😀"), max_size=60)
@@ -41,7 +41,7 @@ def test_slices_leave_no_seam(monkeypatch: pytest.MonkeyPatch, size: int) -> Non
     rng = random.Random(0)
     texts = [" ".join(f"w{rng.randrange(10**9)}" for _ in range(n)) for n in (40, 3, 0, 100)]
     whole = ngram_hashes(texts, 3)
-    monkeypatch.setattr(word_ngrams, "_SLICE", size)
+    monkeypatch.setattr(ngram_tasks, "_SLICE", size)
     for got, expected in zip(ngram_hashes(texts, 3), whole, strict=True):
         np.testing.assert_array_equal(got, expected)
 
