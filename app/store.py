@@ -6,8 +6,7 @@ from pathlib import Path
 from lengthwise.configs.resolve import Experiment
 from lengthwise.data.config import DataConfig
 from lengthwise.data.prepare.contamination import LIST
-from lengthwise.data.prepare.prepare import prepare
-from lengthwise.data.prepare.store_builder import build_locally
+from lengthwise.data.prepare.prepare import build_locally, prepare
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.train.machine.processes import first_alone
 

@@ -10,14 +10,25 @@ from pathlib import Path
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import TEMPORARY
 from lengthwise.data.config import DataConfig, check, content
-from lengthwise.data.prepare.store_builder import build_locally
+from lengthwise.data.prepare.corpus_scan import local_edges
+from lengthwise.data.prepare.store_builder import StoreBuilder
 from lengthwise.data.prepare.unit_records import BUILDING
+from lengthwise.data.prepare.worker_pool import choose_workers, worker_pool
 from lengthwise.data.store import token_store
 from lengthwise.data.store.document_tables import FOLDER
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.data.store.tokenizers import is_file, load_tokenizer
 
 LOCK = "lock"
+
+
+def build_locally(config: DataConfig, directory: Path) -> None:
+    """Builds the store with local processes. Raises UserError as `StoreBuilder`."""
+    builder = StoreBuilder(config, directory)
+    num_bytes = sum(unit.num_bytes for unit in builder.units)
+    workers = choose_workers(config.workers, len(builder.units), num_bytes)
+    with worker_pool(workers) as pool:
+        builder.build(pool, local_edges)
 
 
 def prepare(

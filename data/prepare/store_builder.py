@@ -18,7 +18,6 @@ from lengthwise.data.prepare.corpus_scan import (
     ScannedCorpus,
     SplitRule,
     corpus_of,
-    local_edges,
     run_units,
     train_tokenizer,
     without,
@@ -33,7 +32,7 @@ from lengthwise.data.prepare.store_writer import (
     tokenize_unit,
 )
 from lengthwise.data.prepare.unit_records import BUILDING, column, columns, records
-from lengthwise.data.prepare.worker_pool import Map, choose_workers, worker_pool
+from lengthwise.data.prepare.worker_pool import Map
 from lengthwise.data.sources import Source, SourceConfig, Unit, make_source
 from lengthwise.data.sources.mixture import EvaluationSets, errors_of_items
 from lengthwise.data.store import token_store
@@ -94,15 +93,6 @@ def _some(names: set[str]) -> str:
     first = [n.encode("utf-8", "backslashreplace").decode() for n in sorted(names)[:_MAX_NAMES]]
     more = len(names) - len(first)
     return ", ".join(first) + (f" and {more:,} more" if more else "")
-
-
-def build_locally(config: DataConfig, directory: Path) -> None:
-    """Builds the store with local processes. Raises UserError as `StoreBuilder`."""
-    builder = StoreBuilder(config, directory)
-    num_bytes = sum(unit.num_bytes for unit in builder.units)
-    workers = choose_workers(config.workers, len(builder.units), num_bytes)
-    with worker_pool(workers) as pool:
-        builder.build(pool, local_edges)
 
 
 class StoreBuilder:

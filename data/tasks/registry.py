@@ -4,6 +4,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.tasks.families import (
     arithmetic,
     automata,
+    binary,
     copying,
     counting,
     expressions,
@@ -22,6 +23,7 @@ _FAMILIES = (
     counting,
     automata,
     arithmetic,
+    binary,
     expressions,
     stack,
     scan,

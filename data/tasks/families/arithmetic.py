@@ -1,4 +1,4 @@
-"""Numbers of many digits: addition, subtraction, multiplication, square roots.
+"""Decimal numbers of many digits: addition, subtraction, multiplication, square roots.
 
 Addition is done on whole batches, digit by digit, since its trace shows the carries. The others go
 through Python's integers, which are exact at any size.
@@ -13,7 +13,6 @@ from lengthwise.data.tasks.draws import Draws
 from lengthwise.data.tasks.sequences import (
     NONE,
     constant,
-    flip,
     join,
     masked,
     right_aligned,
@@ -27,7 +26,6 @@ _PLUS, _MINUS, _TIMES, _ROOT, _EQUALS = 10, 11, 12, 13, 14
 _DECIMAL = (*DIGITS, "+", "-", "*", "sqrt", "=")
 _LEE = "Lee et al. 2023, arXiv 2307.03381"
 _NOPE = "Kazemnejad et al. 2023, arXiv 2305.19466"
-_CHOMSKY = "Deletang et al. 2023, arXiv 2207.02098"
 
 
 def _number(draws: Draws, use: str, size_N: np.ndarray) -> np.ndarray:
@@ -55,7 +53,7 @@ def _integers(digits_NW: np.ndarray) -> list[int]:
     return [int(row[:size].tobytes()) for row, size in zip(texts, widths, strict=True)]
 
 
-def _digits(values: Iterable[int], base: int = 10) -> np.ndarray:
+def digits_of(values: Iterable[int], base: int = 10) -> np.ndarray:
     """Non-negative integers as digits, most significant first, left-aligned; int32 [N, W]."""
     texts = [f"{v:b}" if base == 2 else str(v) for v in values]
     size_N = np.array([len(text) for text in texts], np.int64)
@@ -158,7 +156,7 @@ def _make_with(
         operands = _pair(draws, length_N)
         pairs = zip(*map(_integers, operands), strict=True)
         values = [result(a, b) for a, b in pairs]
-        digits = _digits(map(abs, values))
+        digits = digits_of(map(abs, values))
         negative = np.array([value < 0 for value in values], bool)
         most = length_N if operator == _MINUS else sizes(operands[0]) + sizes(operands[1])
         return _problems(operands, operator, digits, most, negative)
@@ -168,7 +166,7 @@ def _make_with(
 
 def _make_square_root(draws: Draws, length_N: np.ndarray) -> Problems:
     number = _number(draws, "first", length_N)
-    root = _digits(map(math.isqrt, _integers(number)))
+    root = digits_of(map(math.isqrt, _integers(number)))
     return _problems((number,), _ROOT, root, (length_N + 1) // 2)
 
 
@@ -210,71 +208,6 @@ def _decimal(
     )
 
 
-_BITS_PLUS, _BITS_TIMES = 2, 3
-_BINARY = ("0", "1", "+", "*")
-
-
-def _bits(draws: Draws, use: str, size_N: np.ndarray) -> np.ndarray:
-    """Uniform numbers of so many bits, most significant, which is 1 beside others, first."""
-    bits = draws.below(use, 2, int(size_N.max(initial=1)))
-    bits[:, 0] = np.where(size_N > 1, 1, bits[:, 0])
-    return masked(bits, size_N)
-
-
-def _from_bits(bits_NW: np.ndarray) -> list[int]:
-    texts = (bits_NW + ord("0")).astype(np.uint8)
-    widths = sizes(bits_NW).tolist()
-    return [int(row[:size].tobytes(), 2) for row, size in zip(texts, widths, strict=True)]
-
-
-def _make_binary(
-    operator: int, result: Callable[[int, int], int]
-) -> Callable[[Draws, np.ndarray], Problems]:
-    """Two numbers, least significant bit first, whose bits and operator are `length` symbols."""
-
-    def make(draws: Draws, length_N: np.ndarray) -> Problems:
-        first_N = 1 + draws.one("split", length_N - 2)
-        a, b = _bits(draws, "first", first_N), _bits(draws, "second", length_N - 1 - first_N)
-        pairs = zip(_from_bits(a), _from_bits(b), strict=True)
-        answer = _digits([result(x, y) for x, y in pairs], base=2)
-        return Problems(join(flip(a), operator, flip(b)), flip(answer))
-
-    return make
-
-
-def _make_binary_root(draws: Draws, length_N: np.ndarray) -> Problems:
-    bits = _bits(draws, "first", length_N)
-    return Problems(bits, _digits(map(math.isqrt, _from_bits(bits)), base=2))
-
-
-def _solve_binary(prompt: list[str]) -> list[str]:
-    for symbol in "+*":
-        if symbol in prompt:
-            a, b = (int(part[::-1], 2) for part in "".join(prompt).split(symbol))
-            return list(f"{a + b if symbol == '+' else a * b:b}"[::-1])
-    return list(f"{math.isqrt(int(''.join(prompt), 2)):b}")
-
-
-def _binary(
-    name: str,
-    summary: str,
-    make: Callable[[Draws, np.ndarray], Problems],
-    min_length: int,
-) -> Task:
-    return Task(
-        name=name,
-        summary=summary,
-        alphabet=_BINARY,
-        length="symbols of the prompt",
-        level="context-sensitive",
-        rasp_l=None if min_length == 1 else False,
-        make=make,
-        solve=_solve_binary,
-        min_length=min_length,
-        source=_CHOMSKY,
-    )
-
-
 TASKS = (
     _decimal(
         "addition",
@@ -292,23 +225,5 @@ TASKS = (
         _make_square_root,
         _LEE,
         length="digits",
-    ),
-    _binary(
-        "binary_addition",
-        "a + b -> the sum, least significant bit first",
-        _make_binary(_BITS_PLUS, int.__add__),
-        min_length=3,
-    ),
-    _binary(
-        "binary_multiplication",
-        "a * b -> the product, least significant bit first",
-        _make_binary(_BITS_TIMES, int.__mul__),
-        min_length=3,
-    ),
-    _binary(
-        "compute_sqrt",
-        "bits, most significant first -> the root, rounded down",
-        _make_binary_root,
-        min_length=1,
     ),
 )
