@@ -1,4 +1,4 @@
-"""What a token store is made of."""
+"""Settings of a token store."""
 
 import dataclasses
 import json

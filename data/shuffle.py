@@ -1,4 +1,4 @@
-"""Stateless randomness for the data order: keys, hashes and permutations without memory.
+"""Stateless randomness for the data order: keys, hashes and permutations.
 
 Everything here is integer arithmetic on uint64, so the order it gives is the same on every machine
 and with every numpy. `permute` is the generalized Feistel network of Black and Rogaway ("Ciphers
@@ -36,7 +36,7 @@ def hash64(values: np.ndarray, key: int | np.ndarray) -> np.ndarray:
 
 
 def permute(index: np.ndarray, size: int | np.ndarray, key: int | np.ndarray) -> np.ndarray:
-    """Where a random permutation of `range(size)` sends each index.
+    """Applies a random permutation of `range(size)` to each index.
 
     Args:
       index: int64 [N], each in [0, size).
@@ -55,9 +55,9 @@ def permute(index: np.ndarray, size: int | np.ndarray, key: int | np.ndarray) ->
     walking = np.arange(result.size)
     while walking.size:
         of_each = [a if a.size == 1 else a[walking] for a in (keys, rows, columns, sizes)]
-        moved = _feistel(result[walking], *of_each[:3])
-        result[walking] = moved
-        walking = walking[moved >= of_each[3]]
+        image = _feistel(result[walking], *of_each[:3])
+        result[walking] = image
+        walking = walking[image >= of_each[3]]
     return result.astype(np.int64)
 
 

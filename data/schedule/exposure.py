@@ -155,7 +155,7 @@ def _add_lengths(by_length: np.ndarray, share: float, segments: SegmentCounts, w
 
 
 def _block_contexts(targets: np.ndarray, bins: int) -> np.ndarray:
-    """How many of the contexts 1 .. n lie in each bin: int64 [N, bins]."""
+    """Number of the contexts 1 .. n in each bin, by n: int64 [N, bins]."""
     last = 1 << np.arange(bins)
     up_to = np.minimum(targets[:, None], last)
     return np.diff(up_to, axis=1, prepend=0)

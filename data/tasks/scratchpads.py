@@ -60,7 +60,7 @@ def simple_addition(task: Task, problems: Problems, trace: Trace, symbols: Symbo
 
 
 def detailed_addition(task: Task, problems: Problems, trace: Trace, symbols: Symbols) -> Blocks:
-    """What is left of both numbers, the answer and the carry so far, the sum of a place; the same.
+    """Rest of both numbers, answer and carry so far, sum of a place (Lee et al. 2023, as above).
 
     [ 1 2 8 ] + [ 3 6 7 ] , A = [ ] , C = 0 , 8 + 7 + 0 = 1 5 , A -> 5 , C -> 1
     """

@@ -71,7 +71,7 @@ class Decompose(Layout):
         return np.array([*counts, (targets // self.lengths[-1]).sum(), tails], np.int64)
 
     def plan(self, counts: np.ndarray) -> np.ndarray:
-        """How many sequences of each length each cell halves, int64 [cells, K]."""
+        """Number of sequences of each length that each cell halves, int64 [cells, K]."""
         shares = self.target_shares
         assert shares is not None
         tails = 0 if self.tails == "drop" else int(counts[:, -1].sum())

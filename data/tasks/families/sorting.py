@@ -18,7 +18,7 @@ Draw = Callable[[Draws, np.ndarray, int], np.ndarray]
 
 
 def _sorted_places(x_NW: np.ndarray) -> np.ndarray:
-    """Where the smallest, second smallest, ... symbol stands; of equal ones the first comes first.
+    """Columns of the smallest, second smallest, ... symbol; of equal ones the first comes first.
 
     int64 [N, W], -1 behind the sequence.
     """
