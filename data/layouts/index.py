@@ -4,12 +4,16 @@ A row that is one piece of L + 1 tokens costs 8 bytes: its first token. Any othe
 to its pieces, 12 bytes each. Both tables lie in memory or in files.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from lengthwise.data.layouts.row_groups import RowGroups
-from lengthwise.data.store.shard_reader import RangeReader
+from lengthwise.data.store.memory_reader import MemoryReader
+from lengthwise.data.store.shard_reader import ShardReader
+
+Table = MemoryReader | ShardReader
 
 PIECE = np.dtype([("start", "<i8"), ("tokens", "<i4")])  # first token in the store, how many
 ROW = np.dtype("<i8")
@@ -43,10 +47,10 @@ class BucketIndex:
     segmented: bool  # rows may have several segments: its step needs segment ids
     groups: RowGroups
     segments: tuple[SegmentCounts, ...]  # of each stratum
-    entries: RangeReader  # ROW [rows]: >= 0: first token of a whole row; < 0: a reference to pieces
-    piece_table: RangeReader  # PIECE [all pieces of rows that are not whole]
+    entries: Table  # ROW [rows]: >= 0: first token of a whole row; < 0: a reference to pieces
+    piece_table: Table  # PIECE [all pieces of rows that are not whole]
 
-    @property
+    @functools.cached_property
     def rows(self) -> int:
         return self.groups.rows
 
@@ -85,7 +89,7 @@ class BucketIndex:
     def _entries(self, rows: np.ndarray) -> np.ndarray:
         if rows.size and (rows.min() < 0 or rows.max() >= self.rows):
             raise IndexError(f"bucket {self.length} has {self.rows} rows")
-        return self.entries.read_rows(rows, 1)[:, 0]
+        return self.entries.take(rows)
 
 
 def make_references(first_piece: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -30,22 +30,26 @@ class MemoryReader:
             raise IndexError(f"tokens [{start}, {start + length}) are not in memory")
         return self._tokens[begin : begin + length]
 
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """Entries [R] at int64 positions [R], all of them inside the stretch; a copy."""
+        entries: np.ndarray = self._tokens[positions - self._first]
+        return entries
+
     def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
         """Row r: tokens [starts[r], starts[r] + length); a copy [R, length]."""
-        self._check(starts, length)
+        begin = self._check(starts, length)
         if not starts.size or not length:
             return np.empty((starts.size, length), self._tokens.dtype)
         windows = self._windows.get(length)
         if windows is None:
             windows = np.lib.stride_tricks.sliding_window_view(self._tokens, length)
             self._windows[length] = windows
-        rows: np.ndarray = windows[starts - self._first]
+        rows: np.ndarray = windows[begin]
         return rows
 
     def read_pieces(self, starts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Ranges [starts[p], starts[p] + tokens[p]), concatenated; a copy."""
-        self._check(starts, tokens)
-        begin = starts - self._first
+        begin = self._check(starts, tokens)
         behind = np.cumsum(tokens, dtype=np.int64)
         if starts.size and behind[-1] < _SHORT * starts.size:
             within = np.arange(behind[-1]) - np.repeat(behind - tokens, tokens)
@@ -54,7 +58,9 @@ class MemoryReader:
         # The empty array gives the type where there is no piece.
         return np.concatenate([self._tokens[:0], *(self._tokens[a:b] for a, b in ranges)])
 
-    def _check(self, starts: np.ndarray, tokens: np.ndarray | int) -> None:
-        begin = starts - self._first
+    def _check(self, starts: np.ndarray, tokens: np.ndarray | int) -> np.ndarray:
+        """Where the ranges begin in the stretch. Raises IndexError for one that leaves it."""
+        begin: np.ndarray = starts - self._first
         if ((begin < 0) | (begin + tokens > self._tokens.size)).any():
             raise IndexError(f"a range of tokens from {int(starts.min())} on is not in memory")
+        return begin

@@ -117,6 +117,10 @@ class ShardReader:
             raise self._short(shard, len(data), size, offset)
         return np.frombuffer(data, self.dtype)
 
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """Entries [R] at int64 positions [R]. Raises as `read`."""
+        return self.read_rows(positions, 1)[:, 0]
+
     def read_rows(self, starts: np.ndarray, length: int) -> np.ndarray:
         """Ranges of one length: row r is entries [starts[r], starts[r] + length).
 

@@ -11,12 +11,13 @@ from lengthwise.data.layouts.index import (
     PIECE,
     ROW,
     BucketIndex,
+    Table,
     make_references,
     shift_references,
 )
 from lengthwise.data.layouts.row_groups import RowGroups
 from lengthwise.data.store.memory_reader import MemoryReader
-from lengthwise.data.store.shard_reader import RangeReader, ShardEntry, ShardReader
+from lengthwise.data.store.shard_reader import ShardEntry, ShardReader
 
 LENGTH = 8
 # Whole rows are their first token; the others lists of (first token, tokens).
@@ -33,7 +34,7 @@ def index_of(rows: list, folder: Path | None) -> BucketIndex:
         else:
             entries.append(row)
     arrays = (np.array(entries, ROW), np.array(pieces, PIECE))
-    tables: list[RangeReader] = [MemoryReader(array) for array in arrays]
+    tables: list[Table] = [MemoryReader(array) for array in arrays]
     if folder:
         tables = []
         for name, array in zip(("rows", "pieces"), arrays, strict=True):
