@@ -12,7 +12,7 @@ from lengthwise.data.store.token_store import TokenStore
 from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.start import checked_host
+from lengthwise.train.loop.restore import read_host_state
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
@@ -41,8 +41,8 @@ class Trained:
         setup = Setup(train, phases, jax.devices())
         with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:
             step = step_to_score(experiment, checkpoints, workdir)
-            checked_host(setup, checkpoints, step)
-            params = checkpoints.restore_params(step, setup.abstract_params)
+            read_host_state(setup, checkpoints, step)
+            params = checkpoints.restore_params(step, setup.blueprint.abstract_params)
         inference = Subject(experiment, store, phases, setup).inference(experiment.eval, longest=0)
         self.step = step
         self.l_train = phases.l_train

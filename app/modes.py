@@ -15,7 +15,7 @@ from lengthwise.configs.resolve import Experiment, load
 from lengthwise.data.store.token_store import summary
 from lengthwise.eval.inference.generation import read_prompts, save_rows, written_texts
 from lengthwise.eval.inference.scorer import Setting
-from lengthwise.train.machine.processes import first
+from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import FREE_IN_SCORING, check_config, locked, read_config
 from lengthwise.train.plan.planner import plan
 from lengthwise.train.programs.execution import PLAN
@@ -84,6 +84,6 @@ def write_on(experiment: Experiment, workdir: Path) -> int:
     for row in written:
         print(f"--- {row['prompt']!r}\n{row['text']}")
     rows = [{"checkpoint_step": trained.step, **row} for row in written]
-    if first():
+    if is_first_process():
         print(f"generated: {save_rows(workdir / 'generate', rows)}")
     return 0

@@ -31,7 +31,7 @@ class Subject:
 
     @property
     def model(self) -> ModelConfig:
-        return self.setup.model
+        return self.setup.blueprint.model
 
     @property
     def l_train(self) -> int:
@@ -62,10 +62,10 @@ class Subject:
         setup = self.setup
         architecture = Architecture(
             self.experiment.train.model,
-            setup.vocab_size,
-            setup.platform,
-            setup.abstract_params,
-            setup.data_sharding,
+            setup.blueprint.vocab_size,
+            setup.blueprint.platform,
+            setup.blueprint.abstract_params,
+            setup.blueprint.data_sharding,
         )
         pad = self.store.manifest.end_of_text
         batching = Batching(config.tokens_per_call, config.seed, pad, config.chunk, longest)

@@ -17,10 +17,12 @@ from lengthwise.data.store.token_store import TokenStore
 from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.model.flops import parameter_count
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.start import Trainee, checked_host, train
+from lengthwise.train.loop.restore import read_host_state
+from lengthwise.train.loop.start import train
+from lengthwise.train.loop.state import TrainingRun
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.machine.peak import device_peak, machine_facts
-from lengthwise.train.machine.processes import first, first_alone
+from lengthwise.train.machine.processes import first_alone, is_first_process
 from lengthwise.train.machine.signals import STATUS
 from lengthwise.train.machine.workdir import claim_config
 from lengthwise.train.metrics.writer import read_rows
@@ -58,7 +60,7 @@ class Session:
         if planned is not None:
             print(f"plan: {workdir / PLAN} says how each bucket is computed")
         self.setup = Setup(experiment.train, self.phases, machine, planned)
-        self.model = self.setup.model
+        self.model = self.setup.blueprint.model
         subject = Subject(experiment, store, self.phases, self.setup)
         self.scoring: Scoring = scoring_of(experiment)(subject)
         self.scoring.compare_with_others(workdir)
@@ -73,6 +75,7 @@ class Session:
 
     def _describe(self) -> None:
         """Prints what was decided before anything is compiled."""
+        blueprint = self.setup.blueprint
         for reason in self.scoring.left_out:
             print(f"note: left out: {reason}")
         for phase in self.phases.phases:
@@ -84,16 +87,17 @@ class Session:
                 print(f"note: {note}")
             for length in phase.lengths:
                 settings = self.experiment.train.model
+                mesh = blueprint.mesh((phase.number, length))
                 choice = settings.attention_choice(
-                    self.setup.platform,
+                    blueprint.platform,
                     length,
                     phase.config.rope_scaling,
                     segmented=phase.layout.buckets[length].segmented,
-                    row_devices=self.setup.shardings[phase.number, length].mesh.shape["context"],
+                    row_devices=mesh.shape["context"],
                 )
                 print(f"bucket {length}: batch {phase.batch_size(length)}, attention {choice}")
         print(where_read(self.experiment.train.reading, self.store))
-        devices = self.setup.devices
+        devices = blueprint.devices
         print(
             f"model: {parameter_count(self.model):,} parameters, {self.model.compute_dtype}, "
             f"on {len(devices)} x {devices[0].device_kind}",
@@ -140,8 +144,8 @@ class Session:
         Raises UserError: there is none.
         """
         step = step_to_score(self.experiment, checkpoints, self.workdir)
-        host = checked_host(self.setup, checkpoints, step)
-        params = checkpoints.restore_params(step, self.setup.abstract_params)
+        host = read_host_state(self.setup, checkpoints, step)
+        params = checkpoints.restore_params(step, self.setup.blueprint.abstract_params)
         self.scoring.report(Checkpoint(step, params, host), self.workdir, self._run_inputs)
 
     def train_and_score(self) -> int:
@@ -154,34 +158,34 @@ class Session:
 
     def _claim(self) -> None:
         """Only now: a config that can't be run must not own the directory."""
-        if first():
+        if is_first_process():
             claim_config(self.workdir, self.experiment.resolved)
             write_json(self.workdir / "layouts.json", self._layouts())
 
-    def trainee(self, checkpoints: Checkpoints) -> Trainee:
-        """What training needs to know of this run."""
-        return Trainee(
+    def training_run(self, checkpoints: Checkpoints) -> TrainingRun:
+        """This run, to be trained."""
+        return TrainingRun(
             self.setup,
             self.workdir,
             checkpoints,
             claim=self._claim,
             evaluate=self.scoring.probe,
             prepare_evaluation=self.scoring.compile,
-            peak_flops=self.peak.flops_per_second * len(self.setup.devices),
+            peak_flops=self.peak.flops_per_second * len(self.setup.blueprint.devices),
         )
 
     def _train(self, checkpoints: Checkpoints) -> int:
         """Returns the exit status: 0, or that of a run ended by a signal."""
-        outcome = train(self.trainee(checkpoints))
-        if outcome.reason in STATUS:
+        state = train(self.training_run(checkpoints))
+        if state.reason in STATUS:
             print(
-                f"{outcome.reason} at step {outcome.step}, checkpoint saved; "
+                f"{state.reason} at step {state.step}, checkpoint saved; "
                 f"start again with --workdir={self.workdir} to go on"
             )
-            return STATUS[outcome.reason]
-        if outcome.reason == "early stopping":
+            return STATUS[state.reason]
+        if state.reason == "early stopping":
             print(
-                f"stopped early at step {outcome.step}: the score beyond the training length got "
+                f"stopped early at step {state.step}: the score beyond the training length got "
                 "worse while the training loss fell; the best checkpoint is "
                 f"{checkpoints.best_step()}"
             )

@@ -37,7 +37,7 @@ from lengthwise.eval.report.answers.page import AnswersInputs, Example, write_an
 from lengthwise.eval.report.answers.wording import comparison_lines
 from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.eval.scorers.scheduled import NLL
-from lengthwise.train.machine.processes import first
+from lengthwise.train.machine.processes import is_first_process
 
 _SELECTION_LENGTHS = 8  # lengths of training that choose, at most, where none are named
 
@@ -170,7 +170,7 @@ class TaskScoring:
         documents = self._documents("report")
         hits = score_answers(documents, next_tokens)
         checks = self._decode_some(hits, next_tokens)
-        if not first():
+        if not is_first_process():
             return
         resolved = self._subject.experiment.resolved
         name, *_ = distinct_names([workdir, *map(Path, self.config.compare)])

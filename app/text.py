@@ -34,7 +34,7 @@ from lengthwise.eval.scorers.complexity import complexity
 from lengthwise.eval.scorers.registry import make_scorers
 from lengthwise.eval.scorers.scheduled import ScheduledScorers
 from lengthwise.eval.statistics.curves import ScorerResult
-from lengthwise.train.machine.processes import first
+from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import training_fingerprint
 from lengthwise.train.rules.anomaly import AnomalyRules
 
@@ -201,7 +201,7 @@ class TextScoring:
         start = time.perf_counter()
         results, asked = self.scores(checkpoint)
         seconds = time.perf_counter() - start
-        if not first():
+        if not is_first_process():
             return
         save_results(results, workdir / "eval" / "results.json")
         exposure = self._exposure(checkpoint.step, checkpoint.host.get("anomalies"))

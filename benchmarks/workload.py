@@ -32,7 +32,7 @@ class Workload:
         self.phase: Phase = self.setup.phases.phases[0]
         self.lengths = self.phase.schedule.lengths
         keys = [(0, length) for length in self.lengths]
-        self.steps = CompiledSteps(self.setup.compile_step, keys, ahead=True)
+        self.steps = CompiledSteps(self.setup.blueprint.compile_step, keys, ahead=True)
         self.state: TrainState = self.setup.initial_state()
         self._inputs = self.setup.inputs(self.phase, 0, self.lengths[0])
         self._batches = {length: self._make(held, length, batches) for length in self.lengths}
@@ -40,7 +40,7 @@ class Workload:
     def _make(self, store: TokenStore, length: int, count: int) -> list[dict[str, jax.Array]]:
         key = (0, length)
         batch = self.phase.batch_size(length)
-        held, sharding = self.setup.held[key], self.setup.shardings[key]
+        held, sharding = self.setup.local_slices[key], self.setup.blueprint.shardings[key]
         rows = np.arange(batch * count) % self.phase.layout.buckets[length].rows
         return [
             put_batch(
@@ -69,7 +69,7 @@ class Workload:
 
     def flops(self, length: int) -> float:
         """Analytic FLOPs of a step."""
-        return self.setup.step_flops(self.phase, length)
+        return self.setup.blueprint.step_flops(self.phase, length)
 
 
 def median_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:

@@ -24,7 +24,7 @@ from lengthwise.configs import task
 from lengthwise.configs.resolve import load
 from lengthwise.experiments.definition import Trial
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.together import train_together
+from lengthwise.train.loop.start import train_together
 from lengthwise.train.machine.signals import STATUS
 from lengthwise.train.machine.workdir import flatten, read_config
 from lengthwise.train.metrics.writer import read_rows
@@ -33,7 +33,7 @@ from lengthwise.train.programs.stacked import DifferentBucketsError
 ANSWERS = Path("eval") / "answers.json"
 LOG = "log.txt"  # the output of a run, in its folder
 # Fields that runs trained together leave at their values in configs/task.py; see
-# `train.loop.together`.
+# `train.loop.start.train_together`.
 _SOLITARY = re.compile(r"(stopping|anomaly|profile|mesh)\.|train\.init_from$|eval\.checkpoint$")
 
 
@@ -178,11 +178,14 @@ def run_group(configs: Sequence[ConfigDict], workdirs: Sequence[Path], log: str)
                 stack.enter_context(contextlib.closing(Checkpoints(workdir / "checkpoints")))
             )
         with redirect_output(workdirs[0] / log):
-            outcomes = train_together(
-                [session.trainee(each) for session, each in zip(sessions, checkpoints, strict=True)]
+            states = train_together(
+                [
+                    session.training_run(each)
+                    for session, each in zip(sessions, checkpoints, strict=True)
+                ]
             )
-        if outcomes[0].reason in STATUS:
-            return STATUS[outcomes[0].reason]
+        if states[0].reason in STATUS:
+            return STATUS[states[0].reason]
         for session, each, workdir in zip(sessions, checkpoints, workdirs, strict=True):
             with redirect_output(workdir / log):
                 session.score_checkpoint(each)

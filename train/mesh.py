@@ -53,7 +53,7 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ViewShape:
-    """How many devices each axis of a mesh view has."""
+    """Devices along each axis of a mesh view."""
 
     slices: int
     data: int
@@ -62,7 +62,7 @@ class ViewShape:
 
     @property
     def row_shards(self) -> int:
-        """Parts into which the rows of a batch are cut."""
+        """Number of shards of a batch's rows."""
         return self.slices * self.data
 
     @property
@@ -161,6 +161,13 @@ def parameter_shardings(axes: object, abstract: object, mesh: Mesh) -> object:
     return jax.tree.map(sharding, abstract, axes)  # a tuple of names is a leaf of `abstract`
 
 
+def abstract_like(tree: object, shardings: object) -> object:
+    """ShapeDtypeStructs of `tree` with `shardings`."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings
+    )
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Sharding of [batch, length] arrays: rows over slices and data, columns over context.
 
@@ -174,7 +181,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def put_everywhere(tree: Any, mesh: Mesh) -> Any:
-    """A copy of each host array on every device. Of several processes each has the same ones."""
+    """Replicates host arrays, equal on all processes, over all devices."""
 
     def put(array: Any) -> jax.Array:
         host = np.asarray(array)
@@ -185,7 +192,7 @@ def put_everywhere(tree: Any, mesh: Mesh) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class LocalSlice:
-    """What of a [batch, length] array the devices of this process hold."""
+    """Part of a [batch, length] array on the devices of this process."""
 
     rows: np.ndarray  # sorted row numbers
     columns: tuple[slice, ...]  # ascending stretches: two where devices share rows, see columns
@@ -196,7 +203,7 @@ class LocalSlice:
 
 
 def local_slice(sharding: NamedSharding, shape: tuple[int, int]) -> LocalSlice:
-    """The rows and columns that this process must read."""
+    """Rows and columns that this process must read."""
     rows: set[int] = set()
     columns: set[int] = set()
     ways = sharding.mesh.shape["context"]
@@ -206,24 +213,29 @@ def local_slice(sharding: NamedSharding, shape: tuple[int, int]) -> LocalSlice:
         row_slice, column_slice = index
         rows.update(range(*row_slice.indices(shape[0])))
         columns.update(column_at_place[column_slice].tolist())
-    held = np.array(sorted(columns))
-    ends = np.flatnonzero(np.diff(held) > 1) + 1
-    stretches = tuple(slice(int(part[0]), int(part[-1]) + 1) for part in np.split(held, ends))
+    column_numbers = np.array(sorted(columns))
+    ends = np.flatnonzero(np.diff(column_numbers) > 1) + 1
+    stretches = tuple(
+        slice(int(part[0]), int(part[-1]) + 1) for part in np.split(column_numbers, ends)
+    )
     return LocalSlice(np.array(sorted(rows), np.int64), stretches)
 
 
 def put_batch(
     arrays: Mapping[str, np.ndarray],
-    held: LocalSlice,
+    local: LocalSlice,
     sharding: NamedSharding,
     shape: tuple[int, int],
 ) -> dict[str, jax.Array]:
-    """Global arrays of `shape` from the part that this process has read, columns in order."""
+    """Global arrays of `shape` from this process's part of them, whose columns are in order.
+
+    local: rows and columns of `arrays`.
+    """
     ways = sharding.mesh.shape["context"]
     # Where each of this process's places has its column among those that were read.
     columns = column_at(np.arange(shape[1]), shape[1], ways)
-    column_at_place = np.asarray(np.searchsorted(held.column_numbers, columns))
-    row_number = {int(row): i for i, row in enumerate(held.rows)}
+    column_at_place = np.asarray(np.searchsorted(local.column_numbers, columns))
+    row_number = {int(row): i for i, row in enumerate(local.rows)}
 
     def place(array: np.ndarray) -> jax.Array:
         def shard(index: tuple[slice, ...] | None) -> np.ndarray:

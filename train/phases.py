@@ -44,7 +44,7 @@ class PhaseConfig:
 
 
 class PhaseShape(Protocol):
-    """What of a phase decides its programs."""
+    """Properties of a phase that decide its programs."""
 
     @property
     def number(self) -> int: ...
@@ -70,7 +70,7 @@ class Phase:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """The buckets that are drawn, ascending: those that hold sequences."""
+        """Buckets with sequences, ascending."""
         return self.schedule.lengths
 
     def batch_size(self, length: int) -> int:
@@ -140,17 +140,17 @@ class Phases:
 
     @property
     def l_train(self) -> int:
-        """The longest length that the run trains on."""
+        """Longest length of a training row, in tokens."""
         return max(max(phase.lengths) for phase in self.phases)
 
     def scaling_after(self, step: int) -> RopeScaling:
-        """The RoPE scaling that the parameters were trained with after `step` steps."""
+        """RoPE scaling in use after `step` steps."""
         return self.at(max(0, step - 1)).config.rope_scaling
 
     def exposure(self, step: int, rules: AnomalyRules) -> list[Exposure]:
-        """What each phase begun has trained after `step` steps of the run.
+        """Exposure of each phase begun, after `step` steps of the run.
 
-        rules: those that say what was skipped or passed over in them.
+        rules: record of data that were skipped or passed over.
         """
         return [
             exposure(
@@ -163,14 +163,14 @@ class Phases:
         ]
 
     def fingerprint(self) -> str:
-        """Names the order of the data: store, layouts, schedules; not how many steps are run."""
+        """Fingerprint of the order of the data: store, layouts, schedules, not how many steps."""
         parts = [self.store.manifest.fingerprint]
         for phase in self.phases:
             parts += [phase.layout.fingerprint, phase.schedule.fingerprint]
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
     def check(self, reading: ReadingConfig) -> None:
-        """Raises UserError when batches cannot be read as configured."""
+        """Raises UserError where batches can't be read as configured."""
         for phase in self.phases:
             check_reading(reading, self.store, phase.layout, phase.schedule)
 
@@ -205,12 +205,12 @@ class Phases:
             start = max(0, start_step - phase.first_step)
             number = phase.number
 
-            def held(length: int, number: int = number) -> tuple[np.ndarray, Sequence[slice]]:
+            def local(length: int, number: int = number) -> tuple[np.ndarray, Sequence[slice]]:
                 return local_slices(number, length)
 
             for steps in data_steps.ranges(number, start, phase.config.steps):
                 for batch in store_batches(
-                    self.store, phase.layout, phase.schedule, reading, steps, held
+                    self.store, phase.layout, phase.schedule, reading, steps, local
                 ):
                     yield phase, batch
 

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from lengthwise.benchmarks.workload import Workload, median_interval
 from lengthwise.configs import base
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.start import Trainee, train
+from lengthwise.train.loop.start import train
+from lengthwise.train.loop.state import TrainingRun
 from lengthwise.train.machine.peak import measured_matmul_peak
 from lengthwise.train.metrics.writer import CompileCounter, read_rows
 
@@ -98,8 +99,8 @@ def real_loop(workload: Workload) -> None:
         workdir = Path(directory)
         checkpoints = Checkpoints(workdir / "checkpoints")
         start = time.perf_counter()
-        outcome = train(
-            Trainee(
+        state = train(
+            TrainingRun(
                 workload.setup,
                 workdir,
                 checkpoints,
@@ -115,7 +116,7 @@ def real_loop(workload: Workload) -> None:
         wait = sum(row["data_wait_seconds"] for row in rows)
         busy = sum(row["seconds"] for row in rows)
         print(
-            f"real loop, {outcome.step} steps in {time.perf_counter() - start:.1f} s: "
+            f"real loop, {state.step} steps in {time.perf_counter() - start:.1f} s: "
             f"data wait {wait / busy:.2%} of step time, "
             f"{end['compiles_after_first_step']} compiles after the first step"
         )

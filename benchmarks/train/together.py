@@ -61,7 +61,7 @@ def step_times(setup: Setup, seeds: int, rounds: int) -> list[tuple[str, float, 
         batch = next(batch for _, batch in drawn if batch.length == length)
     seeds_S = np.arange(seeds, dtype=np.uint32)
     inputs = setup.inputs(phase, 0, length)
-    step = setup.train_step(key)
+    step = setup.blueprint.train_step(key)
 
     def stacked(tree: Any) -> Any:
         return jax.tree.map(lambda x: np.stack([np.asarray(x)] * seeds), tree)
@@ -80,7 +80,7 @@ def step_times(setup: Setup, seeds: int, rounds: int) -> list[tuple[str, float, 
     compiled, compiling, states = [], [], []
     for way, operands in ways:
         start = time.perf_counter()
-        with split_over(setup.mesh(key)):
+        with split_over(setup.blueprint.mesh(key)):
             compiled.append(jax.jit(way, donate_argnums=0).lower(*operands).compile())
         compiling.append(time.perf_counter() - start)
         states.append(copy(operands[0]))

@@ -37,7 +37,7 @@ def test_compiling_ahead_leaves_nothing_to_compile_for_the_probe_and_the_report(
     params = run.setup.initial_state().params
     row = scoring.probe(params, 0)
     assert row["stopping_score"] == row["score"]
-    assert abs(row["score"] - np.log(run.setup.vocab_size)) < 1  # an untrained model
+    assert abs(row["score"] - np.log(run.setup.blueprint.vocab_size)) < 1  # an untrained model
     results, asked = scoring.scores(Checkpoint(0, params, {}))
     assert {each.method for each in results.rows} >= {"plain", "ntk"}
     assert asked.curves == ()

@@ -84,10 +84,10 @@ def together(tmp_path_factory):
     directory = tmp_path_factory.mktemp("together")
     original = StackedSteps.step
 
-    def interrupted(self, states, step, drawn):
+    def interrupted(self, train_state, step, *rest):
         if step == _HALF + 2:
             raise KeyboardInterrupt
-        return original(self, states, step, drawn)
+        return original(self, train_state, step, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(modes, "run", None)  # no run by itself

@@ -6,7 +6,8 @@ import pytest
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.start import Trainee, train
+from lengthwise.train.loop.start import train
+from lengthwise.train.loop.state import TrainingRun
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
 from tests import tiny
@@ -25,7 +26,7 @@ def store(corpus, tmp_path_factory):
 
 @pytest.fixture
 def start(corpus, store):
-    """Trains in a work directory with given scores by step; returns outcome and directory."""
+    """Trains in a work directory with given scores by step; returns the state of the run."""
 
     def run(workdir, score=lambda step: 1.0, **changes):
         experiment = load(config(corpus, **changes), None)
@@ -34,7 +35,7 @@ def start(corpus, store):
         checkpoints = Checkpoints(workdir / "checkpoints")
         try:
             return train(
-                Trainee(
+                TrainingRun(
                     setup,
                     workdir,
                     checkpoints,

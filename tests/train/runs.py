@@ -1,8 +1,10 @@
 """A config that trains in seconds, and what a work directory holds afterwards."""
 
 from lengthwise.configs import base
+from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.rules.anomaly import AnomalyConfig
+from lengthwise.train.step.optimizer import OptimizerConfig
 from tests import tiny
 
 
@@ -30,6 +32,17 @@ def steps_on_disk(workdir):
     return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
 
 
+def last_state(workdir):
+    """{"params": ..., "opt_state": ...} of the newest checkpoint."""
+    with Checkpoints(workdir / "checkpoints", read_only=True)._manager as manager:
+        return manager.restore(manager.latest_step())["state"]
+
+
 def anomaly_config(**changes):
     """The rules of configs/base.py with changes."""
     return AnomalyConfig(**{**base.get_config().anomaly.to_dict(), **changes})
+
+
+def optimizer_config(**changes):
+    """The optimizer of configs/base.py with changes."""
+    return OptimizerConfig(**{**base.get_config().optimizer.to_dict(), **changes})

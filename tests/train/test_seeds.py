@@ -43,7 +43,7 @@ def streams(several_buckets, store):
         rows = {length: [d.rows for d in draws if d.length == length] for length in phase.lengths}
         length = max(phase.lengths)
         if not compiled:
-            compiled["step"] = setup.compile_step((0, length))
+            compiled["step"] = setup.blueprint.compile_step((0, length))
             compiled["state"] = jax.device_get(setup.initial_state())
         batch = dict.fromkeys(
             ("inputs", "positions", "targets"), np.ones((phase.batch_size(length), length), int)

@@ -1,1 +1,1 @@
-"""Checkpoints with checksums; starting from other weights."""
+"""Checkpoints verified by checksums; initial weights from another run."""

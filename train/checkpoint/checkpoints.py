@@ -1,4 +1,4 @@
-"""Checkpoints with Orbax: asynchronous, the last two and the best, exact resume.
+"""Orbax checkpoints: asynchronous, the last two and the best kept, resumed exactly.
 
 Orbax restores flipped bits without a word. So a checksum of every array is saved with the rest, and
 compared with that of the array that comes back.
@@ -16,11 +16,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint.checkpoint_managers import (
-    AnyPreservationPolicy,
-    BestN,
-    LatestN,
-)
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from lengthwise.common.errors import UserError
 from lengthwise.train.checkpoint.damage import (
@@ -29,7 +25,12 @@ from lengthwise.train.checkpoint.damage import (
     signed,
     without_score,
 )
-from lengthwise.train.machine.processes import all_agree, first, first_alone, wait_for_all
+from lengthwise.train.machine.processes import (
+    all_agree,
+    first_alone,
+    is_first_process,
+    wait_for_all,
+)
 from lengthwise.train.step.checksum import named_checksums
 from lengthwise.train.step.update import TrainState
 
@@ -93,7 +94,7 @@ class Checkpoints:
         print(f"warning: {why}; moved to {moved}", file=sys.stderr)
 
     def steps(self) -> list[int]:
-        """The newest first."""
+        """Steps of the checkpoints, the newest first."""
         return sorted(self._manager.all_steps(), reverse=True)
 
     def latest_step(self) -> int | None:
@@ -138,7 +139,7 @@ class Checkpoints:
             raise self._save_error(error) from error
 
     def wait(self) -> None:
-        """Blocks until what `save` started is on disk.
+        """Blocks until pending saves are on disk.
 
         Raises:
           UserError: as for `save`.
@@ -150,13 +151,13 @@ class Checkpoints:
 
     def _save_error(self, error: Exception) -> UserError:
         good = self._manager.latest_step()
-        kept = f"step {good} is the last good one" if good is not None else "there is none before"
+        last = f"step {good} is the last good one" if good is not None else "there is none before"
         text = " ".join(str(error).split())
         # TensorStore buries what the system said in a text of its own.
         reasons = [os.strerror(code) for code in _DISK_ERRORS if os.strerror(code) in text]
         return UserError(
             f"{self._directory}: a checkpoint could not be written "
-            f"({reasons[0] if reasons else text[:300]}); {kept}; "
+            f"({reasons[0] if reasons else text[:300]}); {last}; "
             "make room and start again with the same --workdir to go on"
         )
 
@@ -171,13 +172,14 @@ class Checkpoints:
             handler = ocp.JsonCheckpointHandler()
             host = dict(handler.restore(self._item(step, _HOST), args=ocp.args.JsonRestore()))
             version = host["format_version"]
-            score = self._manager.metrics(step)[_SCORE]
+            saved = self._manager.metrics(step)[_SCORE]
+            score = saved if math.isfinite(saved) else None  # infinite where none was evaluated
         if version != FORMAT_VERSION:
             raise UserError(
                 f"{self._directory}: checkpoint {step} has format {version}, "
                 f"this code reads {FORMAT_VERSION}; use the release that wrote it"
             )
-        if signed(host) != host or host["selection_score"] != _finite(score):
+        if signed(host) != host or host["selection_score"] != score:
             raise self._damaged(step, "its description is not what was saved")
         return host
 
@@ -192,7 +194,7 @@ class Checkpoints:
         return state
 
     def _restored(self, step: int, abstract: Any, *, partial: bool = False) -> Any:
-        """What the files hold, on the devices.
+        """Reads the state item onto the devices.
 
         Not through Orbax's manager: its reading ends by waiting for all processes, and one whose
         part of the files is damaged would never come.
@@ -220,14 +222,14 @@ class Checkpoints:
 
     def _verify(self, step: int, tree: object) -> None:
         saved = self.host(step)["checksums"]
-        wrong = [name for name, found in named_checksums(tree).items() if saved[name] != found]
+        wrong = [name for name, value in named_checksums(tree).items() if saved[name] != value]
         if wrong:
             more = f" and {len(wrong) - 1} more arrays" if len(wrong) > 1 else ""
             raise self._damaged(step, f"{wrong[0]}{more} differ from what was saved")
 
     @contextmanager
     def _reading(self, step: int) -> Iterator[None]:
-        """Names the checkpoint in whatever a reader finds in its files."""
+        """Turns reading errors into a DamagedCheckpointError that names the checkpoint."""
         try:
             yield
         except _READ_ERRORS as error:
@@ -238,25 +240,25 @@ class Checkpoints:
         return DamagedCheckpointError(f"{self._directory}: checkpoint {step} is damaged: {what}")
 
     def set_aside(self, step: int, why: DamagedCheckpointError) -> None:
-        """Moves a damaged checkpoint, loudly, out of the way of those to come."""
-        if first():
+        """Moves a damaged checkpoint aside, with a warning, so that its step can be saved again."""
+        if is_first_process():
             self._move_aside(step, why)
         wait_for_all("damaged checkpoint set aside")
         self._manager.reload()
 
     def drop_after(self, step: int) -> None:
-        """Deletes the checkpoints of later steps, which a rollback to `step` takes back."""
+        """Deletes the checkpoints of later steps."""
         for later in self.steps():
             if later > step:
                 self._manager.delete(later)
 
     def parameter_shapes(self, step: int) -> dict[str, tuple[int, ...]]:
-        """{dotted name: shape} of the saved weights, which are not read."""
+        """{dotted name: shape} of the saved weights, from metadata alone."""
         saved = self._manager.item_metadata(step)["state"].tree["params"]
         return shapes_by_name(saved)
 
     def restore_params(self, step: int, abstract_params: object) -> object:
-        """The weights alone, for `init_from` and for scoring.
+        """Restores the weights alone, for `init_from` and for scoring.
 
         Raises:
           DamagedCheckpointError: they can't be read, or a checksum differs.
@@ -266,7 +268,7 @@ class Checkpoints:
         return restored["params"]
 
     def close(self) -> None:
-        """Waits for what is being saved.
+        """Waits for pending saves.
 
         Raises:
           UserError: as for `save`, unless that or `wait` raised it before.
@@ -277,10 +279,6 @@ class Checkpoints:
             raise self._save_error(error) from error
 
 
-def _finite(score: float) -> float | None:
-    return score if math.isfinite(score) else None
-
-
 def _state_handler() -> ocp.PyTreeCheckpointHandler:
     """Saves replicated arrays from one device.
 
@@ -289,13 +287,6 @@ def _state_handler() -> ocp.PyTreeCheckpointHandler:
     arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=False)
     return ocp.PyTreeCheckpointHandler(
         type_handler_registry=ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
-    )
-
-
-def abstract_like(tree: object, shardings: object) -> object:
-    """ShapeDtypeStructs of `tree` with `shardings`."""
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings
     )
 
 

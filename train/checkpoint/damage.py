@@ -1,4 +1,4 @@
-"""What tells a damaged checkpoint from a whole one, and gets it out of the way."""
+"""Detects damaged checkpoints and moves them aside."""
 
 import hashlib
 import json
@@ -10,18 +10,18 @@ from lengthwise.common.errors import UserError
 
 
 class DamagedCheckpointError(UserError):
-    """A checkpoint that can't be read, or is not what was saved."""
+    """A checkpoint can't be read, or differs from what was saved."""
 
 
 def signed(content: dict[str, Any]) -> dict[str, Any]:
-    """JSON content with a digest of everything else in it."""
+    """Adds a digest of all other content."""
     rest = {name: value for name, value in content.items() if name != "digest"}
     text = json.dumps(rest, sort_keys=True)
     return {**rest, "digest": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
 
 
 def without_score(directory: Path, name: str) -> list[int]:
-    """Steps of the checkpoints whose metrics are no JSON with a number called `name`."""
+    """Steps of the checkpoints whose metrics are no JSON with a number `name`."""
     broken = []
     for path in sorted(directory.glob("*/metrics/metrics")):
         try:
@@ -34,7 +34,7 @@ def without_score(directory: Path, name: str) -> list[int]:
 
 
 def move_aside(directory: Path, step: int) -> Path:
-    """Moves a checkpoint to `damaged` beside the directory; returns where it is now."""
+    """Moves a checkpoint to `damaged`, next to the directory; returns its new path."""
     folder = directory.parent / "damaged"
     folder.mkdir(exist_ok=True)
     target = folder / f"{step}-{time.time_ns()}"

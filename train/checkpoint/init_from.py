@@ -1,4 +1,4 @@
-"""The weights of another run, as the first ones of this."""
+"""Initial weights from another run (`train.init_from`)."""
 
 import dataclasses
 from pathlib import Path
@@ -27,7 +27,7 @@ SHAPE_FIELDS = (
 def weights_of(
     workdir: Path, abstract_params: dict[str, Any], model: ModelSettings
 ) -> dict[str, Any]:
-    """The newest weights of another work directory, for a model of the same shapes.
+    """Restores the newest weights of another work directory, for a model of the same shapes.
 
     Its position scheme may be another: then what it learned for it, "positions", is left out.
 
@@ -50,14 +50,14 @@ def weights_of(
                 "give a --workdir of a run that saved one"
             )
         source.host(step)  # of a format that this code reads
-        saved, wanted = source.parameter_shapes(step), shapes_by_name(abstract_params)
-        differences = _differences(workdir, _positions(saved)[1], _positions(wanted)[1], model)
+        saved, expected = source.parameter_shapes(step), shapes_by_name(abstract_params)
+        differences = _differences(workdir, _positions(saved)[1], _positions(expected)[1], model)
         if differences:
             raise UserError(
                 f"train.init_from={workdir} holds another model: {'; '.join(differences)} "
                 "(there -> here); use its values or weights of another run"
             )
-        if _positions(saved)[0] != _positions(wanted)[0]:
+        if _positions(saved)[0] != _positions(expected)[0]:
             abstract_params = {k: v for k, v in abstract_params.items() if k != "positions"}
         weights: Any = source.restore_params(step, abstract_params)
         return dict(weights)
@@ -66,14 +66,14 @@ def weights_of(
 
 
 def _positions(shapes: Shapes) -> tuple[Shapes, Shapes]:
-    """(what position schemes have learned, the rest)."""
+    """(parameters of position schemes, the rest)."""
     learned = {n: shape for n, shape in shapes.items() if n.startswith("positions.")}
     return learned, {n: shape for n, shape in shapes.items() if n not in learned}
 
 
-def _differences(workdir: Path, saved: Shapes, wanted: Shapes, model: ModelSettings) -> list[str]:
+def _differences(workdir: Path, saved: Shapes, expected: Shapes, model: ModelSettings) -> list[str]:
     """The fields that make the models differ, or, where none does, the first such parameter."""
-    if saved == wanted:
+    if saved == expected:
         return []
     there, here = (read_config(workdir) or {}).get("model", {}), dataclasses.asdict(model)
     fields = [
@@ -82,8 +82,8 @@ def _differences(workdir: Path, saved: Shapes, wanted: Shapes, model: ModelSetti
         if name in there and there[name] != here[name]
     ]
     parameters = [
-        f"shape of {name}: {saved.get(name)} -> {wanted.get(name)}"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
+        f"shape of {name}: {saved.get(name)} -> {expected.get(name)}"
+        for name in sorted(saved.keys() | expected.keys())
+        if saved.get(name) != expected.get(name)
     ]
     return fields or parameters[:1]

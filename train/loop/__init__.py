@@ -1,1 +1,1 @@
-"""The training loop: start, state, logging, rollback, several seeds together."""
+"""The training loop: start, state, restoring, logging."""

@@ -1,209 +1,239 @@
-"""The training loop: dispatches step n, then looks at the metrics of step n - 1."""
+"""The training loop: dispatches step n, then reads the metrics of step n - 1."""
 
 import collections
 import contextlib
-import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
-from lengthwise.train.loop.state import Dispatched, Record, Running
-from lengthwise.train.loop.step_logger import StepLogger
-from lengthwise.train.machine.signals import STATUS
+from lengthwise.train.loop.restore import roll_back
+from lengthwise.train.loop.state import RunState, spent_on
+from lengthwise.train.loop.step_logger import PendingStep, StepLogger
+from lengthwise.train.machine.signals import STATUS, TerminationRequest
+from lengthwise.train.metrics.profile import Profiler
 from lengthwise.train.metrics.writer import CompileCounter
+from lengthwise.train.programs.steps import StepPrograms
 from lengthwise.train.rules.anomaly import NONFINITE, Anomaly, AnomalyError
 from lengthwise.train.step.update import TrainState
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How the loop ended."""
+def run_loop(
+    states: Sequence[RunState],
+    train_state: TrainState,
+    programs: StepPrograms,
+    termination: TerminationRequest,
+    profiler: Profiler,
+) -> None:
+    """Trains from where `states` are to the end of the last phase, or to what ends it before.
 
-    state: TrainState
-    step: int  # optimizer steps done
-    # "finished", "early stopping", or one of signals.STATUS, though training was at its end.
-    reason: str
-    seconds: float  # wall time of the loop
+    Leaves in `states` the steps done and the reason of the end.
 
-
-def run_loop(running: Running, state: TrainState, start_step: int) -> Outcome:
-    """Trains from `start_step` (optimizer steps done) to the end of the last phase.
+    Args:
+      states: of one run, or of several in lockstep that differ in nothing but their seeds.
+      train_state: their device state, as `programs` takes it.
 
     Raises:
       UserError: an anomaly that the rules stop at, or a checkpoint that can't be written.
     """
-    total = running.phases.total_steps
-    bar = tqdm(total=total, initial=start_step, desc="training", unit="step", smoothing=0.05)
-    logger = StepLogger(running, bar)
-    started = time.perf_counter()
+    runs, total = len(states), states[0].run.setup.phases.total_steps
+    bar = tqdm(
+        total=total * runs,
+        initial=states[0].step * runs,
+        desc="training" if runs == 1 else f"training {runs} runs",
+        unit="step",
+        smoothing=0.05,
+    )
+    logger = StepLogger(states, programs, bar)
+    start_time = time.perf_counter()
     compiles = CompileCounter()
-    running.goodput.begin_steps()
-    step = start_step
+    for state in states:
+        state.goodput.begin_steps()
     with bar, compiles:
         while True:
             try:
-                state, step, reason = _train(running, state, step, logger, compiles)
+                reason = _train_steps(
+                    states, train_state, programs, termination, profiler, logger, compiles
+                )
                 break
             except AnomalyError as error:
-                anomaly = error.anomaly
+                anomaly, state = error.anomaly, states[error.number]
             # Only here, where no traceback holds the state of the failed attempt any more.
-            if anomaly.action == "stop":
-                raise stopped(running, anomaly)
-            running.profiler.close()
-            state, step = running.roll_back(anomaly)
-            bar.n = step
+            if anomaly.action == "stop" or runs > 1:
+                raise stop_error(state, anomaly)
+            profiler.close()
+            train_state = roll_back(state, anomaly)
+            bar.n = state.step
             bar.refresh()
             logger.restart_clock()
-    seconds = time.perf_counter() - started
-    logger.write_account(step)
-    running.writer.write(
-        {
-            "kind": "end",
-            "step": step,
-            "reason": reason,
-            "seconds": seconds,
-            "compiles_after_first_step": compiles.count,
-        }
-    )
+    end = {
+        "kind": "end",
+        "step": states[0].step,
+        "reason": reason,
+        "seconds": time.perf_counter() - start_time,
+        "compiles_after_first_step": compiles.count,
+    }
     # Of a training that came to its end, too: scoring, which may take long, must not begin.
-    if reason not in STATUS and running.termination.ends_here():
-        reason = running.termination.reason
-    return Outcome(state, step, reason, seconds)
+    if reason not in STATUS and termination.ends_here():
+        reason = termination.reason
+    for number, state in enumerate(states):
+        logger.write_account(number)
+        state.writer.write(end)
+        state.reason = reason
 
 
-def _train(
-    running: Running,
-    state: TrainState,
-    start_step: int,
+def _train_steps(
+    states: Sequence[RunState],
+    train_state: TrainState,
+    programs: StepPrograms,
+    termination: TerminationRequest,
+    profiler: Profiler,
     logger: StepLogger,
     compiles: CompileCounter,
-) -> tuple[TrainState, int, str]:
-    """From `start_step` to the end, or to an anomaly; state, steps done, and why it ended.
+) -> str:
+    """Trains to the end, or to an anomaly; returns the reason of the end.
 
     Raises:
-      AnomalyError: the run can't go on from this state.
+      AnomalyError: a run can't go on from this device state.
     """
-    config, goodput = running.config, running.goodput
-    pending: collections.deque[Dispatched] = collections.deque()
-    saved_step = start_step
-    step, reason = start_step, "finished"
+    config, step = states[0].run.setup.config.loop, states[0].step
+    pending: collections.deque[PendingStep] = collections.deque()
+    reason = "finished"
     # Closed here, however the run ends: the threads that read ahead must not outlive it.
-    batches = running.device_batches(start_step, running.rules.data_steps)
+    batches = programs.batches(step, [state.rules.data_steps for state in states])
     with contextlib.closing(batches) as source:
-        waited, ready = timed_next(source)
-        goodput.found_idle(waited)
-        while ready is not None:
-            phase, batch, arrays = ready
-            running.profiler.start_before(step + 1)
-            with goodput.spent_on("compile"):  # where it is not there yet
-                compiled = running.steps[phase.number, batch.length]
-            limits = running.rules.limits(step + 1, phase.number, batch.length)
-            inputs = dataclasses.replace(
-                running.step_inputs(phase, step, batch.length),
-                loss_limit=limits.loss,
-                grad_norm_limit=limits.grad_norm,
-            )
-            state, metrics = compiled(state, arrays, inputs)
+        wait_seconds, batch = timed_next(source)
+        _count_data_wait(states, wait_seconds)
+        while batch is not None:
+            # Dispatch a step, then put the next batch on the devices.
+            profiler.start_before(step + 1)
+            with spent_on(states, "compile"):  # where it is not there yet
+                programs.prepare(batch)
+            limits = [
+                state.rules.limits(step + 1, phase.number, host.length)
+                for state, (phase, host) in zip(states, batch.of_runs, strict=True)
+            ]
+            train_state, metrics = programs.step(train_state, step, batch, limits)
             step += 1
-            pending.append(Dispatched(step, phase, batch, metrics, waited, limits))
-            waited, ready = timed_next(source)
-            if metrics["loss"].is_ready():  # type: ignore[attr-defined]  # jax.Array names it not
-                goodput.found_idle(waited)
+            for state in states:
+                state.step = step
+            pending.append(PendingStep(step, batch.of_runs, limits, metrics, wait_seconds))
+            wait_seconds, batch = timed_next(source)
+            if metrics[-1]["loss"].is_ready():  # type: ignore[attr-defined]  # of jax.Array
+                _count_data_wait(states, wait_seconds)
+
+            # Log the step before.
             while len(pending) > 1:
                 logger.finish(pending.popleft())
             compiles.begin()
 
-            last = ready is None
-            terminated = running.termination.ends_here()
-            profiled = running.profiler.ends_at(step)
-            evaluating = last or (config.eval_every and step % config.eval_every == 0)
+            # Evaluate and save where it is time.
+            last = batch is None
+            terminated = termination.ends_here()
+            profiled = profiler.ends_at(step)
+            evaluating = last or (config.eval_every > 0 and step % config.eval_every == 0)
             saving = last or terminated or step % config.checkpoint_every == 0
             if not (evaluating or saving or profiled):
                 continue
-            # No checkpoint of a state whose loss nobody has seen.
-            while pending:
+            while pending:  # no checkpoint of a state whose loss nobody has seen
                 logger.finish(pending.popleft())
             if profiled:
-                running.profiler.close()
-            score = None
-            if evaluating:  # though terminated: a resumed run would never make up for it
-                with goodput.spent_on("evaluation"):
-                    score, improved = evaluate(running, state, step)
-                saving = saving or improved
-            stopping = running.stopping.should_stop
-            if saving or stopping:
-                logger.write_account(step)
-                with goodput.spent_on("saving"):
-                    running.writer.flush()
-                    running.checkpoints.save(step, state, running.host_state(step), score)
-                saved_step = step
+                profiler.close()
+            for number in range(len(states)):
+                own_state = programs.state_of(train_state, number)
+                _evaluate_and_save(states, number, own_state, logger, evaluating, saving)
+                del own_state  # of several runs it is a copy
             logger.restart_clock()
+            stopping = any(state.stopping.should_stop for state in states)
             if terminated or stopping:
-                reason = "early stopping" if stopping else running.termination.reason
+                reason = "early stopping" if stopping else termination.reason
                 break
-        with goodput.spent_on("saving"):
-            running.checkpoints.wait()
-    assert saved_step == step
-    return state, step, reason
+        with spent_on(states, "saving"):
+            for state in states:
+                state.run.checkpoints.wait()
+    return reason
+
+
+def _evaluate_and_save(
+    states: Sequence[RunState],
+    number: int,
+    train_state: TrainState,
+    logger: StepLogger,
+    evaluating: bool,
+    saving: bool,
+) -> None:
+    state, score, improved = states[number], None, False
+    if evaluating:  # though terminated: a resumed run would never make up for it
+        with spent_on(states, "evaluation"):
+            score, improved = evaluate(state, train_state)
+    if saving or improved or state.stopping.should_stop:
+        logger.write_account(number)
+        with spent_on(states, "saving"):
+            state.writer.flush()
+            state.run.checkpoints.save(state.step, train_state, state.host_state(), score)
+
+
+def _count_data_wait(states: Sequence[RunState], seconds: float) -> None:
+    for state in states:
+        state.goodput.count_data_wait(seconds)
 
 
 def timed_next(source: Iterator[Any]) -> tuple[float, Any]:
-    """Seconds that the host waited for data, and the item; None at the end."""
+    """Seconds of waiting for the next item, and the item; None at the end."""
     start = time.perf_counter()
     item = next(source, None)
     return time.perf_counter() - start, item
 
 
-def evaluate(record: Record, state: TrainState, step: int) -> tuple[float, bool]:
+def evaluate(state: RunState, train_state: TrainState) -> tuple[float, bool]:
     """Scores the selection split, writes the row; returns the score and whether it is the best."""
-    change = record.stopping.training_loss_change()
+    change = state.stopping.training_loss_change()
     try:
-        row = record.evaluate(state.params, step)
+        row = state.run.evaluate(train_state.params, state.step)
     except FloatingPointError as error:
-        raise _non_finite(record, f"{error} in the scores at step {step}") from error
-    judged = row["stopping_score"]
-    if not math.isfinite(judged):
-        raise _non_finite(record, f"score {judged} of the selection split at step {step}")
-    improved = record.stopping.record_score(step, judged)
-    record.writer.write(
+        raise _non_finite(state, f"{error} in the scores at step {state.step}") from error
+    score = row["stopping_score"]
+    if not math.isfinite(score):
+        raise _non_finite(state, f"score {score} of the selection split at step {state.step}")
+    improved = state.stopping.record_score(state.step, score)
+    state.writer.write(
         {
             "kind": "eval",
-            "step": step,
+            "step": state.step,
             **row,
-            "best_score": record.stopping.best_score,
+            "best_score": state.stopping.best_score,
             "training_loss_change": change,
-            "bad_evaluations": record.stopping.bad_evaluations,
+            "bad_evaluations": state.stopping.bad_evaluations,
         }
     )
-    return judged, improved
+    return score, improved
 
 
-def _non_finite(record: Record, what: str) -> UserError:
-    return _ended(record, f"non-finite {what}", "")
+def _non_finite(state: RunState, what: str) -> UserError:
+    return _final_error(state, f"non-finite {what}", "")
 
 
-def stopped(record: Record, anomaly: Anomaly) -> UserError:
-    """What the user is told of an anomaly that ends the run."""
+def stop_error(state: RunState, anomaly: Anomaly) -> UserError:
+    """The error of an anomaly that ends the run."""
     if anomaly.why_stopped:
-        return _ended(record, f"{anomaly.what}; {anomaly.why_stopped}", "")
+        return _final_error(state, f"{anomaly.what}; {anomaly.why_stopped}", "")
     rule = "on_nonfinite" if anomaly.cause == NONFINITE else "on_spike"
-    return _ended(
-        record, anomaly.what, f"go on with --config.anomaly.{rule}=rollback (or skip), or "
+    return _final_error(
+        state, anomaly.what, f"go on with --config.anomaly.{rule}=rollback (or skip), or "
     )
 
 
-def _ended(record: Record, what: str, way_on: str) -> UserError:
-    """Ends the run: what was wrong, which checkpoint is left, what to do."""
-    record.writer.flush()
-    record.checkpoints.wait()
-    good = record.checkpoints.latest_step()
-    kept = "no checkpoint was written yet" if good is None else f"checkpoint {good} is kept"
+def _final_error(state: RunState, what: str, way_on: str) -> UserError:
+    """Flushes rows and checkpoints; says what was wrong, which checkpoint is left, what to do."""
+    state.writer.flush()
+    state.run.checkpoints.wait()
+    good = state.run.checkpoints.latest_step()
+    last = "no checkpoint was written yet" if good is None else f"checkpoint {good} is kept"
     again = "" if good is None else " and train.init_from this one"
     return UserError(
-        f"{what}; {kept}; {way_on}start another --workdir with a lower "
+        f"{what}; {last}; {way_on}start another --workdir with a lower "
         f"optimizer.learning_rate or a longer optimizer.warmup_steps{again}"
     )

@@ -1,73 +1,90 @@
-"""What the training loop works with, and what it passes on from dispatching to logging."""
+"""What training hands from function to function: the run, which stays, and its changing state."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
-from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.config import LoopConfig
-from lengthwise.train.machine.signals import TerminationRequest
 from lengthwise.train.metrics.goodput import Goodput
-from lengthwise.train.metrics.profile import Profiler
 from lengthwise.train.metrics.writer import MetricsWriter
-from lengthwise.train.phases import Phase, Phases
-from lengthwise.train.programs.compiled import CompiledSteps
-from lengthwise.train.rules.anomaly import Anomaly, AnomalyRules, Limits
-from lengthwise.train.rules.data_steps import DataSteps
+from lengthwise.train.programs.setup import Setup
+from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.stopping import EarlyStopping
-from lengthwise.train.step.update import StepInputs, TrainState
-
-# (phase, length) -> compiled step; (state, batch, inputs) -> (state, metrics)
-StepTable = CompiledSteps[tuple[int, int], Callable[..., tuple[TrainState, dict[str, jax.Array]]]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-    """What is known and kept of a run while it is trained, however its steps are computed."""
+class TrainingRun:
+    """A run to be trained in its work directory; nothing of it changes in training.
 
-    config: LoopConfig
-    phases: Phases
-    step_flops: Callable[[Phase, int], float]  # analytic FLOPs of one step of a bucket
-    peak_flops: float  # FLOP/s of all devices together
-    learning_rate: Callable[[int], float]  # of an update, from 0
-    evaluate: Callable[[object, int], dict[str, Any]]  # (params, step) -> row with "stopping_score"
+    Args:
+      claim: makes the directory this run's; called when nothing can refuse the run any more.
+      evaluate: (parameters, step) -> row of scores of the selection split. Lower values of its
+        "stopping_score" are better: early stopping and the best checkpoint go by it.
+      prepare_evaluation: compiles the programs of evaluation; called before step 0 where all
+        programs are compiled ahead.
+      peak_flops: FLOP/s of all devices together, for the share of peak.
+    """
+
+    setup: Setup
+    workdir: Path
     checkpoints: Checkpoints
-    writer: MetricsWriter
+    claim: Callable[[], None]
+    evaluate: Callable[[object, int], dict[str, Any]]
+    prepare_evaluation: Callable[[], None]
+    peak_flops: float
+
+
+@dataclasses.dataclass
+class RunState:
+    """Host state of a run in training; device state is a `TrainState`, passed beside it.
+
+    A checkpoint holds all of it but `run`, `reason` and `writer`.
+    """
+
+    run: TrainingRun
+    step: int  # optimizer steps done
     stopping: EarlyStopping
     rules: AnomalyRules
-    host_state: Callable[[int], dict[str, Any]]
     goodput: Goodput
-    # Seconds of this process -> those of all, [processes]; to be called by all at once.
-    gather_seconds: Callable[[float], np.ndarray]
+    # Why training ended: "finished", "early stopping", or one of signals.STATUS.
+    reason: str = "finished"
+    writer: MetricsWriter = dataclasses.field(init=False)  # opened when training begins
+
+    @classmethod
+    def fresh(cls, run: TrainingRun, *, runs: int = 1) -> "RunState":
+        """State before the first step. runs: how many share this process's time."""
+        config = run.setup.config
+        return cls(
+            run,
+            step=0,
+            stopping=EarlyStopping(config.stopping),
+            rules=AnomalyRules(config.anomaly),
+            goodput=Goodput(runs=runs),
+        )
+
+    def host_state(self) -> dict[str, Any]:
+        """The JSON part of a checkpoint."""
+        return {
+            "optimizer_step": self.step,
+            "fingerprint": self.run.setup.fingerprint(),
+            "stopping": self.stopping.state(),
+            "anomalies": self.rules.state(),
+            "goodput": self.goodput.state(),
+        }
+
+    def restore(self, host: dict[str, Any]) -> None:
+        """Takes over the JSON part of a checkpoint; the account of the time is left alone."""
+        self.step = host["optimizer_step"]
+        self.stopping.restore(host["stopping"])
+        self.rules.restore(host.get("anomalies"))
 
 
-@dataclasses.dataclass(frozen=True)
-class Running(Record):
-    """What the loop works with; built once by `train.loop.start`."""
-
-    steps: StepTable
-    step_inputs: Callable[[Phase, int, int], StepInputs]  # of (phase, global step, length)
-    # From a step to the end; closing it ends the threads that read ahead.
-    device_batches: Callable[
-        [int, DataSteps], Generator[tuple[Phase, HostBatch, dict[str, jax.Array]]]
-    ]
-    # To a checkpoint before it: state and steps done there; all that is kept above is put back.
-    roll_back: Callable[[Anomaly], tuple[TrainState, int]]
-    termination: TerminationRequest
-    profiler: Profiler
-
-
-@dataclasses.dataclass(frozen=True)
-class Dispatched:
-    """A step on the device whose metrics nobody has looked at."""
-
-    step: int  # optimizer steps done after it
-    phase: Phase
-    batch: HostBatch
-    metrics: Mapping[str, jax.Array | np.ndarray]
-    data_wait_seconds: float
-    limits: Limits
+@contextlib.contextmanager
+def spent_on(states: Sequence[RunState], cause: str) -> Iterator[None]:
+    """Counts the time inside under `cause` in the account of each run."""
+    with contextlib.ExitStack() as stack:
+        for state in states:
+            stack.enter_context(state.goodput.spent_on(cause))
+        yield

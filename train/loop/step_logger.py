@@ -1,25 +1,61 @@
-"""What becomes of a step's metrics: they are fetched, judged, written as a row and shown."""
+"""Metrics of steps: fetches them, checks for anomalies, writes the row, updates the bar."""
 
 import dataclasses
 import hashlib
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
 from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.data.layouts.row_groups import Stratum
-from lengthwise.train.loop.state import Dispatched, Record
-from lengthwise.train.machine.processes import first
-from lengthwise.train.rules.anomaly import FIGURES, Anomaly, AnomalyError, StepFigures
+from lengthwise.train.loop.state import RunState, TrainingRun
+from lengthwise.train.machine.processes import gather, is_first_process
+from lengthwise.train.phases import Phase
+from lengthwise.train.programs.steps import Arrays, RunBatch, StepPrograms
+from lengthwise.train.rules.anomaly import (
+    FIGURES,
+    Anomaly,
+    AnomalyError,
+    AnomalyRules,
+    Limits,
+    StepFigures,
+)
+from lengthwise.train.step.optimizer import learning_rate_schedule
+from lengthwise.train.step.update import BY_ROW
+
+
+@dataclasses.dataclass(frozen=True)
+class PendingStep:
+    """A step on the devices whose metrics are not read yet; lists have an item a run."""
+
+    step: int  # optimizer steps done after it
+    of_runs: list[RunBatch]
+    limits: list[Limits]
+    metrics: list[Arrays]  # of each program that was called
+    data_wait_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RunStep:
+    """One run's part of a step whose metrics were read; those by row may be on the devices."""
+
+    step: int
+    phase: Phase
+    batch: HostBatch
+    limits: Limits
+    metrics: Mapping[str, jax.Array | np.ndarray]
+    seconds: float
+    data_wait_seconds: float
 
 
 def straggler_figures(seconds_P: np.ndarray) -> dict[str, float]:
-    """For a row: the median of the processes' own seconds a step, the slowest, and its ratio.
+    """Fields of a row: median seconds a step of the processes, the slowest one, and its ratio.
 
     Args:
       seconds_P: own seconds a step of each process, above zero.
@@ -50,61 +86,64 @@ def losses_by_domain(
     nats = np.bincount(domain_B, nats_B.astype(np.float64), minlength=len(domains))
     targets = np.zeros(len(domains), np.int64)
     np.add.at(targets, domain_B, targets_B)
-    held = [number for number in range(len(domains)) if targets[number]]
+    present = [number for number in range(len(domains)) if targets[number]]
     return (
-        {domains[number]: float(nats[number] / targets[number]) for number in held},
-        {domains[number]: int(targets[number]) for number in held},
+        {domains[number]: float(nats[number] / targets[number]) for number in present},
+        {domains[number]: int(targets[number]) for number in present},
     )
 
 
-BY_ROW = ("nats_B", "targets_B")  # what the step returns by row
-
-
 class StepLogger:
-    """Fetches a step's metrics, checks them, writes the row and moves the bar."""
+    """Reads the metrics of steps, checks them, writes a row for each run and moves the bar."""
 
-    def __init__(self, record: Record, bar: tqdm):
-        self._record = record
-        self._bar = bar
+    def __init__(self, states: Sequence[RunState], programs: StepPrograms, bar: tqdm):
+        self._states, self._programs, self._bar = states, programs, bar
         self._clock = time.perf_counter()
-        # Since the last account: steps, and their seconds apart from waiting for the device.
-        self._steps, self._host_seconds = 0, 0.0
-        record.gather_seconds(0.0)  # compiles what gathers, before the first step
+        # Of each run since its last account: seconds of its steps apart from waiting for devices.
+        self._host_seconds: list[list[float]] = [[] for _ in states]
+        # Compiled before the first step, as what gathers is. Equal for all: only seeds differ.
+        setup = states[0].run.setup
+        steps = setup.phases.total_steps
+        schedule = learning_rate_schedule(setup.config.optimizer, steps)
+        self._learning_rates = np.asarray(jax.jit(jax.vmap(schedule))(np.arange(steps)))
+        gather(0.0)
 
     def restart_clock(self) -> None:
         """Leaves what came between two steps (evaluation, saving) out of the step time."""
         self._clock = time.perf_counter()
 
-    def finish(self, done: Dispatched) -> None:
-        """Looks at a step that was dispatched; waits for the device.
+    def finish(self, pending: PendingStep) -> None:
+        """Logs a step that was dispatched; waits for the devices.
 
         Raises:
-          AnomalyError: the run stops or rolls back.
+          AnomalyError: a run stops or rolls back.
         """
-        asked = time.perf_counter()
-        metrics = {
-            name: value if name in BY_ROW else np.asarray(value)
-            for name, value in done.metrics.items()
-        }
+        start, runs = time.perf_counter(), len(self._states)
+        metrics = self._programs.by_run(pending.metrics)
         now = time.perf_counter()
-        seconds = now - self._clock
-        self._steps += 1
-        self._host_seconds += seconds - (now - asked)
+        seconds = (now - self._clock) / runs
         self._clock = now
-        self.note(dataclasses.replace(done, metrics=metrics), seconds)
+        for number, (phase, batch) in enumerate(pending.of_runs):
+            self._host_seconds[number].append(seconds - (now - start) / runs)
+            self._log(
+                number,
+                RunStep(
+                    pending.step,
+                    phase,
+                    batch,
+                    pending.limits[number],
+                    metrics[number],
+                    seconds,
+                    pending.data_wait_seconds / runs,
+                ),
+            )
 
-    def note(self, done: Dispatched, seconds: float) -> None:
-        """Checks and writes a step whose metrics are on the host, but for those by row.
-
-        seconds: that it took.
-
-        Raises:
-          AnomalyError: as `finish`.
-        """
-        record, batch = self._record, done.batch
+    def _log(self, number: int, done: RunStep) -> None:
+        state, batch, seconds = self._states[number], done.batch, done.seconds
+        run, loop = state.run, state.run.setup.config.loop
         metrics = {name: value.item() for name, value in done.metrics.items() if name not in BY_ROW}
         self._bar.update()
-        anomaly = record.rules.record(
+        anomaly = state.rules.record(
             StepFigures(
                 done.step,
                 done.phase.number,
@@ -116,32 +155,32 @@ class StepLogger:
         )
         if anomaly is not None:
             if anomaly.action != "skip":
-                raise AnomalyError(anomaly)
-            self._write_skipped(done, anomaly, metrics)
+                raise AnomalyError(anomaly, number)
+            _write_skipped(state, done, anomaly, metrics)
             return
-        record.stopping.record_loss(batch.length, metrics["loss"])
+        state.stopping.record_loss(batch.length, metrics["loss"])
         tokens = len(batch.rows) * batch.length
-        flops_per_second = record.step_flops(done.phase, batch.length) / seconds
+        flops_per_second = run.setup.blueprint.step_flops(done.phase, batch.length) / seconds
         self._bar.set_postfix_str(
             f"loss {metrics['loss']:.3f}, bucket {batch.length}, "
-            f"{tokens / seconds:,.0f} tokens/s{self._trouble()}",
+            f"{tokens / seconds:,.0f} tokens/s{_interventions(state.rules)}",
             refresh=False,
         )
-        if done.step % record.config.log_every:
+        if done.step % loop.log_every:
             return
         row: dict[str, Any] = {
-            **self._place(done, "train"),
-            "tokens": self._tokens_until(done),
+            **_place(done, "train"),
+            "tokens": _tokens_until(run, done),
             "targets": metrics["targets"],
             "loss": metrics["loss"],
             # The schedule counts updates, and so stands still where one was skipped.
-            "learning_rate": record.learning_rate(done.step - 1 - len(record.rules.skipped)),
+            "learning_rate": float(self._learning_rates[done.step - 1 - len(state.rules.skipped)]),
             "grad_norm": metrics["grad_norm"],
             "param_norm": metrics["param_norm"],
             "seconds": seconds,
             "tokens_per_second": tokens / seconds,
             "flops_per_second": flops_per_second,
-            "peak_share": flops_per_second / record.peak_flops,
+            "peak_share": flops_per_second / run.peak_flops,
             "data_wait_seconds": done.data_wait_seconds,
         }
         if len({stratum.domain for stratum in done.phase.layout.strata}) > 1:
@@ -149,55 +188,60 @@ class StepLogger:
             row["losses"], row["domain_targets"] = losses_by_domain(
                 nats_B, targets_B, batch.strata, done.phase.layout.strata
             )
-        if record.config.checksums:
+        if loop.checksums:
             row["checksum"] = _checksum(batch, metrics["loss"], metrics["checksum"])
-        record.writer.write(row)
+        state.writer.write(row)
 
-    def write_account(self, step: int) -> None:
-        """A row of kind "goodput": where the time went, and which process is the slowest."""
-        row = {"kind": "goodput", "step": step, "time": time.time()}
-        row |= self._record.goodput.figures()
-        if self._steps:
-            own = self._host_seconds / self._steps
-            row |= straggler_figures(self._record.gather_seconds(own))
-            self._steps, self._host_seconds = 0, 0.0
-        self._record.writer.write(row)
+    def write_account(self, number: int) -> None:
+        """A row of kind "goodput": where a run's time went, and which process is the slowest."""
+        state, host_seconds = self._states[number], self._host_seconds[number]
+        row = {"kind": "goodput", "step": state.step, "time": time.time()}
+        row |= state.goodput.figures()
+        if host_seconds:
+            row |= straggler_figures(gather(sum(host_seconds) / len(host_seconds)))
+            host_seconds.clear()
+        state.writer.write(row)
 
-    def _place(self, done: Dispatched, kind: str) -> dict[str, Any]:
-        return {
-            "kind": kind,
-            "step": done.step,
-            # As `step` counts, so that the two are equal where no data were passed over.
-            "data_step": done.phase.first_step + done.batch.step + 1,
-            "time": time.time(),
-            "phase": done.phase.number,
-            "bucket": done.batch.length,
-        }
 
-    def _write_skipped(self, done: Dispatched, anomaly: Anomaly, metrics: dict[str, Any]) -> None:
-        if first():
-            tqdm.write(f"warning: {anomaly.what}: the update is skipped", file=sys.stderr)
-        figures = {
-            "loss": metrics["loss"],
-            "grad_norm": metrics["grad_norm"],
-            "loss_limit": float(done.limits.loss),
-            "grad_norm_limit": float(done.limits.grad_norm),
-        }
-        finite = {name: x if math.isfinite(x) else None for name, x in figures.items()}
-        row = {**self._place(done, "skip"), "cause": anomaly.cause, **finite}
-        self._record.writer.write({**row, "skipped_steps": len(self._record.rules.skipped)})
+def _place(done: RunStep, kind: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "step": done.step,
+        # As `step` counts, so that the two are equal where no data were passed over.
+        "data_step": done.phase.first_step + done.batch.step + 1,
+        "time": time.time(),
+        "phase": done.phase.number,
+        "bucket": done.batch.length,
+    }
 
-    def _trouble(self) -> str:
-        """For the bar: what was skipped and rolled back, if anything."""
-        rules = self._record.rules
-        skipped = f", {len(rules.skipped)} skipped" if rules.skipped else ""
-        return skipped + (f", {len(rules.rollbacks)} rollbacks" if rules.rollbacks else "")
 
-    def _tokens_until(self, done: Dispatched) -> int:
-        """Tokens of all steps up to this one, padding included."""
-        phases = self._record.phases.phases
-        before = sum(p.config.steps * p.config.tokens_per_step for p in phases[: done.phase.number])
-        return before + (done.step - done.phase.first_step) * done.phase.config.tokens_per_step
+def _write_skipped(
+    state: RunState, done: RunStep, anomaly: Anomaly, metrics: dict[str, Any]
+) -> None:
+    if is_first_process():
+        tqdm.write(f"warning: {anomaly.what}: the update is skipped", file=sys.stderr)
+    figures = {
+        "loss": metrics["loss"],
+        "grad_norm": metrics["grad_norm"],
+        "loss_limit": float(done.limits.loss),
+        "grad_norm_limit": float(done.limits.grad_norm),
+    }
+    finite = {name: x if math.isfinite(x) else None for name, x in figures.items()}
+    row = {**_place(done, "skip"), "cause": anomaly.cause, **finite}
+    state.writer.write({**row, "skipped_steps": len(state.rules.skipped)})
+
+
+def _interventions(rules: AnomalyRules) -> str:
+    """For the bar: numbers of skipped steps and rollbacks, if any."""
+    skipped = f", {len(rules.skipped)} skipped" if rules.skipped else ""
+    return skipped + (f", {len(rules.rollbacks)} rollbacks" if rules.rollbacks else "")
+
+
+def _tokens_until(run: TrainingRun, done: RunStep) -> int:
+    """Tokens of all steps up to this one, padding included."""
+    phases = run.setup.phases.phases[: done.phase.number]
+    before = sum(phase.config.steps * phase.config.tokens_per_step for phase in phases)
+    return before + (done.step - done.phase.first_step) * done.phase.config.tokens_per_step
 
 
 def _checksum(batch: HostBatch, loss: float, params: int) -> str:

@@ -1,1 +1,1 @@
-"""The machine below: processes, signals, preemption, peak FLOPs, work directory."""
+"""Host and devices: processes, signals, preemption, peak FLOP/s, work directory."""

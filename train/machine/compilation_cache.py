@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that a run that starts again compiles nothing twice."""
+"""On-disk cache of compiled programs, so that a restarted run compiles nothing twice."""
 
 import hashlib
 import os
@@ -12,14 +12,14 @@ OFF = "off"
 
 
 def enable_compilation_cache(requested: str, workdir: Path) -> str:
-    """Has jax keep what it compiles; returns a line that says where.
+    """Enables jax's compilation cache; returns a line that says where it is.
 
     Args:
       requested: `train.compilation_cache`: a directory or gs:// address, "off", or empty for the
         environment's JAX_COMPILATION_CACHE_DIR or else `workdir`/compiled.
     """
-    named = requested or os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(workdir / "compiled")
-    directory = None if named == OFF else named.rstrip("/")
+    location = requested or os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(workdir / "compiled")
+    directory = None if location == OFF else location.rstrip("/")
     if directory is not None and jax.default_backend() == "cpu":
         # A program may use instructions that the processor of another machine has not.
         directory = f"{directory}/{_processor()}"
@@ -30,7 +30,7 @@ def enable_compilation_cache(requested: str, workdir: Path) -> str:
 
 
 def _processor() -> str:
-    """A name for this processor's instruction set."""
+    """Name of this processor's instruction set."""
     cpuinfo = Path("/proc/cpuinfo")
     described = platform.processor()
     if cpuinfo.exists():  # on Linux; "flags" on x86, "Features" on ARM

@@ -1,4 +1,4 @@
-"""The matmul peak that a share of peak refers to."""
+"""Matmul peak of a device, and the machine facts that go into a report."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ PUBLISHED_BF16 = {
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
-    """FLOP/s of one device and where the figure comes from."""
+    """Peak FLOP/s of one device and the source of the figure."""
 
     flops_per_second: float
     source: str
@@ -66,7 +66,7 @@ def measured_matmul_peak(device: jax.Device, dtype: str, repeats: int = 5) -> fl
 
 
 def machine_facts(peak: Peak) -> dict[str, str]:
-    """Device, host, and the versions that decide speed and numbers."""
+    """Hardware and package versions recorded with a run."""
     devices = jax.devices()
     return {
         "devices": f"{len(devices)} x {devices[0].device_kind}",

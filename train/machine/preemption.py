@@ -1,4 +1,4 @@
-"""Google Cloud's notice that it is about to take this machine away, as a SIGTERM to ourselves.
+"""Preemption notices of Google Cloud, turned into a SIGTERM to this process.
 
 A spot machine is preempted with 30 seconds' notice, of which its shutdown sends SIGTERM only after
 a while, and to what runs as a service alone. The machine's metadata server says it at once.

@@ -1,4 +1,4 @@
-"""The processes of a run: how they find each other, agree, and end when one of them is gone.
+"""Processes of a run: joining, agreeing, and ending when one of them is gone.
 
 All run the same program on the same config and take part in every computation. The first one alone
 writes what only one may write, and speaks.
@@ -37,8 +37,8 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
     Raises:
       UserError: some are missing, or the processes don't find each other.
     """
-    given = (coordinator, num_processes, process_id)
-    if None in given and given != (None, None, None):
+    arguments = (coordinator, num_processes, process_id)
+    if None in arguments and arguments != (None, None, None):
         raise UserError("--coordinator, --num_processes and --process_id must be given together")
     if num_processes is not None and process_id is not None and process_id >= num_processes:
         raise UserError(
@@ -62,35 +62,35 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
         ) from error
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Whether this process has joined others. Starts no backend."""
     return jax.distributed.is_initialized()
 
 
-def first() -> bool:
-    """Whether this is the process that writes and speaks."""
-    return not several() or jax.process_index() == 0
+def is_first_process() -> bool:
+    """Whether this is the first process, which alone writes and prints."""
+    return not is_distributed() or jax.process_index() == 0
 
 
 def own_name() -> str:
     """ "process 1 of 4 (its host)"; empty where there is one process."""
-    if not several():
+    if not is_distributed():
         return ""
     return f"process {jax.process_index()} of {jax.process_count()} ({socket.gethostname()})"
 
 
 def wait_for_all(where: str) -> None:
-    """Returns when every process has come here."""
-    if several():
+    """Returns when every process has called it."""
+    if is_distributed():
         multihost_utils.sync_global_devices(where)
 
 
 def first_alone(work: Callable[[], T]) -> T:
     """`work()` of the first process, then that of all others, which find what it has made."""
-    if first():
+    if is_first_process():
         result = work()
     wait_for_all("first_alone")
-    return result if first() else work()
+    return result if is_first_process() else work()
 
 
 def all_agree(holds: bool) -> bool:
@@ -99,8 +99,8 @@ def all_agree(holds: bool) -> bool:
 
 
 def gather(value: Any) -> np.ndarray:
-    """[processes, ...] of what each process gives, on all of them."""
-    if not several():
+    """Gathers the value of each process on all of them: [P, ...]."""
+    if not is_distributed():
         return np.asarray(value)[None]
     return np.asarray(multihost_utils.process_allgather(value)).reshape(
         jax.process_count(), *np.shape(value)
@@ -113,17 +113,17 @@ def check_shared(directory: Path) -> None:
     Raises:
       UserError: this one doesn't see what the first one writes.
     """
-    if not several():
+    if not is_distributed():
         return
     # A new name each time: a network file system may remember that a file was not there.
     number = int(multihost_utils.broadcast_one_to_all(np.int32(secrets.randbits(31))))
     mark = directory / f"seen-by-all-{number}"
-    if first():
+    if is_first_process():
         mark.touch()
     wait_for_all("mark written")
     seen = mark.exists()
     wait_for_all("mark seen")
-    if first():
+    if is_first_process():
         mark.unlink()
     if not seen:
         raise UserError(
@@ -133,8 +133,8 @@ def check_shared(directory: Path) -> None:
 
 
 def quiet_unless_first() -> None:
-    """Progress and results are told once. To be called before tqdm is imported."""
-    if not first():
+    """Silences all processes but the first. To be called before tqdm is imported."""
+    if not is_first_process():
         os.environ["TQDM_DISABLE"] = "1"
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
 
@@ -146,16 +146,16 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
     notice by the broken connection or the missing heartbeat.
 
     Args:
-      ending: what to say of an error of one process alone, and its status.
+      ending: message and exit status of an error of one process alone.
     """
     try:
         status = work()
     except BaseException as error:
         if isinstance(error, jax.errors.JaxRuntimeError):
-            said, status = _lost(error), LOST_STATUS
+            message, status = _lost(error), LOST_STATUS
         else:
-            said, status = ending(error)
-        print(f"{own_name()}: {said}", file=sys.stderr)
+            message, status = ending(error)
+        print(f"{own_name()}: {message}", file=sys.stderr)
         sys.stderr.flush()
         os._exit(status)
     jax.distributed.shutdown()  # waits until all have come to their end
@@ -163,7 +163,7 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
 
 
 def _lost(error: BaseException) -> str:
-    """What to tell of an error in a computation with others: most often, that one is gone."""
+    """Message of an error in a computation with others: most often, one of them is gone."""
     reason = " ".join(str(error).split())[:300]
     return (
         "error: the processes can't go on together, most likely since one is gone; the same "

@@ -1,4 +1,4 @@
-"""SIGTERM, which a scheduler sends before it takes the machine away, and Ctrl-C."""
+"""Termination by SIGTERM, which a scheduler sends before it takes the machine, or by Ctrl-C."""
 
 import contextlib
 import signal
@@ -8,15 +8,15 @@ from typing import Any
 
 from jax.experimental import multihost_utils
 
-from lengthwise.train.machine.processes import several
+from lengthwise.train.machine.processes import is_distributed
 
-# How a loop that a signal ended says so -> exit status.
+# Reason of a loop that a signal ended -> exit status.
 TERMINATED, INTERRUPTED = "terminated", "interrupted"
 STATUS = {TERMINATED: 128 + signal.SIGTERM, INTERRUPTED: 128 + signal.SIGINT}
 
 
 class TerminationRequest:
-    """While entered, signals are only noted; the loop asks after every step, saves and ends.
+    """Records signals while entered; the loop asks after every step, saves and ends.
 
     A second Ctrl-C doesn't wait for that. Of several processes each gets SIGTERM at another moment,
     or one alone gets it. Then jax, which listens for it since the processes met, chooses the step
@@ -26,7 +26,7 @@ class TerminationRequest:
     def __init__(self) -> None:
         self.requested = False
         self.reason = TERMINATED  # or INTERRUPTED
-        self._asked = 0
+        self._calls = 0
         self._previous: dict[signal.Signals, Any] = {}
 
     def _terminate(self, signum: int, frame: FrameType | None) -> None:
@@ -41,14 +41,14 @@ class TerminationRequest:
             print("\ninterrupt: saves after this step; once more ends at once", file=sys.stderr)
 
     def ends_here(self) -> bool:
-        """Whether this step is the last one, for all processes; to be asked after every step."""
-        self._asked += 1
-        if several():
-            return bool(multihost_utils.reached_preemption_sync_point(self._asked))
+        """Whether this step is the last one, for all processes; to be called after every step."""
+        self._calls += 1
+        if is_distributed():
+            return bool(multihost_utils.reached_preemption_sync_point(self._calls))
         return self.requested
 
     def __enter__(self) -> "TerminationRequest":
-        if not several():
+        if not is_distributed():
             for number, handler in (
                 (signal.SIGTERM, self._terminate),
                 (signal.SIGINT, self._interrupt),

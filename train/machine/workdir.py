@@ -1,4 +1,4 @@
-"""The work directory: one owner at a time, one config for its life."""
+"""Work directory: locked by one process at a time, of one config for its life."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,7 @@ from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
-from lengthwise.train.machine.processes import check_shared, first
+from lengthwise.train.machine.processes import check_shared, is_first_process
 
 # What a resumed run may change, beside the steps of its last phase; all else must stay as it was
 # at the first start.
@@ -25,14 +25,14 @@ FREE_IN_SCORING = (*FREE_ON_RESUME, "eval.")
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Holds the work directory; the lock dies with the process, however it ends.
+    """Locks the work directory; the lock ends with the process, however that ends.
 
     Of the processes of one run the first one holds it, for all.
 
     Raises:
       UserError: another run holds it, it can't be written, or not all processes see it.
     """
-    if not first():
+    if not is_first_process():
         check_shared(workdir)
         yield
         return
@@ -58,7 +58,7 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Fields by dotted name; items of a list of sections by their number."""
+    """Flattens a config to {dotted name: value}; items of a list of sections go by number."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, list) and value and isinstance(value[0], Mapping):
@@ -73,9 +73,9 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def contradictions(
     saved: Mapping[str, Any], config: Mapping[str, Any], free: tuple[str, ...]
 ) -> list[str]:
-    """Fields in which two resolved configs may not differ but do, as "name: saved -> asked".
+    """Fields that differ between two resolved configs but may not, as "name: saved -> asked".
 
-    free: the beginnings of the names that may differ, beside the last phase's steps.
+    free: prefixes of names that may differ, as the last phase's steps may.
     """
     before, now = flatten(saved), flatten(config)
     free = (*free, f"phases.{len(saved['phases']) - 1}.steps")
@@ -87,7 +87,7 @@ def contradictions(
 
 
 def training_fingerprint(config: Mapping[str, Any]) -> str:
-    """Equal for two resolved configs that train alike but for their seed.
+    """Fingerprint of a resolved config that is equal for configs which differ in their seed alone.
 
     A field of `seeds` that is set is a setting like others.
     """

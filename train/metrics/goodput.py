@@ -1,4 +1,4 @@
-"""Where the wall time of a run goes: into steps that count (goodput), or elsewhere, by cause.
+"""Account of a run's wall time by cause; goodput is the share in steps that the state holds.
 
 Every second since the first start has exactly one cause. What a process had counted by a checkpoint
 is in the checkpoint, so that the account goes on over restarts.
@@ -38,7 +38,7 @@ class Goodput:
 
     @contextlib.contextmanager
     def spent_on(self, cause: str) -> Iterator[None]:
-        """What passes inside has this cause; inside of another, it is taken from that."""
+        """Counts the time inside under `cause`; where nested, not under the outer cause."""
         self._settle()
         before, self._cause = self._cause, cause
         try:
@@ -48,12 +48,12 @@ class Goodput:
             self._cause = before
 
     def begin_steps(self) -> None:
-        """From here on what has no other cause is steps."""
+        """Counts time without another cause as steps from here on."""
         self._settle()
         self._cause = "steps"
 
-    def found_idle(self, seconds: float) -> None:
-        """So many of the last seconds were no step but waiting for data."""
+    def count_data_wait(self, seconds: float) -> None:
+        """Moves the last `seconds` from steps to waiting for data."""
         self._settle()
         seconds = min(seconds / self._runs, self._seconds["steps"])
         self._seconds["steps"] -= seconds
@@ -66,12 +66,12 @@ class Goodput:
         self._since = now
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold, as JSON."""
+        """The JSON part of a checkpoint."""
         self._settle()
         return {"time": self._since, "seconds": dict(self._seconds)}
 
     def resume(self, saved: dict[str, Any] | None, last_seen: float | None) -> None:
-        """Goes on with the account of an earlier process.
+        """Continues the account of an earlier process.
 
         Args:
           saved: the checkpoint's `state`; None: one from before there were accounts.
@@ -87,16 +87,16 @@ class Goodput:
         self._seconds["down"] += (gap - lost) / self._runs
 
     def roll_back(self, saved: dict[str, Any] | None) -> None:
-        """The steps since the checkpoint with this `state` are thrown away."""
+        """Counts the steps since the checkpoint with this `state` as lost."""
         self._settle()
-        kept = saved["seconds"]["steps"] if saved else 0.0
-        self._seconds["lost"] += max(0.0, self._seconds["steps"] - kept)
-        self._seconds["steps"] = min(self._seconds["steps"], kept)
+        valid = saved["seconds"]["steps"] if saved else 0.0
+        self._seconds["lost"] += max(0.0, self._seconds["steps"] - valid)
+        self._seconds["steps"] = min(self._seconds["steps"], valid)
 
     def figures(self) -> dict[str, float]:
-        """For a row: `wall_seconds`, `goodput` (the share of it in steps) and seconds by cause.
+        """Fields of a row: `wall_seconds`, `goodput` (their share in steps), seconds by cause.
 
-        `runs` is how many shared the time, of which these are one run's part.
+        All are this run's part of the time that `runs` runs share.
         """
         self._settle()
         wall = sum(self._seconds.values())

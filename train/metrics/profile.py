@@ -1,4 +1,4 @@
-"""A profile of chosen steps, for TensorBoard: what the device and the host did, and when."""
+"""Profile of chosen steps: a timeline of devices and host for TensorBoard."""
 
 import contextlib
 import dataclasses

@@ -15,7 +15,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
-from lengthwise.train.machine.processes import first
+from lengthwise.train.machine.processes import is_first_process
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ class MetricsWriter:
     """
 
     def __init__(self, workdir: Path, *, resume_step: int, rollbacks: int = 0):
-        """rollbacks: of the rows that tell of one, how many are kept, whatever their step."""
+        """rollbacks: number of rows of kind "rollback" to keep, whatever their step."""
         self._path = workdir / "metrics.jsonl"
         rows = read_rows(self._path) if self._path.exists() else []
         self.last_seen: float | None = max((r["time"] for r in rows if "time" in r), default=None)
@@ -63,12 +63,12 @@ class MetricsWriter:
             self._start_events(resume_step)
 
     def _keep(self, rows: Sequence[dict[str, Any]], step: int, rollbacks: int) -> None:
-        kept = (
+        remaining = (
             json.dumps(row, allow_nan=False) + "\n"
             for row in rows
             if (row["number"] <= rollbacks if row["kind"] == "rollback" else row["step"] <= step)
         )
-        atomic_write(self._path, (row.encode("ascii") for row in kept))
+        atomic_write(self._path, (row.encode("ascii") for row in remaining))
 
     def _start_events(self, step: int) -> None:
         # TensorBoard forgets what was written before from this step on.
@@ -76,7 +76,7 @@ class MetricsWriter:
         self._write_event(step=step + 1, session_log=start)
 
     def cut_back(self, step: int, rollbacks: int) -> None:
-        """Takes away the rows of later steps, as on resuming at `step`."""
+        """Removes the rows of later steps, as on resuming at `step`."""
         with self._disk_errors():
             self._file.close()
             self._keep(read_rows(self._path), step, rollbacks)
@@ -84,9 +84,10 @@ class MetricsWriter:
             self._start_events(step)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """One row: `kind` ("train", "skip", "rollback", "eval", "goodput", "end"), `step`, figures.
+        """Writes a row: `kind`, `step`, figures.
 
-        "rollback" has a `number`, from 1: it outlives the steps that it took back.
+        Kinds are "train", "skip", "rollback", "eval", "goodput" and "end". A "rollback" has a
+        `number`, from 1: it outlives the steps that it took back.
         """
         scalars = {
             f"{row['kind']}/{name}": value
@@ -110,7 +111,7 @@ class MetricsWriter:
         self._events.write_event(Event(wall_time=time.time(), **content))
 
     def flush(self) -> None:
-        """To disk: a checkpoint must never be newer than the rows of its steps."""
+        """Syncs to disk: a checkpoint must never be newer than the rows of its steps."""
         with self._disk_errors():
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -132,7 +133,7 @@ class MetricsWriter:
 
 
 class SilentWriter(MetricsWriter):
-    """What all processes but the first have for a writer: the same rows are written once."""
+    """Writer of all processes but the first, so that each row is written once."""
 
     def __init__(self) -> None:
         """Opens nothing."""
@@ -153,7 +154,7 @@ class SilentWriter(MetricsWriter):
 
 def metrics_writer(workdir: Path, *, resume_step: int, rollbacks: int) -> MetricsWriter:
     """The writer of this process."""
-    if not first():
+    if not is_first_process():
         return SilentWriter()
     return MetricsWriter(workdir, resume_step=resume_step, rollbacks=rollbacks)
 
@@ -172,7 +173,7 @@ class CompileCounter:
             self.count += 1
 
     def begin(self) -> None:
-        """What was compiled before the first call doesn't count."""
+        """Starts counting at the first call."""
         if not self._begun:
             self._begun, self.count = True, 0
 

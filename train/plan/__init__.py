@@ -1,1 +1,1 @@
-"""How each bucket of a config is computed on TPUs that are not here, proved by their compiler."""
+"""Plans for absent TPUs: an execution of each bucket that their compiler has accepted."""

@@ -1,4 +1,4 @@
-"""What a TPU chip can do at most.
+"""Published peak figures of TPU chips.
 
 HBM and its bandwidth, the bandwidth of the links between chips and the size of a slice, as Google's
 pages on each version of Cloud TPU give them; the peak of matmuls is that of `train.machine.peak`.
@@ -37,7 +37,7 @@ CHIPS = {
 
 
 def chip_of(kind: str) -> Chip:
-    """Raises UserError for a chip whose figures aren't here."""
+    """Figures of a chip by jax's device_kind. Raises UserError for an unknown one."""
     if kind not in CHIPS:
         raise UserError(f"mesh.topology has chips {kind!r}; plans are made for {', '.join(CHIPS)}")
     return CHIPS[kind]

@@ -1,4 +1,4 @@
-"""Chooses how a bucket is computed: the cheapest execution that the compiler says fits.
+"""Chooses the execution of a bucket: the cheapest that fits, by what the compiler reports.
 
 Executions are ranked by `cost.py` and compiled from the cheapest on that should fit; what the
 compiler says of memory corrects the estimate for those that follow.
@@ -32,7 +32,7 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What the compiler said of an execution."""
+    """Compiler report on an execution."""
 
     execution: BucketExecution
     cost: Cost
@@ -45,14 +45,14 @@ class Compiled:
 
 def candidates(length: int, batch: int, mesh: MeshConfig, devices: int) -> list[BucketExecution]:
     """Every division of the batch over microbatches, views and policies."""
-    found = []
+    executions = []
     parts = 1
     while parts <= batch:
         if batch % parts == 0:
             for view in candidate_views(length, batch // parts, mesh, devices):
-                found += [BucketExecution(view, parts, remat) for remat in REMAT_POLICIES]
+                executions += [BucketExecution(view, parts, remat) for remat in REMAT_POLICIES]
         parts *= 2
-    return found
+    return executions
 
 
 def choose(
@@ -114,8 +114,8 @@ def compiled(
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        asked = _TOO_MUCH.search(str(error))
-        needed = float(asked[1]) * _UNITS[asked[2]] if asked else None
+        excess = _TOO_MUCH.search(str(error))
+        needed = float(excess[1]) * _UNITS[excess[2]] if excess else None
         seconds = time.perf_counter() - begin
         return Compiled(execution, estimate, needed, False, {}, "", seconds)
     memory = program.memory_analysis()
@@ -180,8 +180,8 @@ def _would_fit(
     """
 
     def fits(rows: int, chips: int) -> bool:
-        found = candidates(length, rows, mesh, chips)
-        return any(cost(model, length, rows, e).hbm_bytes <= limit for e in found)
+        executions = candidates(length, rows, mesh, chips)
+        return any(cost(model, length, rows, e).hbm_bytes <= limit for e in executions)
 
     most = chip.slice_chips * mesh.slices
     doublings = itertools.takewhile(lambda n: n <= most, (devices << k for k in itertools.count(1)))

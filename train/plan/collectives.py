@@ -35,7 +35,7 @@ _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, 
 
 @dataclass(frozen=True)
 class Collective:
-    """One that the module has."""
+    """A collective operation of a compiled module."""
 
     kind: str
     shape: str  # of the result, such as bf16[768,2048]
@@ -50,7 +50,7 @@ class Collective:
 
 @dataclass
 class Traffic:
-    """What a device does of one kind of collective in a run of the module."""
+    """Collectives of one kind that a device takes part in, in a run of the module."""
 
     count: int = 0
     bytes: int = 0  # received, see Collective
@@ -87,19 +87,19 @@ def collectives(hlo: str) -> list[tuple[Collective, int]]:
             bodies[name].append(line)
     partitions = _PARTITIONS.search(hlo)
     devices = int(partitions.group(1)) if partitions else 1
-    found: dict[str, _Runs] = {}
+    memo: dict[str, _Runs] = {}
 
     def runs(name: str) -> _Runs:
-        if name not in found:
+        if name not in memo:
             lines = bodies.get(name, [])
-            found[name] = _runs(lines, devices, runs, lambda n: _rounds(bodies[n]))
-        return found[name]
+            memo[name] = _runs(lines, devices, runs, lambda n: _rounds(bodies[n]))
+        return memo[name]
 
     return [(collective, count) for (_, collective), count in runs(entry).items()]
 
 
 def _rounds(condition: list[str]) -> int | None:
-    """How often a loop with this condition goes round; None: that is not written there."""
+    """Number of rounds of a loop with this condition; None: not stated there."""
     limits = [int(n) for line in condition for n in _LIMIT.findall(line)]
     counted = any(_BELOW.match(line) for line in condition)
     return limits[0] if counted and len(limits) == 1 else None
@@ -111,7 +111,7 @@ def _runs(
     runs: Callable[[str], _Runs],
     rounds: Callable[[str], int | None],
 ) -> _Runs:
-    """What a run of these lines runs."""
+    """Collectives in a run of these lines."""
     total: _Runs = {}
     for line in lines:
         collective = _collective(line, devices)
@@ -168,7 +168,7 @@ def _collective(line: str, devices: int) -> Collective | None:
 
 
 def _group(line: str, devices: int) -> int:
-    """How many devices do it together."""
+    """Number of devices that take part."""
     if listed := _LISTED.search(line):
         return listed.group(1).count(",") + 1
     if iota := _IOTA.search(line):

@@ -1,4 +1,4 @@
-"""The least that a chip must receive from others in a step, as its view of the devices has it.
+"""Lower bound on the bytes that a chip receives in a step, by the mesh view.
 
 Parameters are cut over the (data, context) devices of a slice: the S - 1 of S parts that a device
 lacks come to it when it computes with them, forward and backward, and as many are summed into the
@@ -17,7 +17,7 @@ _BYTES = 2
 
 @dataclass(frozen=True)
 class Need:
-    """What one purpose calls for."""
+    """Bytes that one purpose needs."""
 
     kind: str  # of collective, as the compiler names it
     purpose: str
@@ -27,7 +27,7 @@ class Need:
 def least_traffic(
     model: ModelConfig, length: int, batch: int, execution: BucketExecution
 ) -> list[Need]:
-    """What a step calls for; what the view has none of is left out."""
+    """Needs of a step by purpose; those of zero bytes are left out."""
     view, parts = execution.view, execution.microbatches
     shards = view.data * view.context
     others = 1 - 1 / shards

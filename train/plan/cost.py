@@ -1,4 +1,4 @@
-"""What a bucket's step costs a chip under an execution: an estimate, to rank executions by.
+"""Estimated cost of a bucket's step for a chip, by which executions are ranked.
 
 The compiler's own figures replace memory and traffic for those that are compiled. Factors of memory
 are set by what it said of some (docs/plans/README.md has both figures side by side).
@@ -21,7 +21,7 @@ _FORWARDS = {"none": 3.0, "dots": 3.1, "full": 4.0, "offload": 4.0}  # a backwar
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one step on one chip."""
+    """Cost of one step on one chip."""
 
     hbm_bytes: float  # at the peak
     flops: float  # recomputation included
@@ -29,7 +29,7 @@ class Cost:
     link_traffic: float  # bytes received
 
     def seconds(self, chip: Chip) -> dict[str, float]:
-        """How long each part takes at the chip's peak; the longest bounds the step."""
+        """Seconds of each part at the chip's peak; the longest bounds the step."""
         return {
             "compute": self.flops / chip.flops_per_second,
             "hbm": self.hbm_traffic / chip.hbm_bytes_per_second,
@@ -38,7 +38,7 @@ class Cost:
 
 
 def cost(model: ModelConfig, length: int, batch: int, execution: BucketExecution) -> Cost:
-    """The estimate for `batch` rows of `length` tokens."""
+    """Estimates a step of `batch` rows of `length` tokens."""
     view, parts = execution.view, execution.microbatches
     shards = view.data * view.context
     D, F, C = model.embed_dim, model.mlp_dim // view.tensor, model.head_dim

@@ -1,4 +1,4 @@
-"""`--mode=plan`: how each bucket of a config is computed on a TPU slice, in plan.json."""
+"""`--mode=plan`: writes plan.json, an execution of each bucket of a config for a TPU slice."""
 
 import dataclasses
 import os
@@ -85,9 +85,9 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
 
         batch = phase.batch_size(length)
         model = config.model.resolve(vocab_size, "tpu", length)
-        found = choose(model, length, batch, config.mesh, len(devices), chip, compile_one)
+        result = choose(model, length, batch, config.mesh, len(devices), chip, compile_one)
         flops = train_step_flops(model, length, batch, CAUSAL)
-        rows.append(_row(phase.number, length, batch, flops, found, chip))
+        rows.append(_row(phase.number, length, batch, flops, result, chip))
         rows.sort(key=lambda row: (row["phase"], row["length"]))
         write_plan(path, {**head, "buckets": rows})
     print(table(rows, chip.hbm_bytes * (1 - MARGIN)))
@@ -96,7 +96,7 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
 
 
 def _planned_before(path: Path, head: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a plan that was interrupted; none of one that is for anything else."""
+    """Rows of an interrupted plan for the same thing; of another plan, none."""
     if not path.exists():
         return []
     plan = read_plan(path)
@@ -105,7 +105,7 @@ def _planned_before(path: Path, head: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def topology_devices(topology: str) -> list[Any]:
-    """Devices of TPUs that are not here, to compile for.
+    """Devices of absent TPUs, to compile for.
 
     Raises:
       UserError: no topology, an unknown one, or no compiler for it.
@@ -123,37 +123,37 @@ def topology_devices(topology: str) -> list[Any]:
     try:
         described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         if find_spec("libtpu") is None and "TPU_LIBRARY_PATH" not in os.environ:
             raise UserError(
                 f"mesh.topology={topology!r} can't be compiled for without libtpu "
-                f"(pip install -r requirements-tpu.txt): {said}"
+                f"(pip install -r requirements-tpu.txt): {reason}"
             ) from error
         raise UserError(
-            f"mesh.topology={topology!r} is no slice that can be compiled for ({said}); {SLICES}"
+            f"mesh.topology={topology!r} is no slice that can be compiled for ({reason}); {SLICES}"
         ) from error
     return list(described.devices)
 
 
 def _row(
-    phase: int, length: int, batch: int, flops: float, found: Compiled, chip: Any
+    phase: int, length: int, batch: int, flops: float, result: Compiled, chip: Any
 ) -> dict[str, Any]:
-    """A bucket as plan.json has it; bytes and seconds are a chip's, in one step."""
-    measured = sum(t.bytes for t in found.collectives.values())
-    seconds = dataclasses.replace(found.cost, link_traffic=measured).seconds(chip)
+    """A bucket's row of plan.json; bytes and seconds are of one chip in one step."""
+    measured = sum(t.bytes for t in result.collectives.values())
+    seconds = dataclasses.replace(result.cost, link_traffic=measured).seconds(chip)
     return {
         "phase": phase,
         "length": length,
         "batch": batch,
-        "view": dataclasses.asdict(found.execution.view),
-        "microbatches": found.execution.microbatches,
-        "remat": found.execution.remat,
-        "hbm_bytes": found.hbm_bytes,
-        "hbm_bytes_estimated": found.cost.hbm_bytes,
+        "view": dataclasses.asdict(result.execution.view),
+        "microbatches": result.execution.microbatches,
+        "remat": result.execution.remat,
+        "hbm_bytes": result.hbm_bytes,
+        "hbm_bytes_estimated": result.cost.hbm_bytes,
         "model_flops": flops,
-        "collectives": {kind: dataclasses.asdict(t) for kind, t in found.collectives.items()},
-        "attention": found.kernel,
-        "compile_seconds": round(found.seconds, 1),
+        "collectives": {kind: dataclasses.asdict(t) for kind, t in result.collectives.items()},
+        "attention": result.kernel,
+        "compile_seconds": round(result.seconds, 1),
         "seconds_at_peak": seconds,
         "bound": max(seconds, key=lambda name: seconds[name]),
     }

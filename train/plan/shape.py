@@ -1,4 +1,4 @@
-"""The phases of a config as far as they are known without its data."""
+"""Phases of a config as known without its data."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from lengthwise.train.phases import PhaseConfig
 
 @dataclass(frozen=True)
 class PlannedPhase:
-    """See `train.phases.PhaseShape`. All buckets are drawn, as far as is known."""
+    """A `train.phases.PhaseShape` in which every bucket of the layout is used."""
 
     number: int
     first_step: int
@@ -30,6 +30,7 @@ class PlannedPhase:
 
 
 def planned_phases(configs: tuple[PhaseConfig, ...]) -> list[PlannedPhase]:
+    """Phases in order. Raises UserError where a bucket doesn't divide tokens_per_step."""
     phases, first = [], 0
     for number, config in enumerate(configs):
         phase = PlannedPhase(number, first, config)
@@ -45,7 +46,7 @@ def planned_phases(configs: tuple[PhaseConfig, ...]) -> list[PlannedPhase]:
 
 
 def vocabulary(data: DataConfig) -> int:
-    """Token ids of the config's tokenizer, the end of text included."""
+    """Size of the vocabulary of the config's tokenizer, the end of text included."""
     trained = trained_vocab_size(data.tokenizer)
     if trained is not None:
         return trained

@@ -1,1 +1,1 @@
-"""Compiled training steps: blueprint, setup, how each bucket is executed."""
+"""Compiled training steps: executions, blueprint, setup, one run or several stacked."""

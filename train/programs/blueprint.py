@@ -1,6 +1,6 @@
-"""What follows from settings and devices, with no data and no parameter: placements and programs.
+"""Placements and step programs of a run, from settings and devices alone: no data, no parameter.
 
-The devices may be those of a machine that is not here: `plan` compiles for them.
+The devices may be those of an absent machine, for which `train.plan` compiles.
 """
 
 import dataclasses
@@ -17,10 +17,9 @@ from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import train_step_flops
 from lengthwise.model.parallel.mesh import on_view, split_over
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
-from lengthwise.model.positions.stretched import drawn_positions, drawn_scale
-from lengthwise.train.checkpoint.checkpoints import abstract_like
 from lengthwise.train.config import TrainConfig
 from lengthwise.train.mesh import (
+    abstract_like,
     batch_sharding,
     default_view,
     device_order,
@@ -30,6 +29,7 @@ from lengthwise.train.mesh import (
 )
 from lengthwise.train.phases import PhaseShape
 from lengthwise.train.programs.execution import BucketExecution, Key, default_executions
+from lengthwise.train.programs.inputs import step_inputs
 from lengthwise.train.step.optimizer import make_optimizer
 from lengthwise.train.step.positions import training_positions
 from lengthwise.train.step.update import (
@@ -47,7 +47,10 @@ class Blueprint:
     """Placements and compiled steps of a run.
 
     Args:
-      executions: how to compute each (phase, bucket); None: as the config says.
+      executions: of each (phase, bucket); None: those of the config.
+
+    Raises:
+      UserError: settings that contradict each other, or a batch that the devices can't divide.
     """
 
     def __init__(
@@ -69,13 +72,13 @@ class Blueprint:
         longest = max(max(phase.lengths) for phase in phases)
         self.model = config.model.resolve(vocab_size, self.platform, longest)
         self._check_stretched_positions()
-        self._init = functools.partial(transformer.init_params, self.model)
-        abstract = jax.eval_shape(self._init, jax.ShapeDtypeStruct((), np.uint32))
+        self.init_params = functools.partial(transformer.init_params, self.model)
+        abstract = jax.eval_shape(self.init_params, jax.ShapeDtypeStruct((), np.uint32))
         self.executions = executions or default_executions(
             phases, config.mesh, config.model.remat, len(self.devices)
         )
         for (number, length), execution in self.executions.items():
-            batch = self._shape(number, length)[0]
+            batch, _ = self.batch_shape((number, length))
             execution.check(length, batch, config.mesh, len(self.devices))
         # Any view gives the same physical placement; the longest bucket's is as good as another.
         last = phases[-1]
@@ -94,7 +97,7 @@ class Blueprint:
             )
 
     def _place_opt_state(self, opt_state: object) -> object:
-        """Moments live where their parameters do; counters everywhere."""
+        """Places moments as their parameters, and replicates counters."""
         params_structure: Any = jax.tree.structure(self.abstract_params)
 
         def is_params_like(node: object) -> bool:
@@ -108,20 +111,22 @@ class Blueprint:
         return jax.tree.map(place, opt_state, is_leaf=is_params_like)
 
     def mesh(self, key: Key) -> jax.sharding.Mesh:
-        """The view of the devices that a (phase, bucket) is computed on."""
+        """Mesh view of the devices for a (phase, bucket)."""
         return mesh_view(self.executions[key].view, self.devices)
 
     def data_sharding(self, batch: int, length: int) -> jax.sharding.NamedSharding:
-        """Where a [batch, length] array lives that is no training batch."""
+        """Sharding of a [batch, length] array that is no training batch, such as one of scoring."""
         view = default_view(length, batch, self.config.mesh, len(self.devices))
         return batch_sharding(mesh_view(view, self.devices))
 
     @functools.cached_property
     def shardings(self) -> dict[tuple[int, int], jax.sharding.NamedSharding]:
-        """The sharding of the batch of each (phase, bucket)."""
+        """Sharding of the [B, L] batch of each (phase, bucket)."""
         return {key: batch_sharding(self.mesh(key)) for key in self.executions}
 
-    def _shape(self, number: int, length: int) -> tuple[int, int]:
+    def batch_shape(self, key: Key) -> tuple[int, int]:
+        """(B, L) of the global batch of (phase number, length)."""
+        number, length = key
         return self.phase_shapes[number].batch_size(length), length
 
     def _check_stretched_positions(self) -> None:
@@ -131,8 +136,8 @@ class Blueprint:
             if stretched.kind == "none":
                 continue
             read = [scheme for scheme in self.model.schemes if scheme.reads_positions]
-            others = [scheme.name for scheme in read if scheme.name not in stretched.schemes]
-            if others or self.model.randomized:
+            unsupported = [scheme.name for scheme in read if scheme.name not in stretched.schemes]
+            if unsupported or self.model.randomized:
                 raise UserError(
                     f"phase.positions.kind={stretched.kind!r} is for positions of "
                     f"{' or '.join(stretched.schemes)}, but the model has "
@@ -148,30 +153,11 @@ class Blueprint:
     def tables(
         self, scaling: RopeScaling, length: int, trained: RopeScaling = UNSCALED
     ) -> transformer.Tables:
-        """The tables of the position schemes at a length."""
+        """Host tables of the position schemes at a length."""
         return transformer.position_tables(self.model, scaling, trained, length)
 
-    def inputs(self, phase: PhaseShape, step: int, length: int) -> StepInputs:
-        """What a step at a bucket takes beside its batch."""
-        scaling, stretched = phase.config.rope_scaling, phase.config.positions
-        inputs = StepInputs(
-            step=np.int32(step),
-            seed=np.uint32(self.config.seeds.dropout),
-            tables=self.tables(scaling, length),
-        )
-        drawn = (stretched, self.config.seeds.dropout, step, max(phase.lengths), length)
-        if stretched.kind == "e2_llm":
-            scale, offset = drawn_scale(*drawn)
-            tables = self.tables(RopeScaling("linear", float(scale)), length, scaling)
-            return dataclasses.replace(inputs, tables=tables, offset=np.int32(offset))
-        if stretched.kind == "clex":
-            factor, positions = drawn_positions(*drawn)
-            tables = {**inputs.tables, "clex": np.float32(factor)}
-            return dataclasses.replace(inputs, tables=tables, positions=positions)
-        return inputs
-
     def train_step(self, key: Key) -> TrainStep:
-        """The step of (phase number, length), a pure function."""
+        """The train step of (phase number, length): a pure function, see `make_train_step`."""
         number, length = key
         phase = self.phase_shapes[number]
         execution = self.executions[key]
@@ -231,19 +217,19 @@ class Blueprint:
         )
 
     def compile_step(self, key: Key) -> Callable:
-        """The compiled step of (phase number, length)."""
+        """The compiled step of (phase number, length); donates the state."""
         number, length = key
         phase = self.phase_shapes[number]
         sharding = self.shardings[key]
         everywhere = replicated(self.mesh(key))
         state = on_view(self.abstract_state, self.mesh(key))
         batch = {
-            name: jax.ShapeDtypeStruct(self._shape(*key), np.int32, sharding=sharding)
+            name: jax.ShapeDtypeStruct(self.batch_shape(key), np.int32, sharding=sharding)
             for name in BATCH_ARRAYS
         }
         inputs = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-            self.inputs(phase, phase.first_step, length),
+            step_inputs(phase, phase.first_step, length, self.config.seeds.dropout, self.tables),
         )
         state_shardings = jax.tree.map(lambda x: x.sharding, state)
         compiled = jax.jit(
@@ -253,6 +239,6 @@ class Blueprint:
             return compiled.lower(state, batch, inputs).compile()
 
     def step_flops(self, phase: PhaseShape, length: int) -> float:
-        """Analytic FLOPs of one step."""
+        """Analytic FLOPs of one step, forward and backward."""
         model = self.config.model.resolve(self.vocab_size, self.platform, length)
         return train_step_flops(model, length, phase.batch_size(length), CAUSAL)

@@ -1,4 +1,4 @@
-"""A compiled step per (phase, bucket), ready before it is needed.
+"""A compiled step per (phase, bucket), compiled ahead of the run or in a background thread.
 
 On an accelerator all are compiled before step 0, so that running out of memory shows at once and
 not hours into a growing curriculum. On a CPU the first one needed comes first and a thread
@@ -34,7 +34,7 @@ def resolve_compile_mode(requested: str, platform: str) -> str:
 
 
 class CompiledSteps(Generic[Key, Executable]):
-    """Executables by key.
+    """Executables by key, compiled by one background thread.
 
     Args:
       compile_one: lowers and compiles one; called once a key.
@@ -47,9 +47,9 @@ class CompiledSteps(Generic[Key, Executable]):
     ):
         self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._futures = {key: self._pool.submit(compile_one, key) for key in keys}
-        waited = keys if ahead else keys[:1]
+        awaited = keys if ahead else keys[:1]
         try:
-            for key in tqdm(waited, desc="compiling", unit="step", disable=len(waited) < 2):
+            for key in tqdm(awaited, desc="compiling", unit="step", disable=len(awaited) < 2):
                 self._futures[key].result()
         except BaseException:
             # Out of memory in one bucket must not wait for the compilation of all others.
@@ -61,7 +61,7 @@ class CompiledSteps(Generic[Key, Executable]):
         return self._futures[key].result()
 
     def __len__(self) -> int:
-        """How many keys there are, compiled or not."""
+        """Number of keys, compiled or not."""
         return len(self._futures)
 
     def __enter__(self) -> "CompiledSteps[Key, Executable]":

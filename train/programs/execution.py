@@ -1,4 +1,4 @@
-"""How a bucket's step is computed: choices that change its speed and memory, never its result."""
+"""Executions of buckets: mesh view, microbatches and remat change speed and memory, no result."""
 
 import dataclasses
 import hashlib
@@ -18,14 +18,14 @@ Key = tuple[int, int]  # (phase number, bucket)
 
 @dataclasses.dataclass(frozen=True)
 class BucketExecution:
-    """The choices for one (phase, bucket)."""
+    """Execution choices of one (phase, bucket)."""
 
     view: ViewShape
     microbatches: int  # parts of a batch computed one after the other
     remat: str  # one of model.config's policies
 
     def check(self, length: int, batch: int, config: MeshConfig, devices: int) -> None:
-        """Raises UserError for a mesh or a batch that can't be divided like this."""
+        """Raises UserError where mesh or batch can't be divided like this."""
         if (self.view.slices, self.view.tensor) != (config.slices, config.tensor):
             raise UserError(
                 f"bucket {length}: the view {self.view} doesn't have mesh.slices={config.slices} "
@@ -47,7 +47,7 @@ class BucketExecution:
 def default_executions(
     phases: Sequence[PhaseShape], config: MeshConfig, remat: str, devices: int
 ) -> Mapping[Key, BucketExecution]:
-    """For every (phase, bucket): the microbatches of the phase, as many row shards as there can be.
+    """Executions without a plan: the phase's microbatches and as many row shards as possible.
 
     Raises:
       UserError: the devices can't be divided over a bucket.
@@ -63,7 +63,7 @@ def default_executions(
 
 
 def plan_fingerprint(config: Any, vocab_size: int, devices: int) -> str:
-    """Names what a plan is good for: model, optimizer's state, phases' batches and devices.
+    """Fingerprint of what a plan is valid for: model, optimizer state, batches and devices.
 
     config: train.config.TrainConfig.
     """
@@ -73,8 +73,8 @@ def plan_fingerprint(config: Any, vocab_size: int, devices: int) -> str:
     ]
     model = dataclasses.replace(config.model, remat="none")
     parts = (repr(model), repr(batches), config.mesh.slices, config.mesh.tensor)
-    named = repr((parts, vocab_size, devices))
-    return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+    content = repr((parts, vocab_size, devices))
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def write_plan(path: Path, plan: Mapping[str, Any]) -> None:
@@ -86,7 +86,7 @@ def read_plan(path: Path) -> dict[str, Any]:
     """The plan of plan.json.
 
     Raises:
-      UserError: it is none.
+      UserError: the file is no plan.
     """
     try:
         plan: dict[str, Any] = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""A run's blueprint with its data and its machine: states, operands and batches on the devices."""
+"""Device side of a run: initial states, operands and batches, placed as its blueprint says."""
 
 import functools
 from collections.abc import Generator, Mapping, Sequence
@@ -15,12 +15,13 @@ from lengthwise.train.mesh import LocalSlice, local_slice, put_batch, put_everyw
 from lengthwise.train.phases import Phase, Phases
 from lengthwise.train.programs.blueprint import Blueprint
 from lengthwise.train.programs.execution import BucketExecution, Key
+from lengthwise.train.programs.inputs import step_inputs
 from lengthwise.train.rules.data_steps import EVERY_DATA_STEP, DataSteps
-from lengthwise.train.step.update import TrainState
+from lengthwise.train.step.update import StepInputs, TrainState
 
 
-class Setup(Blueprint):
-    """A blueprint with a store behind it: no parameter is made yet.
+class Setup:
+    """The data of a run and the blueprint of its programs; no parameter is made yet.
 
     Args:
       executions: how to compute each (phase, bucket); None: as the config says.
@@ -36,76 +37,82 @@ class Setup(Blueprint):
         phases.check(config.reading)
         config.profile.check(phases.total_steps)
         config.anomaly.check()
+        self.config = config
         self.phases = phases
-        self._tables: dict[tuple[RopeScaling, RopeScaling, int], transformer.Tables] = {}
+        self._device_tables: dict[tuple[RopeScaling, RopeScaling, int], transformer.Tables] = {}
         vocab_size = phases.store.manifest.vocab_size
-        super().__init__(config, phases.phases, vocab_size, phases.total_steps, devices, executions)
+        self.blueprint = Blueprint(
+            config, phases.phases, vocab_size, phases.total_steps, devices, executions
+        )
 
     @functools.cached_property
-    def held(self) -> dict[tuple[int, int], LocalSlice]:
-        """What of each (phase, bucket)'s batch this process reads."""
+    def local_slices(self) -> dict[Key, LocalSlice]:
+        """Rows and columns of each (phase, bucket)'s batch that this process reads."""
         return {
-            (number, length): local_slice(sharding, self._shape(number, length))
-            for (number, length), sharding in self.shardings.items()
+            key: local_slice(sharding, self.blueprint.batch_shape(key))
+            for key, sharding in self.blueprint.shardings.items()
         }
 
     def initial_state(self) -> TrainState:
         """Random parameters, born sharded, and a fresh optimizer state."""
-        make = jax.jit(
-            lambda seed: self._fresh(self._init(seed)),
-            out_shardings=jax.tree.map(lambda x: x.sharding, self.abstract_state),
-        )
+        init = self.blueprint.init_params
+        make = jax.jit(lambda seed: self._fresh(init(seed)), out_shardings=self._placements)
         return make(np.uint32(self.config.seeds.initialization))
 
     def state_from(self, params: object) -> TrainState:
-        """A fresh optimizer state over given weights."""
-        return jax.jit(
-            self._fresh, out_shardings=jax.tree.map(lambda x: x.sharding, self.abstract_state)
-        )(params)
+        """A fresh optimizer state over `params`."""
+        return jax.jit(self._fresh, out_shardings=self._placements)(params)
 
     def completed(self, weights: dict[str, Any]) -> dict[str, Any]:
-        """Weights, with random ones for position schemes where those are missing."""
-        if weights.keys() == self.abstract_params.keys():
+        """`weights`, with random ones for position schemes where those are missing."""
+        abstract, init = self.blueprint.abstract_params, self.blueprint.init_params
+        if weights.keys() == abstract.keys():
             return weights
-        places = jax.tree.map(lambda x: x.sharding, self.abstract_params["positions"])
-        make = jax.jit(lambda seed: self._init(seed)["positions"], out_shardings=places)
+        placements = jax.tree.map(lambda x: x.sharding, abstract["positions"])
+        make = jax.jit(lambda seed: init(seed)["positions"], out_shardings=placements)
         return {**weights, "positions": make(np.uint32(self.config.seeds.initialization))}
 
     def _fresh(self, params: object) -> TrainState:
-        return TrainState(params=params, opt_state=self.optimizer.init(params))
+        return TrainState(params=params, opt_state=self.blueprint.optimizer.init(params))
 
-    def tables(
+    @property
+    def _placements(self) -> Any:
+        return jax.tree.map(lambda x: x.sharding, self.blueprint.abstract_state)
+
+    def inputs(self, phase: Phase, step: int, length: int) -> StepInputs:
+        """Operands of the step after `step` optimizer steps, its tables on the devices."""
+        return step_inputs(phase, step, length, self.config.seeds.dropout, self._tables)
+
+    def _tables(
         self, scaling: RopeScaling, length: int, trained: RopeScaling = UNSCALED
     ) -> transformer.Tables:
-        """The tables of the position schemes at a length, on the devices."""
         follows = scaling.follows_length or trained.follows_length
         key = (scaling, trained, length if follows else 0)
-        if key not in self._tables:
-            tables = super().tables(scaling, length, trained)
-            self._tables[key] = put_everywhere(tables, self.home)
-        return self._tables[key]
+        if key not in self._device_tables:
+            tables = self.blueprint.tables(scaling, length, trained)
+            self._device_tables[key] = put_everywhere(tables, self.blueprint.home)
+        return self._device_tables[key]
 
     def device_batches(
         self, start_step: int, data_steps: DataSteps = EVERY_DATA_STEP
     ) -> Generator[tuple[Phase, HostBatch, dict[str, jax.Array]]]:
         """Batches on the devices, from `start_step` to the end of the run."""
-        held = self.held
         for phase, batch in self.host_batches(start_step, data_steps):
             key = (phase.number, batch.length)
-            arrays = put_batch(batch.arrays, held[key], self.shardings[key], self._shape(*key))
-            yield phase, batch, arrays
+            sharding, shape = self.blueprint.shardings[key], self.blueprint.batch_shape(key)
+            yield phase, batch, put_batch(batch.arrays, self.local_slices[key], sharding, shape)
 
     def host_batches(
         self, start_step: int, data_steps: DataSteps
     ) -> Generator[tuple[Phase, HostBatch]]:
-        """The same before they are on the devices: what this process holds of them."""
-        held = self.held
+        """The part of each batch that this process reads, before it is on the devices."""
+        slices = self.local_slices
 
-        def slices(number: int, length: int) -> tuple[np.ndarray, tuple[slice, ...]]:
-            part = held[number, length]
+        def rows_and_columns(number: int, length: int) -> tuple[np.ndarray, tuple[slice, ...]]:
+            part = slices[number, length]
             return part.rows, part.columns
 
-        return self.phases.batches(start_step, slices, self.config.reading, data_steps)
+        return self.phases.batches(start_step, rows_and_columns, self.config.reading, data_steps)
 
     def fingerprint(self) -> str:
         return f"{self.phases.fingerprint()}-{self.config.seeds.of_parameters}"

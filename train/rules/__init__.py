@@ -1,1 +1,1 @@
-"""Rules that change a run: anomalies, skipped data, early stopping."""
+"""Rules that intervene in a run: anomalies, skipped data, early stopping."""

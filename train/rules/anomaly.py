@@ -1,6 +1,6 @@
-"""What becomes of a step whose loss or gradient is not finite, or far above those before it.
+"""Anomalies: steps whose loss or gradient is non-finite, or far above those before (a spike).
 
-By default a number that is not finite ends the run, and a spike is none. A rule may *skip* the
+By default a non-finite number ends the run, and spikes are not looked for. A rule may *skip* the
 update, as the skip-step optimizers of OLMo do, by the same measure: 6 standard deviations above the
 mean of the last 128 steps (here of the same bucket, since losses differ by bucket); or *roll back*
 to a checkpoint before and go on past the data in between, as PaLM's authors did by hand (Chowdhery
@@ -57,13 +57,13 @@ class AnomalyConfig:
 
     @property
     def skips(self) -> bool:
-        """Whether the compiled step must be able to leave the state as it was."""
+        """Whether the compiled step must be able to leave out its update."""
         return "skip" in (self.on_nonfinite, self.on_spike)
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Figures of a step above these are a spike; infinite where nothing is one."""
+    """Upper limits of a step's figures, beyond which it is a spike; infinite: no limit."""
 
     loss: np.float32  # nats/token
     grad_norm: np.float32
@@ -74,7 +74,7 @@ NO_LIMITS = Limits(np.float32(np.inf), np.float32(np.inf))
 
 @dataclasses.dataclass(frozen=True)
 class Anomaly:
-    """A step that went wrong, and what the rules make of it."""
+    """An anomalous step and the action that the rules take."""
 
     cause: str  # NONFINITE | SPIKE
     action: str  # stop | skip | rollback
@@ -87,16 +87,19 @@ class Anomaly:
 
 
 class AnomalyError(Exception):
-    """The run can't go on from this state: it stops or rolls back."""
+    """The run can't go on from this state: it stops or rolls back.
 
-    def __init__(self, anomaly: Anomaly):
+    number: of the run, where several are trained in lockstep.
+    """
+
+    def __init__(self, anomaly: Anomaly, number: int):
         super().__init__(anomaly.what)
-        self.anomaly = anomaly
+        self.anomaly, self.number = anomaly, number
 
 
 @dataclasses.dataclass(frozen=True)
 class StepFigures:
-    """What the rules look at of a step."""
+    """Figures of a step that the rules judge."""
 
     step: int  # optimizer steps done with it
     phase: int
@@ -107,23 +110,23 @@ class StepFigures:
 
 
 class AnomalyRules:
-    """Follows the figures by phase and bucket; remembers what was skipped and passed over."""
+    """Judges steps by the figures of their (phase, bucket); records skips and rollbacks."""
 
     def __init__(self, config: AnomalyConfig):
         self._config = config
         self._windows: dict[tuple[int, int], collections.deque[tuple[float, float]]] = {}
-        # Steps seen that no limit may know yet: (step, phase, bucket, loss, gradient norm)
-        self._held: collections.deque[tuple[int, int, int, float, float]] = collections.deque()
+        # Steps that no limit may use yet: (step, phase, bucket, loss, gradient norm)
+        self._unused: collections.deque[tuple[int, int, int, float, float]] = collections.deque()
         self.skipped: list[tuple[int, int, int]] = []  # (step, phase, data step of the phase)
         self.rollbacks: list[dict[str, Any]] = []  # all of the run, in order
         self.data_steps = DataSteps()
 
     def limits(self, step: int, phase: int, bucket: int) -> Limits:
-        """Those of the step after which `step` steps are done. To be asked for step by step."""
+        """Limits of the step after which `step` steps are done; to be called step by step."""
         if self._config.on_spike == "off":
             return NO_LIMITS
-        while self._held and self._held[0][0] <= step - _LAG:
-            _, of_phase, of_bucket, *figures = self._held.popleft()
+        while self._unused and self._unused[0][0] <= step - _LAG:
+            _, of_phase, of_bucket, *figures = self._unused.popleft()
             window = self._windows.setdefault(
                 (of_phase, of_bucket), collections.deque(maxlen=self._config.window)
             )
@@ -137,15 +140,15 @@ class AnomalyRules:
         return Limits(loss, grad_norm)
 
     def record(self, done: StepFigures) -> Anomaly | None:
-        """Takes in a step's figures; what went wrong, if anything.
+        """Records a step's figures; returns its anomaly, if it has one.
 
-        A step that went wrong is none that later ones are measured by.
+        Limits of later steps don't include anomalous ones.
         """
         cause, what = self._cause(done)
         if cause is None:
             if self._config.on_spike != "off":
                 loss, grad_norm = done.values["loss"], done.values["grad_norm"]
-                self._held.append((done.step, done.phase, done.bucket, loss, grad_norm))
+                self._unused.append((done.step, done.phase, done.bucket, loss, grad_norm))
             return None
         action = self._config.on_nonfinite if cause == NONFINITE else self._config.on_spike
         why = ""
@@ -175,11 +178,11 @@ class AnomalyRules:
         return None, ""
 
     def newest_usable(self, anomaly: Anomaly) -> int:
-        """The latest step whose checkpoint a rollback may go to."""
+        """Latest step whose checkpoint a rollback may restore."""
         return anomaly.step - 1 - self._config.rollback_steps
 
     def roll_back(self, anomaly: Anomaly, to_step: int, phase_start: int, saved: Any) -> None:
-        """As the checkpoint of `to_step` has it, but past the data from there to the anomaly.
+        """Restores the rules of checkpoint `to_step`, and passes over the data up to the anomaly.
 
         Args:
           phase_start: the first step of the anomaly's phase; where the checkpoint is of a phase
@@ -216,29 +219,29 @@ class AnomalyRules:
         ]
 
     def trained(self, phase: int, steps: int) -> list[range]:
-        """The data steps that the first `steps` steps of a phase were updated with."""
+        """Data steps whose updates are in the parameters after `steps` steps of a phase."""
         holes = {data_step for _, number, data_step in self.skipped if number == phase}
         return without(self.data_steps.ranges(phase, 0, steps), holes)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold, as JSON."""
+        """The JSON part of a checkpoint."""
         return {
             "windows": [[*key, list(map(list, seen))] for key, seen in self._windows.items()],
-            "held": [list(each) for each in self._held],
+            "held": [list(each) for each in self._unused],
             "skipped": [list(each) for each in self.skipped],
             "rollbacks": self.rollbacks,
             "passed_over": [list(each) for each in self.data_steps.passed],
         }
 
     def restore(self, state: dict[str, Any] | None) -> None:
-        """None: a checkpoint from before there were rules, when nothing was skipped."""
+        """Restores `state`; None: of a checkpoint from before there were rules."""
         fresh = AnomalyRules(self._config)
         state = state or fresh.state()
         self._windows = {
             (phase, bucket): collections.deque(map(tuple, seen), maxlen=self._config.window)
             for phase, bucket, seen in state["windows"]
         }
-        self._held = collections.deque(tuple(each) for each in state["held"])
+        self._unused = collections.deque(tuple(each) for each in state["held"])
         self.skipped = [tuple(each) for each in state["skipped"]]
         self.rollbacks = list(state["rollbacks"])
         self.data_steps = DataSteps(tuple(tuple(each) for each in state["passed_over"]))

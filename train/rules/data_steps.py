@@ -1,4 +1,4 @@
-"""Which data step an optimizer step trains on, once stretches of the data are passed over.
+"""Maps optimizer steps to data steps where stretches of the data are passed over.
 
 A phase's schedule has a batch for every data step, beyond the phase's own steps too. The i-th
 optimizer step of a phase trains on the i-th data step that is not passed over: a pure function of
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 @dataclasses.dataclass(frozen=True)
 class DataSteps:
-    """The stretches that are passed over; steps and data steps count from the phase's start."""
+    """Stretches of data passed over; steps and data steps count from the phase's start."""
 
     # (phase number, first data step, one beyond the last): ascending, none overlaps another
     passed: tuple[tuple[int, int, int], ...] = ()
@@ -29,21 +29,21 @@ class DataSteps:
         if begin >= end:
             return []
         first, last = self.at(phase, begin), self.at(phase, end - 1)
-        found = []
-        for left_out, after in self._of(phase):
-            if first < left_out <= last:
-                found.append(range(first, left_out))
+        ranges = []
+        for gap, after in self._of(phase):
+            if first < gap <= last:
+                ranges.append(range(first, gap))
             if first < after <= last:
                 first = max(first, after)
-        return [*found, range(first, last + 1)]
+        return [*ranges, range(first, last + 1)]
 
     def passing(self, phase: int, begin: int, end: int) -> "DataSteps":
-        """With the data steps [begin, end) of a phase passed over as well."""
+        """Passes over the data steps [begin, end) of a phase as well."""
         for old_begin, old_end in self._of(phase):
             if old_begin <= end and begin <= old_end:
                 begin, end = min(begin, old_begin), max(end, old_end)
-        kept = [s for s in self.passed if s[0] != phase or s[2] < begin or s[1] > end]
-        return DataSteps(tuple(sorted([*kept, (phase, begin, end)])))
+        others = [s for s in self.passed if s[0] != phase or s[2] < begin or s[1] > end]
+        return DataSteps(tuple(sorted([*others, (phase, begin, end)])))
 
     def _of(self, phase: int) -> Iterator[tuple[int, int]]:
         return ((begin, end) for number, begin, end in self.passed if number == phase)
@@ -53,7 +53,7 @@ EVERY_DATA_STEP = DataSteps()
 
 
 def without(ranges: Sequence[range], holes: Collection[int]) -> list[range]:
-    """`ranges` in pieces that leave out the numbers of `holes`."""
+    """Splits `ranges` so that the numbers of `holes` are left out."""
     pieces = []
     for whole in ranges:
         first = whole.start

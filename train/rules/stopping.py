@@ -1,4 +1,4 @@
-"""Stopping when the model gets worse beyond its training length while training still improves.
+"""Early stopping: the score beyond the training length worsens while training still improves.
 
 A lower training loss with a higher out-of-length score is the sign that the model now fits the
 training lengths at the expense of longer ones. Training losses differ by bucket, and a curriculum
@@ -21,7 +21,7 @@ class StoppingConfig:
 
 
 class EarlyStopping:
-    """Follows the selection score (lower is better) and the training loss by bucket."""
+    """Tracks the selection score (lower is better) and the training loss by bucket."""
 
     def __init__(self, config: StoppingConfig):
         self._config = config
@@ -32,7 +32,7 @@ class EarlyStopping:
         self._at_best: dict[int, float] = {}  # bucket -> mean loss in the window before the best
 
     def record_loss(self, bucket: int, loss: float) -> None:
-        """One training step's loss (nats/token)."""
+        """Records a training step's loss (nats/token)."""
         total = self._window.setdefault(bucket, [0.0, 0])
         total[0] += loss
         total[1] += 1
@@ -49,7 +49,7 @@ class EarlyStopping:
         return sum(changes) / len(changes)
 
     def record_score(self, step: int, score: float) -> bool:
-        """One evaluation; returns whether it is the best so far."""
+        """Records an evaluation's score; returns whether it is the best so far."""
         improved = self.best_score is None or score < self.best_score - self._config.min_delta
         if improved:
             self.best_score, self.best_step = score, step
@@ -69,7 +69,7 @@ class EarlyStopping:
         return 0 < self._config.patience <= self.bad_evaluations
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold, as JSON."""
+        """The JSON part of a checkpoint."""
         return {
             "best_score": self.best_score,
             "best_step": self.best_step,

@@ -1,4 +1,4 @@
-"""Checksums of arrays: what a step made, and what a checkpoint gives back, bit by bit."""
+"""Checksums of arrays, to compare runs and verify checkpoints bit by bit."""
 
 import functools
 from collections.abc import Callable

@@ -66,7 +66,7 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
 
 
 def decay_mask(params: object) -> object:
-    """True for what L1 and L2 act on: matrices, those of position schemes left out.
+    """Mask of the parameters that L1 and L2 act on: matrices, without those of position schemes.
 
     Parameters are stacked over layers, so that a matrix of a block has rank 3 and its norm scale
     rank 2; the rank alone would not tell a norm of a block from an embedding.

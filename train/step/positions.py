@@ -1,4 +1,4 @@
-"""The positions that the schemes see in training; masks never see them."""
+"""Positions for position schemes in training; masks never use them."""
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +32,8 @@ def training_positions(
     Arrays have columns where the devices have them (model.parallel.zigzag).
 
     Args:
-      positions_BL: index in the document, as the data has it.
-      stretched: of the phase.
+      positions_BL: index in the document.
+      stretched: context extension of the phase.
       segment_ids_BL: None where each row is one stretch of a document from index 0.
       offset: scalar, see `model.positions.stretched.moved_positions`; None: nothing is moved.
       drawn_L: positions that rows get in place of theirs; None: their own.

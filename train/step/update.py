@@ -1,4 +1,4 @@
-"""One optimizer step as a pure function, and the state that it carries."""
+"""The train step: one optimizer step as a pure function of (state, batch, inputs)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,7 +18,7 @@ PyTree = Any  # a nested dict of arrays
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything that a step changes. Random keys are functions of (seed, step), not state."""
+    """Device state: all that a step changes. Random keys are functions of (seed, step)."""
 
     params: PyTree
     opt_state: optax.OptState
@@ -26,7 +26,7 @@ class TrainState:
 
 @flax.struct.dataclass
 class StepInputs:
-    """Operands that are not the batch: changing them recompiles nothing."""
+    """Operands of a step besides its batch; other values need no other program."""
 
     step: jax.Array | np.int32  # scalar, optimizer steps done before this one
     seed: jax.Array | np.uint32  # scalar, for all that is random
@@ -39,7 +39,7 @@ class StepInputs:
 
 @dataclasses.dataclass(frozen=True)
 class StepConfig:
-    """Static facts of a bucket's step."""
+    """Static settings of a bucket's step."""
 
     microbatches: int  # parts of the batch whose gradients are added up one after the other
     z_loss: float
@@ -48,6 +48,8 @@ class StepConfig:
     # Leave the state as it was where loss or gradient is not finite, or above the inputs' limits.
     guarded: bool = False
 
+
+BY_ROW = ("nats_B", "targets_B")  # metrics of a step by row of the global batch
 
 # (params, batch, inputs, key) -> nats of each target, log-partition of its logits: float32 [B, L]
 LossesFunction = Callable[
@@ -67,13 +69,13 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     config: StepConfig,
 ) -> TrainStep:
-    """The step: loss = sum over all valid targets of the global batch / their number, + penalty.
+    """Makes a step whose loss is the mean over all valid targets of the global batch, + penalty.
 
     Metrics are scalars: `loss` (nats/token, without z-loss and penalty), `targets` (valid ones),
     `grad_norm` (before clipping), `param_norm`, and `checksum` where asked for; and by row of the
     global batch, in its order: `nats_B` (float32 [B], summed over the row's valid targets, without
-    the z-loss) and `targets_B` (int32 [B], how many those are). A step that was left out returns
-    its figures and the state that it was given, counters included.
+    the z-loss) and `targets_B` (int32 [B], number of those). A skipped step returns its figures and
+    the old state, counters included.
     """
 
     def summed_loss(

@@ -10,7 +10,8 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lengthwise.common.errors import UserError
-from lengthwise.train.checkpoint.checkpoints import Checkpoints, abstract_like
+from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.mesh import abstract_like
 from lengthwise.train.step.update import TrainState
 
 HOST = {"data_step": 0}

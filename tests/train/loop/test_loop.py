@@ -15,14 +15,15 @@ from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.data.layouts.row_groups import Stratum
 from lengthwise.train.config import LoopConfig
 from lengthwise.train.loop.loop import run_loop
-from lengthwise.train.loop.state import Running
+from lengthwise.train.loop.state import RunState, TrainingRun
 from lengthwise.train.machine.signals import TerminationRequest
 from lengthwise.train.metrics.goodput import CAUSES, Goodput
 from lengthwise.train.metrics.profile import ProfileConfig, Profiler
+from lengthwise.train.programs.steps import SingleSteps
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.stopping import EarlyStopping, StoppingConfig
 from lengthwise.train.step.update import StepInputs
-from tests.train.runs import anomaly_config
+from tests.train.runs import anomaly_config, optimizer_config
 
 STEPS, LENGTH = 8, 4
 PHASE = types.SimpleNamespace(
@@ -64,7 +65,9 @@ class Fakes:
         self.limits = {}
         self.scores = iter(scores or [1.0] * STEPS)
         settings = {"log_every": 1, "eval_every": 0, "checkpoint_every": 100, "checksums": False}
-        self.config = LoopConfig(**{**settings, **config})
+        self.config = types.SimpleNamespace(
+            loop=LoopConfig(**{**settings, **config}), optimizer=optimizer_config(warmup_steps=0)
+        )
         self.stopping = EarlyStopping(StoppingConfig(score="nll", patience=patience, min_delta=0.0))
         self.termination = TerminationRequest()
         self.profiler = Profiler(ProfileConfig(profile), Path("tensorboard"))
@@ -97,37 +100,48 @@ class Fakes:
         self.saved.append(step)
 
     def run(self, start=0):
-        running = Running(
-            config=self.config,
-            phases=types.SimpleNamespace(phases=[self.phase], total_steps=STEPS),
-            steps={(0, LENGTH): self.step},
-            step_inputs=lambda phase, step, length: StepInputs(np.int32(step), np.uint32(0), {}),
-            device_batches=self.batches,
-            step_flops=lambda phase, length: 1.0,
-            peak_flops=1.0,
-            learning_rate=lambda step: 0.1,
-            evaluate=self.evaluate,
+        run = TrainingRun(
+            setup=types.SimpleNamespace(
+                config=self.config,
+                phases=types.SimpleNamespace(phases=[self.phase], total_steps=STEPS),
+                blueprint=types.SimpleNamespace(step_flops=lambda phase, length: 1.0),
+                inputs=lambda phase, step, length: StepInputs(np.int32(step), np.uint32(0), {}),
+                device_batches=self.batches,
+                fingerprint=lambda: "",
+            ),
+            workdir=Path(),
             checkpoints=types.SimpleNamespace(
                 save=self.save,
                 wait=lambda: None,
                 latest_step=lambda: self.saved[-1] if self.saved else None,
             ),
-            writer=types.SimpleNamespace(write=self.rows.append, flush=lambda: None),
-            stopping=self.stopping,
-            rules=self.rules,
-            roll_back=self.roll_back,
-            host_state=lambda step: {},
-            termination=self.termination,
-            profiler=self.profiler,
-            goodput=Goodput(),
-            gather_seconds=lambda seconds: np.array([seconds, 3 * seconds, seconds]),
+            claim=lambda: None,
+            evaluate=self.evaluate,
+            prepare_evaluation=lambda: None,
+            peak_flops=1.0,
         )
-        return run_loop(running, types.SimpleNamespace(params=None), start)
+        state = RunState(run, start, self.stopping, self.rules, Goodput())
+        state.writer = types.SimpleNamespace(write=self.rows.append, flush=lambda: None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("lengthwise.train.loop.loop.roll_back", self.roll_back)
+            patch.setattr(
+                "lengthwise.train.loop.step_logger.gather",
+                lambda seconds: np.array([seconds, 3 * seconds, seconds]),
+            )
+            run_loop(
+                [state],
+                types.SimpleNamespace(params=None),
+                SingleSteps(run.setup, {(0, LENGTH): self.step}),
+                self.termination,
+                self.profiler,
+            )
+        return state
 
-    def roll_back(self, anomaly):
+    def roll_back(self, state, anomaly):
         self.events.append(("roll back", anomaly.step))
         self.losses.pop(anomaly.step)
-        return types.SimpleNamespace(params=None), self.saved[-1]
+        state.step = self.saved[-1]
+        return types.SimpleNamespace(params=None)
 
     def at(self, *event):
         return self.events.index(event)
@@ -240,16 +254,16 @@ def test_a_best_score_is_saved_between_checkpoints():
 
 def test_it_stops_when_the_score_worsens_and_the_last_state_is_saved():
     fakes = Fakes(eval_every=2, scores=[1.0, 2.0, 3.0, 4.0], patience=2)
-    outcome = fakes.run()
-    assert (outcome.reason, outcome.step) == ("early stopping", 6)
+    state = fakes.run()
+    assert (state.reason, state.step) == ("early stopping", 6)
     assert fakes.saved[-1] == 6
 
 
 def test_termination_saves_at_the_next_step_and_evaluates_only_what_is_due():
     fakes = Fakes(eval_every=2)
     fakes.termination.requested = True
-    outcome = fakes.run(start=2)
-    assert (outcome.reason, outcome.step, fakes.saved) == ("terminated", 3, [3])
+    state = fakes.run(start=2)
+    assert (state.reason, state.step, fakes.saved) == ("terminated", 3, [3])
     assert not any(kind == "evaluate" for kind, _ in fakes.events)
     due = Fakes(eval_every=2)
     due.termination.requested = True
@@ -266,8 +280,8 @@ def test_termination_during_the_last_evaluation_is_heard():
         return {"stopping_score": 1.0}
 
     fakes.evaluate = evaluate
-    outcome = fakes.run()
-    assert (outcome.reason, outcome.step, fakes.saved[-1]) == ("terminated", STEPS, STEPS)
+    state = fakes.run()
+    assert (state.reason, state.step, fakes.saved[-1]) == ("terminated", STEPS, STEPS)
     assert [row["reason"] for row in fakes.rows if row["kind"] == "end"] == ["finished"]
 
 
@@ -282,8 +296,8 @@ def test_termination_where_it_stops_early_is_heard_and_training_is_at_its_end(du
         return original(*given)
 
     setattr(fakes, during, signalled)
-    outcome = fakes.run()
-    assert (outcome.reason, outcome.step) == ("terminated", 6)
+    state = fakes.run()
+    assert (state.reason, state.step) == ("terminated", 6)
     assert [row["reason"] for row in fakes.rows if row["kind"] == "end"] == ["early stopping"]
 
 

@@ -9,12 +9,13 @@ from lengthwise.common.errors import UserError
 from lengthwise.model import transformer
 from lengthwise.train import phases
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop import rollback
+from lengthwise.train.loop import restore
 from lengthwise.train.metrics.writer import MetricsWriter
+from lengthwise.train.programs.blueprint import Blueprint
 from lengthwise.train.programs.setup import Setup
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.data_steps import DataSteps
-from tests.train.runs import rows, steps_on_disk
+from tests.train.runs import last_state, rows, steps_on_disk
 
 NAN, SPIKE = -1, -2  # token ids of planted batches
 ROLLBACK = {"anomaly.on_nonfinite": "rollback", "train.eval_every": 0}
@@ -36,8 +37,8 @@ def made():
 def compiled_once(monkeypatch, made):
     """Programs and first states of these runs, whose programs differ by the rules alone."""
 
-    def once(method):
-        original = getattr(Setup, method)
+    def once(owner, method):
+        original = getattr(owner, method)
 
         def cached(self, *key):
             name = (method, self.config.anomaly.skips)
@@ -47,8 +48,8 @@ def compiled_once(monkeypatch, made):
 
         return cached
 
-    compile_step, first = once("compile_step"), once("initial_state")
-    monkeypatch.setattr(Setup, "compile_step", compile_step)
+    compile_step, first = once(Blueprint, "compile_step"), once(Setup, "initial_state")
+    monkeypatch.setattr(Blueprint, "compile_step", compile_step)
     # A copy: the step overwrites what it is given.
     monkeypatch.setattr(Setup, "initial_state", lambda self: jax.tree.map(jnp.copy, first(self)))
 
@@ -108,8 +109,8 @@ def checksums(workdir):
 
 def test_a_rollback_goes_on_past_the_data(tmp_path, start, plant, spared, capsys):
     plant({(0, 5): NAN})
-    outcome = start(tmp_path / "run", **ROLLBACK, **{"train.compile": "ahead"})
-    assert (outcome.reason, outcome.step) == ("finished", 12)
+    state = start(tmp_path / "run", **ROLLBACK, **{"train.compile": "ahead"})
+    assert (state.reason, state.step) == ("finished", 12)
     # Checkpoint 4 is the one before step 6: data steps 5 and 6 (from 1) are passed over.
     assert [row["data_step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, *range(7, 15)]
     assert [row["step"] for row in rows(tmp_path / "run")] == list(range(1, 13))
@@ -129,9 +130,9 @@ class KilledError(BaseException):
 @pytest.mark.parametrize(
     ("where", "method"),
     [
-        (rollback.Checkpoints, "drop_after"),
+        (restore.Checkpoints, "drop_after"),
         (MetricsWriter, "cut_back"),
-        (rollback.tqdm, "write"),  # the row is written, nothing of it is in a checkpoint
+        (restore.tqdm, "write"),  # the row is written, nothing of it is in a checkpoint
         (Checkpoints, "save"),  # the first save after it
     ],
 )
@@ -202,7 +203,7 @@ def test_without_a_checkpoint_there_is_nothing_to_roll_back_to(tmp_path, start, 
 def test_a_skip_leaves_the_step_out_and_the_schedule_standing(tmp_path, start, plant):
     start(tmp_path / "plain", **SKIP)
     plant({(0, 2): NAN})
-    outcome = start(tmp_path / "run", **SKIP, **{"train.compile": "ahead"})
+    start(tmp_path / "run", **SKIP, **{"train.compile": "ahead"})
     found = {row["step"]: row for row in rows(tmp_path / "run")}
     expected = {row["step"]: row for row in rows(tmp_path / "plain")}
     assert sorted(found) == [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12]
@@ -212,7 +213,7 @@ def test_a_skip_leaves_the_step_out_and_the_schedule_standing(tmp_path, start, p
     # In the warm-up: the third update came at step 4.
     assert found[4]["learning_rate"] == expected[3]["learning_rate"] > found[2]["learning_rate"]
     assert rows(tmp_path / "run", "end")[0]["compiles_after_first_step"] == 0
-    leaves = map(np.asarray, jax.tree.leaves(outcome.state.opt_state))
+    leaves = map(np.asarray, jax.tree.leaves(last_state(tmp_path / "run")["opt_state"]))
     assert {int(leaf) for leaf in leaves if leaf.dtype == np.int32} == {11}
 
 

@@ -11,7 +11,7 @@ from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.loop import run_loop
 from lengthwise.train.programs.setup import Setup
 from lengthwise.train.step.positions import training_positions
-from tests.train.runs import config, rows, steps_on_disk
+from tests.train.runs import config, last_state, rows, steps_on_disk
 
 # A bucket each, since compiling is what takes time here.
 TWO_PHASES = (
@@ -29,8 +29,8 @@ def test_it_stops_early_with_the_best_checkpoint_kept(tmp_path, start):
     scores = {2: 3.0, 4: 2.0, 6: 2.5, 8: 2.6, 10: 2.7}
     early = {"phase.steps": 40, "train.eval_every": 2, "train.checkpoint_every": 2}
     early |= {"stopping.patience": 3, "phase.budget_steps": 40}
-    outcome = start(tmp_path, scores.get, **early)
-    assert (outcome.reason, outcome.step) == ("early stopping", 10)
+    state = start(tmp_path, scores.get, **early)
+    assert (state.reason, state.step) == ("early stopping", 10)
     assert all(row["training_loss_change"] < 0 for row in rows(tmp_path, "eval")[2:])
     assert [row["bad_evaluations"] for row in rows(tmp_path, "eval")] == [0, 0, 1, 2, 3]
     assert steps_on_disk(tmp_path) == [4, 8, 10]
@@ -45,8 +45,8 @@ def test_it_stops_early_with_the_best_checkpoint_kept(tmp_path, start):
 
 
 def test_without_patience_it_goes_on_whatever_the_score(tmp_path, start):
-    outcome = start(tmp_path, float)  # the score is the step: worse and worse
-    assert (outcome.reason, outcome.step) == ("finished", 12)
+    state = start(tmp_path, float)  # the score is the step: worse and worse
+    assert (state.reason, state.step) == ("finished", 12)
     assert steps_on_disk(tmp_path) == [4, 8, 12]  # 4 is the best
 
 
@@ -133,8 +133,9 @@ def test_learned_positions_may_be_shifted(tmp_path, start):
     def vectors(kind, steps):
         changes = {"phase.positions.kind": kind, "phase.positions.target_length": 256}
         every = {"phase.steps": steps, "train.eval_every": 0, "optimizer.l2": 0.0}
-        outcome = start(tmp_path / f"{kind}{steps}", **learned, **changes, **every)
-        return np.asarray(outcome.state.params["positions"]["learned"]["table"])[128:]
+        start(tmp_path / f"{kind}{steps}", **learned, **changes, **every)
+        params = last_state(tmp_path / f"{kind}{steps}")["params"]
+        return np.asarray(params["positions"]["learned"]["table"])[128:]
 
     assert (vectors("shift", 5) != vectors("shift", 10)).any(axis=1).mean() > 0.9
     np.testing.assert_array_equal(vectors("none", 5), vectors("none", 10))
@@ -158,8 +159,8 @@ def test_shifts_without_meaning_are_refused(tmp_path, start, scheme, target, wor
 def test_clex_learns_its_frequencies_from_spread_positions(tmp_path, start):
     phase = {"phase.positions.kind": "clex", "phase.positions.target_length": 128}
     clex = {"model.positions.scheme": "clex", "model.positions.clex.original_length": 32}
-    outcome = start(tmp_path, **phase, **clex, **{"phase.steps": 5, "train.eval_every": 0})
-    assert np.abs(outcome.state.params["positions"]["clex"]["down"]).max() > 0
+    start(tmp_path, **phase, **clex, **{"phase.steps": 5, "train.eval_every": 0})
+    assert np.abs(last_state(tmp_path)["params"]["positions"]["clex"]["down"]).max() > 0
     assert all(np.isfinite(row["loss"]) for row in rows(tmp_path))
 
 
@@ -167,10 +168,10 @@ def test_init_from_takes_the_weights_alone(tmp_path, start, monkeypatch):
     start(tmp_path / "first")
     begun = {}
 
-    def watched(running, state, step):
-        begun["state"] = jax.tree.map(np.asarray, state)
-        begun["step"] = step
-        return run_loop(running, state, step)
+    def watched(states, train_state, *rest):
+        begun["state"] = jax.tree.map(np.asarray, train_state)
+        begun["step"] = states[0].step
+        run_loop(states, train_state, *rest)
 
     monkeypatch.setattr("lengthwise.train.loop.start.run_loop", watched)
     start(tmp_path / "second", **{"train.init_from": str(tmp_path / "first"), "phase.steps": 5})
@@ -222,7 +223,7 @@ def test_init_from_leaves_a_save_of_the_other_run_alone(tmp_path, start):
 def test_init_from_is_settled_before_the_first_step(tmp_path, start, monkeypatch):
     start(tmp_path / "first")
 
-    def killed(running, state, step):
+    def killed(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lengthwise.train.loop.start.run_loop", killed)

@@ -33,7 +33,7 @@ def until_a_checkpoint(clock):
     with account.spent_on("compile"):
         clock.now += 4
     clock.now += 4
-    account.found_idle(1.0)
+    account.count_data_wait(1.0)
     return account
 
 

@@ -47,7 +47,7 @@ def run_steps(setup, count, state=None):
     for step, (phase, batch, arrays) in zip(range(count), setup.device_batches(0), strict=False):
         key = (phase.number, batch.length)
         if key not in steps:
-            steps[key] = setup.compile_step(key)
+            steps[key] = setup.blueprint.compile_step(key)
         state, metrics = steps[key](state, arrays, setup.inputs(phase, step, batch.length))
         found.append((batch.length, float(metrics["loss"]), int(metrics["checksum"])))
     return found, state
@@ -62,7 +62,7 @@ def one_device(experiment, phases):
 def test_losses_do_not_depend_on_the_devices(experiment, phases, one_device, slices, tensor):
     mesh = MeshConfig(slices=slices, tensor=tensor)
     setup = setup_on(experiment, phases, jax.devices(), mesh=mesh)
-    assert len({execution.view for execution in setup.executions.values()}) > 1
+    assert len({execution.view for execution in setup.blueprint.executions.values()}) > 1
     found, _ = run_steps(setup, 6)
     assert [length for length, _, _ in found] == [length for length, _, _ in one_device]
     # Dropout is on: its masks, too, must not depend on how the batch is sharded.
@@ -80,7 +80,7 @@ def placement(tree):
 
 def test_changing_bucket_moves_no_parameter(experiment, phases):
     setup = setup_on(experiment, phases, jax.devices())
-    steps = {length: setup.compile_step((0, length)) for length in LENGTHS}
+    steps = {length: setup.blueprint.compile_step((0, length)) for length in LENGTHS}
     state = setup.initial_state()
     before = placement(state)
     check_takes(steps[16], before, state)
@@ -95,7 +95,8 @@ def test_changing_bucket_moves_no_parameter(experiment, phases):
         if len(firsts) == len(LENGTHS):
             break
     inputs = jax.device_put(
-        setup.inputs(phase, 0, batch.length), jax.sharding.NamedSharding(setup.home, jax.P())
+        setup.inputs(phase, 0, batch.length),
+        jax.sharding.NamedSharding(setup.blueprint.home, jax.P()),
     )
     for length in (64, 16, 32, 64):
         with jax.transfer_guard("disallow"):
@@ -113,8 +114,10 @@ def check_takes(step, places, state):
 
 def born_on_another_order(setup):
     """The first state under a view of the same shape whose order of devices is transposed."""
-    grid = setup.home.devices
-    mesh = jax.sharding.Mesh(np.reshape(grid.reshape(2, 4).T, grid.shape), setup.home.axis_names)
+    grid = setup.blueprint.home.devices
+    mesh = jax.sharding.Mesh(
+        np.reshape(grid.reshape(2, 4).T, grid.shape), setup.blueprint.home.axis_names
+    )
     return jax.tree.map(
         lambda x: jax.device_put(x, jax.sharding.NamedSharding(mesh, x.sharding.spec)),
         setup.initial_state(),
@@ -141,10 +144,10 @@ def test_the_choices_of_a_plan_replace_those_of_the_config(experiment, phases, o
     expected, _ = run_steps(setup_on(experiment, phases, jax.devices()[:1], model=plain), 6)
     setup = Setup(config, phases, jax.devices(), asked)
     for key, execution in asked.items():
-        assert tuple(setup.shardings[key].mesh.shape.values()) == dataclasses.astuple(
+        assert tuple(setup.blueprint.shardings[key].mesh.shape.values()) == dataclasses.astuple(
             execution.view
         )
-        program = setup.compile_step(key).as_text()
+        program = setup.blueprint.compile_step(key).as_text()
         assert ("while(" in program) == (execution.microbatches > 1)
         # Parameters are gathered anew under every policy; only "full" computes anew.
         again = re.search(r'rematted_computation[^"]*dot_general', program)

@@ -64,7 +64,7 @@ def test_it_trains_and_scores_beyond_its_training_length(
     setup = Setup(experiment.train, phases, jax.devices()[:1])
     state = setup.initial_state()
     before = jax.tree.map(np.asarray, state.params)
-    step = setup.compile_step((0, LENGTH))
+    step = setup.blueprint.compile_step((0, LENGTH))
     batches = setup.device_batches(0)
     losses = []
     for number, (phase, batch, arrays) in zip(range(6), batches, strict=False):
@@ -82,10 +82,10 @@ def test_it_trains_and_scores_beyond_its_training_length(
 
     architecture = Architecture(
         experiment.train.model,
-        setup.vocab_size,
-        setup.platform,
-        setup.abstract_params,
-        setup.data_sharding,
+        setup.blueprint.vocab_size,
+        setup.blueprint.platform,
+        setup.blueprint.abstract_params,
+        setup.blueprint.data_sharding,
     )
     inference = Inference(architecture, Batching(4 * LENGTH, seed=0, pad=256))
     tokens = np.random.default_rng(0).integers(0, 256, (2, 2 * LENGTH + 1))
