@@ -93,7 +93,7 @@ class CachedScorer:
         self._model = model
 
     def score_rows(self, kind: CacheKind, tokens: np.ndarray, chunk: int) -> TargetScores:
-        """`eval.scorer.TargetScorer`, `chunk` tokens at a time: [R, c+1] -> [R, c].
+        """`eval.inference.scorer.TargetScorer`, `chunk` tokens at a time: [R, c+1] -> [R, c].
 
         Raises ValueError where chunks of such rows don't fit the cache.
         """

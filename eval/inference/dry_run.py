@@ -20,7 +20,7 @@ from lengthwise.model.positions.rope_scaling import RopeScaling
 
 
 class DryModel:
-    """`eval.scorer.ScorerFactory`. trained: the scaling under which parameters are trained."""
+    """`eval.inference.scorer.ScorerFactory`. trained: the scaling of training."""
 
     def __init__(self, inference: Inference, trained: RopeScaling):
         self._inference = inference
@@ -31,7 +31,7 @@ class DryModel:
 
 
 class DryScorer:
-    """`eval.scorer.TargetScorer` whose loss falls along the row, as fits expect it to."""
+    """`eval.inference.scorer.TargetScorer` whose loss falls along the row, as fits expect it to."""
 
     def __init__(self, inference: Inference, setting: Setting, trained: RopeScaling):
         self._inference, self._setting, self._trained = inference, setting, trained

@@ -14,7 +14,7 @@ from lengthwise.model.positions.rope_scaling import RopeScaling
 
 
 class BoundModel:
-    """`eval.scorer.ScorerFactory` of one checkpoint.
+    """`eval.inference.scorer.ScorerFactory` of one checkpoint.
 
     trained: the scaling under which its parameters were trained; a tested one comes on top.
     """
@@ -32,7 +32,7 @@ class BoundModel:
         return self._scorers[setting]
 
     def by_document(self, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
-        """The plain model as `eval.scorer.DocumentScorer`."""
+        """The plain model as `eval.inference.scorer.DocumentScorer`."""
         return self._run(Setting(), tokens, segments=segments[:, :-1]).nats
 
     def cached(self, setting: Setting) -> CachedModel:
@@ -127,7 +127,7 @@ class BoundModel:
 
 
 class BoundScorer:
-    """`eval.scorer.TargetScorer` of a checkpoint; it `cached_scorer.SharesPrefixes`."""
+    """`eval.inference.scorer.TargetScorer` of a checkpoint; it `cached_scorer.SharesPrefixes`."""
 
     def __init__(self, model: BoundModel, setting: Setting):
         self._model = model

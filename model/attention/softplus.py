@@ -22,7 +22,7 @@ _PLAIN_ROWS = 3  # rows with O = 0: queries that see at most so many keys
 
 @dataclass(frozen=True)
 class Softplus:
-    """A normalizer of `model.attention.attend`, for scores from `unit_queries_and_keys`."""
+    """Normalizer of `model.attention.attention.attend`; scores from `unit_queries_and_keys`."""
 
     power: float  # of the re-weighting; 0: none, which is LSSA
 

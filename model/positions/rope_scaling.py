@@ -26,7 +26,7 @@ power:      f_i (1 - 2i/C)^exponent (Giraffe).
 "Logits times a^2" is a factor a on cos and sin of queries and of keys.
 
 Three more settings go with every kind; the first two change distances, which attention does by
-other queries and keys for the pairs that are far apart (`model.scores.FarField`):
+other queries and keys for the pairs that are far apart (`model.attention.biases.FarField`):
 
 ceiling:    distances of `ceiling` tokens and more count as `ceiling` (LM-Infinite,
             arXiv:2308.16137).

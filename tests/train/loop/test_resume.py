@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from lengthwise.benchmarks.train import chaos, killed_run
-from lengthwise.benchmarks.train.killed_run import (
+from lengthwise.train.metrics.writer import read_rows
+from tests import chaos, killed_run
+from tests.killed_run import (
     ROOT,
     kill_when,
     log_of,
@@ -17,7 +18,6 @@ from lengthwise.benchmarks.train.killed_run import (
     step_checksums,
     steps_logged,
 )
-from lengthwise.train.metrics.writer import read_rows
 from tests.tiny import write_corpus
 
 STEPS = 120

@@ -1,12 +1,11 @@
-"""A run that is killed again and again against the same run left alone: equal bit for bit?
+"""Exact resume under random kills: a run killed again and again equals one left alone, bit for bit.
 
-python -m lengthwise.benchmarks.train.chaos [--kills=20] [--seed=0] [--directory=runs/chaos]
+python -m tests.chaos [--kills=20] [--seed=0] [--directory=runs/chaos]
 
-Each kill is a SIGKILL at a moment drawn from the seed: some steps after the furthest that the run
-had come, inside of a save, or some seconds after the start, wherever the process is then. It starts
-again by the same command. Compared are the checksums of (batch, loss, parameters) after each step,
-the checksums of all arrays of the last checkpoint, and the scores. Ends with status 1 where
-anything differs.
+Each kill is a SIGKILL at a moment sampled from the seed: some steps beyond the furthest logged one,
+inside a save, or some seconds after the start. The same command starts the run again. Compared are
+the checksums of (batch, loss, parameters) after each step, the checksums of all arrays of the last
+checkpoint, and the scores. Exits with status 1 where anything differs.
 """
 
 import dataclasses
@@ -19,7 +18,8 @@ from pathlib import Path
 from absl import app, flags
 from tqdm import tqdm
 
-from lengthwise.benchmarks.train.killed_run import (
+from lengthwise.train.metrics.writer import read_rows
+from tests.killed_run import (
     ROOT,
     array_checksums,
     finish,
@@ -29,7 +29,6 @@ from lengthwise.benchmarks.train.killed_run import (
     step_checksums,
     steps_logged,
 )
-from lengthwise.train.metrics.writer import read_rows
 
 _KILLS = flags.DEFINE_integer("kills", 20, "How often the run is killed.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
@@ -103,7 +102,7 @@ def differences(undisturbed: Path, killed: Path) -> list[str]:
 def run_arguments(store: Path, kills: int) -> tuple[str, ...]:
     """A small model with dropout, saved every 5 steps and scored every 20."""
     return (
-        f"--config={ROOT / 'configs' / 'quickstart.py'}",
+        f"--config={ROOT / 'configs' / 'bytes.py'}",
         f"--config.data.store={store}",
         f"--config.phase.steps={STEPS_A_KILL * kills + 20}",
         "--config.phase.tokens_per_step=1024",

@@ -10,7 +10,7 @@ from pathlib import Path
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.metrics.writer import read_rows
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def log_of(workdir: Path) -> Path:
