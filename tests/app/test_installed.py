@@ -89,6 +89,27 @@ def test_trains_from_another_folder(installed: tuple[Path, Path], tmp_path: Path
     assert (tmp_path / "run" / "report" / "index.html").exists()
 
 
+@pytest.mark.parametrize("command", [["{bin}/lengthwise"], ["{bin}/python", "-m", "lengthwise"]])
+def test_the_command_runs_from_another_folder(
+    installed: tuple[Path, Path], tmp_path: Path, command: list[str]
+) -> None:
+    python, _ = installed
+    named = [part.format(bin=python.parent) for part in command]
+    done = subprocess.run([*named, "--workdir=run"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --config is missing")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_wheel_says_whose_it_is(installed: tuple[Path, Path]) -> None:
+    _, site = installed
+    (folder,) = site.glob("lengthwise-*.dist-info")
+    metadata = (folder / "METADATA").read_text("utf-8")
+    assert "License-Expression: Apache-2.0\n" in metadata
+    assert "Author: The Lengthwise authors\n" in metadata
+    assert (folder / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
 def test_one_name_among_the_packages(installed: tuple[Path, Path]) -> None:
     _, site = installed
     found = {path.name for path in site.iterdir() if not path.name.endswith((".dist-info", ".pth"))}
