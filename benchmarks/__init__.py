@@ -1,1 +1,1 @@
-"""Claims about speed, each one command: `python -m lengthwise.benchmarks.NAME`."""
+"""Claims about speed, one command each: `python -m lengthwise.benchmarks.ROOM.NAME`."""

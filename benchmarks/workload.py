@@ -1,4 +1,4 @@
-"""What the benchmarks time: real steps of a real run, without a work directory."""
+"""The workload of the benchmarks: real steps of a real run, without a work directory."""
 
 import time
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class Workload:
 
     def __init__(self, config: ConfigDict, batches: int = 4, store: Path = STORE):
         experiment = load(config, None)
-        held = prepare(experiment.data, store)
-        phases = Phases(experiment.train.phases, held, experiment.train.seeds)
+        token_store = prepare(experiment.data, store)
+        phases = Phases(experiment.train.phases, token_store, experiment.train.seeds)
         self.setup = Setup(experiment.train, phases, jax.devices())
         self.phase: Phase = self.setup.phases.phases[0]
         self.lengths = self.phase.schedule.lengths
@@ -35,7 +35,9 @@ class Workload:
         self.steps = CompiledSteps(self.setup.blueprint.compile_step, keys, ahead=True)
         self.state: TrainState = self.setup.initial_state()
         self._inputs = self.setup.inputs(self.phase, 0, self.lengths[0])
-        self._batches = {length: self._make(held, length, batches) for length in self.lengths}
+        self._batches = {
+            length: self._make(token_store, length, batches) for length in self.lengths
+        }
 
     def _make(self, store: TokenStore, length: int, count: int) -> list[dict[str, jax.Array]]:
         key = (0, length)

@@ -1,4 +1,4 @@
-"""The index of a corpus of many documents: how long it takes to build, how large it is, to open it.
+"""Layout index of a large corpus: time to build, size, time to open.
 
 python -m lengthwise.benchmarks.data.layout_index [--documents=100_000_000] [--directory=DIR]
 
@@ -30,7 +30,7 @@ LAYOUTS: dict[str, dict] = {
 
 
 class SyntheticDocuments:
-    """Documents of web-like lengths, one behind the other, all of one domain."""
+    """Consecutive documents of web-like lengths, all of one domain."""
 
     domains = ("all",)
 
@@ -39,8 +39,8 @@ class SyntheticDocuments:
         self.offsets = np.zeros(count + 1, np.int64)
         for first in range(0, count, 1 << 22):
             part = self.offsets[1:][first : first + (1 << 22)]
-            drawn = rng.lognormal(np.log(MEAN_TOKENS) - SIGMA**2 / 2, SIGMA, part.size)
-            part[:] = np.maximum(2, drawn)
+            sizes = rng.lognormal(np.log(MEAN_TOKENS) - SIGMA**2 / 2, SIGMA, part.size)
+            part[:] = np.maximum(2, sizes)
         np.cumsum(self.offsets, out=self.offsets)
         self.fingerprint = f"synthetic {count}"
 
@@ -55,7 +55,7 @@ class SyntheticDocuments:
 
 
 def layout_config(**changes: object) -> LayoutConfig:
-    """Decompose from 256 to 8,192 tokens, and what is changed of it."""
+    """Decompose from 256 to 8,192 tokens, with changes."""
     fields: dict = {
         "name": "decompose",
         "targets": "all",

@@ -51,10 +51,11 @@ def main(_: list[str]) -> None:
     configs = {title: layout_config(**sizes, **changes) for title, changes in LAYOUTS.items()}
     start = time.perf_counter()
     results = compare_layouts(configs, documents, seed=0)
-    held = results[0].accounting
+    accounting = results[0].accounting
     print(
-        f"{store.manifest.source}: {held.documents:,} training documents, "
-        f"{held.document_tokens:,} tokens, {held.document_tokens / held.documents:,.0f} on average"
+        f"{store.manifest.source}: {accounting.documents:,} training documents, "
+        f"{accounting.document_tokens:,} tokens, "
+        f"{accounting.document_tokens / accounting.documents:,.0f} on average"
     )
     print(
         f"buckets {_SMALLEST.value} to {_LARGEST.value}; {len(configs)} layouts built and", end=" "

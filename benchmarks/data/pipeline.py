@@ -1,4 +1,4 @@
-"""What the data pipeline does a second: preparing, serving each layout and bucket, resuming.
+"""Throughput of the data pipeline: preparing, serving each layout and bucket, resuming.
 
 python -m lengthwise.benchmarks.data.pipeline [--rounds=5] [--olmo_python=PATH]
 
@@ -40,8 +40,10 @@ def report_preparing(rounds: int) -> None:
     print(
         "\nPrepared\n\n| tokenizer | M tokens/s a core | of encoding alone (95 %) |\n|---|---|---|"
     )
-    for way in preparing.measure(rounds):
-        print(f"| {way.name} | {way.tokens_per_second / 1e6:.2f} | {_interval(way.ratio)} |")
+    for method in preparing.measure(rounds):
+        print(
+            f"| {method.name} | {method.tokens_per_second / 1e6:.2f} | {_interval(method.ratio)} |"
+        )
 
 
 def report_serving(store: TokenStore, rounds: int) -> None:
@@ -51,13 +53,13 @@ def report_serving(store: TokenStore, rounds: int) -> None:
         "| memory / bound | files / bound | cold files / cold bound |\n" + "|---" * 10 + "|"
     )
     for name, layout, length in serving.cases(store):
-        found = serving.compare(store, layout, length, rounds)
+        by_method = serving.compare(store, layout, length, rounds)
         speeds = [
-            f"{np.median(found[way]) / 1e6:.0f}"
-            for way in ("memory", "files", "files, cold", "bound", "bound, cold")
+            f"{np.median(by_method[method]) / 1e6:.0f}"
+            for method in ("memory", "files", "files, cold", "bound", "bound, cold")
         ]
         ratios = [
-            _interval(median_interval(np.divide(found[a], found[b]).tolist()))
+            _interval(median_interval(np.divide(by_method[a], by_method[b]).tolist()))
             for a, b in (
                 ("memory", "bound"), ("files", "bound"), ("files, cold", "bound, cold"),
             )

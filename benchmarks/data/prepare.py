@@ -1,4 +1,4 @@
-"""Preparing a token store against the tokenizer alone: tokens per second of one core.
+"""Throughput of preparing a token store against the tokenizer alone, on one core.
 
 python -m lengthwise.benchmarks.data.prepare [--rounds=3]
 
@@ -38,7 +38,7 @@ _VOCABULARY = 8192
 
 @dataclass(frozen=True)
 class Preparing:
-    """One way of preparing, against its tokenizer alone."""
+    """One setting of preparing, against its tokenizer alone."""
 
     name: str
     tokens: int
@@ -63,17 +63,17 @@ def measure(rounds: int) -> list[Preparing]:
         _quietly(dataclasses.replace(settings, tokenizer=f"train:bpe:{_VOCABULARY}"), trained)
         bpe = str(trained / TOKENIZER)
         exact = dataclasses.replace(settings, near_duplicate_threshold=0.0)
-        ways = {
+        configs = {
             "bytes": settings,
             "bytes, exact copies alone": exact,
             "BPE": dataclasses.replace(settings, tokenizer=bpe),
         }
-        seconds: dict[str, list[list[float]]] = {name: [] for name in ways}
+        seconds: dict[str, list[list[float]]] = {name: [] for name in configs}
         tokens = {}
         for number in tqdm(range(rounds), "rounds"):
-            for name, way in ways.items():
+            for name, config in configs.items():
                 start = time.process_time()
-                store = _quietly(way, Path(folder) / f"{name} {number}")
+                store = _quietly(config, Path(folder) / f"{name} {number}")
                 times = [time.process_time() - start]
                 tokenizer, dtype = store.tokenizer(), np.dtype(store.manifest.dtype)
                 files = [corpus / name for name in store.document_names]

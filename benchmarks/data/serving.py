@@ -1,4 +1,4 @@
-"""How fast batches are served on one core, for each layout and bucket, beside what bounds it.
+"""Throughput of batches on one core, for each layout and bucket, against an upper bound.
 
 The bound is what any loader must do: slices of a memory map stacked to rows of L + 1 tokens, whose
 first and last L are the int32 inputs and targets; where segments differ from batch to batch, two
@@ -74,14 +74,14 @@ LAYOUTS = {
 def schedule_of(
     layout: LayoutIndex, *lengths: int, cycles: int = 8, budget_steps: int = 1000
 ) -> Schedule:
-    """In natural proportions, over some buckets."""
+    """A schedule in natural proportions over some buckets."""
     groups = {length: layout.bucket_groups[length] for length in lengths}
     curriculum = CurriculumConfig("natural", (), cycles)
     return Schedule(curriculum, groups, layout.strata, NATURAL, TOKENS_PER_STEP, budget_steps, 0)
 
 
 def cases(store: TokenStore) -> Iterator[tuple[str, LayoutIndex, int]]:
-    """Name, layout and length of everything that is served."""
+    """(name, layout, length) of each case."""
     for name, config in LAYOUTS.items():
         layout = build_layout(config, AllDocuments(store), seed=0)
         for length, bucket in layout.buckets.items():
@@ -90,7 +90,7 @@ def cases(store: TokenStore) -> Iterator[tuple[str, LayoutIndex, int]]:
 
 
 def serve(reader: RangeReader, layout: LayoutIndex, schedule: Schedule, steps: range) -> int:
-    """Draws and assembles; returns the tokens of the batches."""
+    """Samples and assembles the batches of `steps`; returns their tokens."""
     tokens = 0
     for step in steps:
         draw = schedule.draw(step)
@@ -100,7 +100,7 @@ def serve(reader: RangeReader, layout: LayoutIndex, schedule: Schedule, steps: r
 
 
 def map_tokens(store: TokenStore, populate: bool) -> np.ndarray:
-    """All tokens in a memory map; `populate`: whose pages are all there."""
+    """All tokens in a memory map; `populate`: with all pages resident."""
     flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if populate else 0)
     with open(one_file(store), "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
@@ -121,7 +121,7 @@ def slice_and_stack(tokens: np.ndarray, length: int, changing: bool, batches: np
 
 
 def one_file(store: TokenStore) -> Path:
-    """All tokens in a file beside the store, for rivals that know no shards."""
+    """All tokens in one file in the folder of the store, for loaders without shards."""
     path = store.directory.with_suffix(".tokens")
     if not path.exists() or path.stat().st_mtime < (store.directory / MANIFEST).stat().st_mtime:
         store.in_memory.read(0, store.manifest.num_tokens).tofile(path)
@@ -146,7 +146,7 @@ def speed(work: Callable[[], int], clock: Callable[[], float] = time.process_tim
 def compare(
     store: TokenStore, layout: LayoutIndex, length: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Tokens/s of each way in each round: processor time when warm, wall time when cold."""
+    """[rounds] tokens/s by method: processor time when warm, wall time when cold."""
     rng = np.random.default_rng(0)
     schedule = schedule_of(layout, length)
     last = store.manifest.num_tokens - length - 1
@@ -156,7 +156,7 @@ def compare(
     ]
     # Those that don't change are shared between batches.
     changing = any(batch["segment_ids"].flags.writeable for batch in batches)
-    found: dict[str, list[float]] = {}
+    speeds: dict[str, list[float]] = {}
     for number in range(rounds + 1):
         steps = range(number * STEPS, (number + 1) * STEPS)
         starts = rng.integers(0, last, (STEPS, TOKENS_PER_STEP // length))
@@ -178,8 +178,8 @@ def compare(
         )
         if number:  # the first round warms up
             for each, figure in figures.items():
-                found.setdefault(each, []).append(figure)
-    return found
+                speeds.setdefault(each, []).append(figure)
+    return speeds
 
 
 def grain_first_fit(store: TokenStore, length: int, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Waiting for data on storage where each read takes a while: full shuffle, blocks, blocks staged.
+"""Data stalls on slow storage: full shuffle, blocks, staged blocks.
 
 python -m lengthwise.benchmarks.data.staging [--milliseconds=20] [--steps=60]
 
@@ -28,7 +28,7 @@ from lengthwise.data.store.shard_reader import ShardReader
 from lengthwise.data.store.token_store import TokenStore
 
 _MILLISECONDS = flags.DEFINE_float("milliseconds", 20, "A request takes.", lower_bound=0)
-_STEPS = flags.DEFINE_integer("steps", 60, "Steps of each way.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 60, "Steps of each method.", lower_bound=1)
 
 TOKENS_PER_STEP = 16_384
 STEP_SECONDS = 0.1  # of the device
@@ -36,7 +36,7 @@ WARM_UP = 10  # steps until the first copies are there, reported apart
 
 
 class DistantShards:
-    """Shards each of whose reads takes a request; those of a batch follow each other."""
+    """Shards with a delay for each read; reads of a batch are sequential."""
 
     def __init__(self, shards: ShardReader, seconds: float):
         self._shards, self._seconds = shards, seconds
@@ -70,7 +70,7 @@ def schedule_of(layout: LayoutIndex, shuffle_blocks: int) -> Schedule:
 def waits(
     store: TokenStore, layout: LayoutIndex, schedule: Schedule, config: ReadingConfig
 ) -> np.ndarray:
-    """Seconds that each step waits for its batch."""
+    """[steps] seconds of waiting for the batch."""
 
     def everything(length: int) -> tuple[np.ndarray, list[slice]]:
         return np.arange(TOKENS_PER_STEP // length), [slice(None)]
@@ -94,7 +94,7 @@ def main(_: list[str]) -> None:
     config = layout_config(smallest_bucket=256, largest_bucket=4096, block_tokens=1 << 18)
     layout = build_layout(config, AllDocuments(store), seed=0)
     print(
-        "| way | share of the time spent waiting | in the first "
+        "| method | share of the time spent waiting | in the first "
         f"{WARM_UP} steps | requests a step |\n|---|---|---|---|"
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""How fast tasks make their samples, against what a small model takes.
+"""Throughput of task generators, against training of a small model.
 
 python -m lengthwise.benchmarks.data.tasks [--rounds=3]
 
@@ -40,7 +40,7 @@ def tokens_per_second(work: Callable[[int], int], rounds: int) -> float:
 
 
 def generation(name: str, transforms: tuple[str, ...], rounds: int) -> float:
-    """Tokens/s of documents as they go to a store."""
+    """Tokens/s of generated documents."""
     form = FormatConfig(transforms, SCRATCHPAD_PARTS, TAIL_PARTS, 256, 0)
     low = TASKS[name].min_length
     lengths = (low, min(TASKS[name].max_length or _LONGEST, _LONGEST))
@@ -55,7 +55,7 @@ def generation(name: str, transforms: tuple[str, ...], rounds: int) -> float:
 
 
 def storing(rounds: int) -> float:
-    """Tokens/s of the whole way into a store, in one process."""
+    """Tokens/s into a token store, in one process."""
 
     def work(number: int) -> int:
         config = task_config.get_config()
@@ -69,7 +69,7 @@ def storing(rounds: int) -> float:
 
 
 def training(rounds: int) -> float:
-    """Tokens/s that the model of configs/task.py takes, padding left out."""
+    """Tokens/s of training the model of configs/task.py, without padding."""
     config = task_config.get_config()
     config.data.task.samples = 20_000
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a report card costs, part by part: a trained run is scored anew in a process of its own.
+"""Wall time of a report card by part, of a trained run that is scored again.
 
 python -m lengthwise.benchmarks.eval.card_time --workdir=RUN [--longest=4096] [-- FLAGS OF main.py]
 

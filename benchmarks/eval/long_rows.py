@@ -1,9 +1,9 @@
-"""What scoring long rows costs, in sections.
+"""Cost of scoring long rows, in sections.
 
 python -m lengthwise.benchmarks.eval.long_rows [--sections=memory] [--config.FIELD=...]
 
-memory: what the compiler says that a scoring pass over one row holds, by its length, whole and
-part by part over a cache of keys and values. Nothing is run.
+memory: the compiler's account of one row's scoring pass by length, whole and in chunks over a cache
+of keys and values. Nothing is run.
 """
 
 from collections.abc import Callable
@@ -31,9 +31,9 @@ _MIB = 2**20
 
 
 def memory(config: ConfigDict) -> None:
-    """Bytes of one row's pass by length: parameters, other operands and results, temporaries."""
+    """Prints the bytes of one row's pass by length: parameters, operands, temporaries, results."""
     settings = build(ModelSettings, config.model.to_dict(), "model")
-    print("| tokens | way | parameters | operands | temporaries, results | all |")
+    print("| tokens | method | parameters | operands | temporaries, results | all |")
     print("|---|---|---|---|---|---|")
     for length in map(int, _LENGTHS.value):
         for chunk in (0, _CHUNK.value):
@@ -43,20 +43,20 @@ def memory(config: ConfigDict) -> None:
             setting = Setting()
             program: Specification
             if inference.batching.chunked(length):
-                way = f"parts of {chunk:,}"
+                method = f"chunks of {chunk:,}"
                 kind = inference.row_kind(length, setting, UNSCALED)
                 program = ScoreChunk(kind, chunk, by_row=False)
             else:
-                way = "whole"
+                method = "whole"
                 program = inference.score_rows(length, setting, UNSCALED)
             compiled = inference.programs.get(program)
-            held = compiled.memory_analysis()  # type: ignore[attr-defined]
-            operands = held.argument_size_in_bytes - parameters
-            # Results that operands are given away for lie in their place.
-            results = held.output_size_in_bytes - held.alias_size_in_bytes
-            sizes = (parameters, operands, held.temp_size_in_bytes + results)
+            memory_of_pass = compiled.memory_analysis()  # type: ignore[attr-defined]
+            operands = memory_of_pass.argument_size_in_bytes - parameters
+            # Results in the place of donated operands take no memory of their own.
+            results = memory_of_pass.output_size_in_bytes - memory_of_pass.alias_size_in_bytes
+            sizes = (parameters, operands, memory_of_pass.temp_size_in_bytes + results)
             cells = " | ".join(f"{size / _MIB:,.1f} MiB" for size in (*sizes, sum(sizes)))
-            print(f"| {length:,} | {way} | {cells} |", flush=True)
+            print(f"| {length:,} | {method} | {cells} |", flush=True)
 
 
 def _inference(settings: ModelSettings, length: int, chunk: int) -> tuple[Inference, int]:

@@ -47,8 +47,8 @@ _LONGEST_DENSE = flags.DEFINE_integer("longest_dense", 8192, "Longest row with a
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One thing to time: `run()` does a forward and a backward pass and waits for them."""
+class Contestant:
+    """One implementation: `run()` does a forward and a backward pass and waits for both."""
 
     name: str
     run: Callable[[], object]
@@ -129,8 +129,8 @@ def torch_sdpa(mask: Mask, arrays: list[jax.Array], d_out: jax.Array) -> Callabl
     return run
 
 
-def entries(length: int, mask: Mask, scheme: str) -> list[Entry]:
-    """What can compute this, in this process."""
+def contestants_of(length: int, mask: Mask, scheme: str) -> list[Contestant]:
+    """The implementations that support this case, in this process."""
     shape = (1, length, _HEADS.value, _CHANNELS.value)
     keys = jax.random.split(jax.random.key(0), 4)
     q, k, v, d_out = (jax.random.normal(key, shape, _DTYPE.value) for key in keys)
@@ -139,31 +139,31 @@ def entries(length: int, mask: Mask, scheme: str) -> list[Entry]:
     request = Request(mask, SCHEMES[scheme], head_dim=_CHANNELS.value, dtype=_DTYPE.value)
     backends = [*ANYWHERE, *(name for name, where in PLATFORMS.items() if where == platform)]
     dense_fits = length <= _LONGEST_DENSE.value
-    found = [
-        Entry(name, of_jax(ours(name, mask, scheme), arrays, d_out))
+    contestants = [
+        Contestant(name, of_jax(ours(name, mask, scheme), arrays, d_out))
         for name in backends
         if refusal(name, request) is None and (dense_fits or name != "dense")
     ]
     if scheme == "none" and not (mask.sinks or mask.chunk or mask.prefix) and dense_fits:
-        found.append(Entry("jax.nn", of_jax(jax_nn(mask), arrays, d_out)))
+        contestants.append(Contestant("jax.nn", of_jax(jax_nn(mask), arrays, d_out)))
     whole_mask_fits = mask == CAUSAL or dense_fits
     if scheme == "none" and importlib.util.find_spec("torch") and whole_mask_fits:
-        found.append(Entry("torch", torch_sdpa(mask, arrays, d_out)))
-    return found
+        contestants.append(Contestant("torch", torch_sdpa(mask, arrays, d_out)))
+    return contestants
 
 
-def measure(found: list[Entry]) -> dict[str, tuple[float, float]]:
-    """Best (wall, processor) seconds by name, all taken in turn."""
-    best = {entry.name: (np.inf, np.inf) for entry in found}
-    for entry in found:
-        entry.run()
+def measure(contestants: list[Contestant]) -> dict[str, tuple[float, float]]:
+    """Name -> best (wall, processor) seconds, over interleaved rounds."""
+    best = {contestant.name: (np.inf, np.inf) for contestant in contestants}
+    for contestant in contestants:
+        contestant.run()
     for _ in range(_ROUNDS.value):
-        for entry in found:
+        for contestant in contestants:
             wall, processor = time.perf_counter(), time.process_time()
-            entry.run()
+            contestant.run()
             spent = time.perf_counter() - wall, time.process_time() - processor
-            before = best[entry.name]
-            best[entry.name] = min(before[0], spent[0]), min(before[1], spent[1])
+            before = best[contestant.name]
+            best[contestant.name] = min(before[0], spent[0]), min(before[1], spent[1])
     return best
 
 
@@ -177,7 +177,7 @@ def main(_: list[str]) -> None:
         for scheme in _SCHEMES.value:
             for length in map(int, _LENGTHS.value):
                 mask = MASKS[name]
-                best = measure(entries(length, mask, scheme))
+                best = measure(contestants_of(length, mask, scheme))
                 flops = 12 * heads * channels * visible_pairs(mask, length)
                 rivals = [best[rival] for rival in ("jax.nn", "torch") if rival in best]
                 for entry, (wall, processor) in best.items():

@@ -1,4 +1,4 @@
-"""Classing the blocks of a mask, and the grids that the TPU kernel takes, by length.
+"""Time to class the blocks of a mask and make the grids of the TPU kernel, by length.
 
 python -m lengthwise.benchmarks.model.mask_blocks [--lengths=131072,1048576] [--block=512]
 """

@@ -1,15 +1,14 @@
-"""What chips send each other in a step, by mesh view, against the least that is called for.
+"""Collective traffic of a step by mesh view, against the lower bound.
 
 python -m lengthwise.benchmarks.model.parallel [--topologies=v5e:2x4] [--config=CONFIG ...]
 
-Each bucket's real step is compiled for TPUs that are not here, which needs libtpu (`pip install -r
-requirements-tpu.txt`). Bytes are what one chip receives (train/plan/collectives.py): of an array
-that is gathered or summed into parts, the parts of the others; of one that is summed and then whole
-on every chip, twice that. Loops count as often as they go round. The bound is that of
-train/plan/communication.py.
+Each bucket's real step is compiled for TPUs that aren't at hand, which needs libtpu (`pip install
+-r requirements-tpu.txt`). Bytes are what one chip receives (train/plan/collectives.py): of an
+all-gather or a reduce-scatter the parts of the other chips, of an all-reduce twice that, loops by
+their trip count. The bound is that of train/plan/communication.py.
 
-The compiler may make a sum into parts, or a gathering, of an all-reduce whose result it cuts, or
-whose operand it fills with zeros. "Asked for" counts those as what they stand for; "received" as
+The compiler may write a reduce-scatter or an all-gather as an all-reduce whose result it cuts, or
+whose operand it fills with zeros. "Requested" counts those as what they stand for, "received" as
 what they are. Whatever exceeds the bound of its kind is named.
 """
 
@@ -43,17 +42,17 @@ _CONFIG = config_flags.DEFINE_config_file(
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One kind of collective in a step."""
+class Traffic:
+    """The collectives of one kind in a step."""
 
     count: int
     needed: float  # bytes, the bound
-    asked: float  # bytes, with what stands for another kind counted as that
+    requested: float  # bytes, with what stands for another kind counted as that
     received: float  # bytes of what stands for it, as it is
 
 
 def stands_for(collective: Collective, view: ViewShape) -> str:
-    """The kind that the program asked for where the compiler made this one."""
+    """The kind that the program requested where the compiler made this one."""
     called_for = (view.tensor > 1 and collective.group == view.tensor) or view.slices > 1
     if collective.kind != "all-reduce" or called_for or is_vector(collective):
         return collective.kind
@@ -61,37 +60,37 @@ def stands_for(collective: Collective, view: ViewShape) -> str:
 
 
 def is_vector(collective: Collective) -> bool:
-    """Whether it carries a number, or one for each channel, row or layer's channel."""
+    """Whether it carries a scalar, or one number a channel, row or layer's channel."""
     return collective.size <= 4 * (1 << 16)
 
 
 def by_kind(
-    found: list[tuple[Collective, int]], needs: list[Need], view: ViewShape
-) -> dict[str, Sent]:
-    kinds: dict[str, Sent] = defaultdict(lambda: Sent(0, 0, 0, 0))
+    in_step: list[tuple[Collective, int]], needs: list[Need], view: ViewShape
+) -> dict[str, Traffic]:
+    kinds: dict[str, Traffic] = defaultdict(lambda: Traffic(0, 0, 0, 0))
     for need in needs:
         old = kinds[need.kind]
-        kinds[need.kind] = Sent(old.count, old.needed + need.bytes, old.asked, old.received)
-    for collective, count in found:
+        kinds[need.kind] = Traffic(old.count, old.needed + need.bytes, old.requested, old.received)
+    for collective, count in in_step:
         kind = stands_for(collective, view)
-        asked = collective.bytes / (1 if kind == collective.kind else 2)
+        requested = collective.bytes / (1 if kind == collective.kind else 2)
         old = kinds[kind]
-        kinds[kind] = Sent(
+        kinds[kind] = Traffic(
             old.count + count,
             old.needed,
-            old.asked + count * asked,
+            old.requested + count * requested,
             old.received + count * collective.bytes,
         )
     return dict(kinds)
 
 
 def uncalled(
-    found: list[tuple[Collective, int]], kinds: dict[str, Sent], view: ViewShape
+    in_step: list[tuple[Collective, int]], kinds: dict[str, Traffic], view: ViewShape
 ) -> list[str]:
     """Names of what the bound of its kind does not explain, and of what stands for another kind."""
     lines = []
     total = sum(sent.needed for sent in kinds.values())
-    for collective, count in sorted(found, key=lambda pair: -pair[0].bytes * pair[1]):
+    for collective, count in sorted(in_step, key=lambda pair: -pair[0].bytes * pair[1]):
         kind = stands_for(collective, view)
         sent = kinds[kind]
         much = count * collective.bytes > 0.001 * total
@@ -99,7 +98,7 @@ def uncalled(
         if much and kind != collective.kind:
             extra = count * collective.bytes / 2e9
             lines.append(f"the compiler's: {what} for a {kind}, {extra:.3f} GB more than that")
-        elif much and sent.asked > ALLOWED * sent.needed:
+        elif much and sent.requested > ALLOWED * sent.needed:
             source = f", {collective.source}" if collective.source else ""
             lines.append(
                 f"not called for?: {what}, {count * collective.bytes / 1e9:.3f} GB{source}"
@@ -115,27 +114,27 @@ def report(
     execution: BucketExecution,
     hlo: str,
 ) -> bool:
-    """Prints a view's table; returns whether what is asked for is within the bound."""
+    """Prints a view's table; returns whether what is requested is within the bound."""
     needs, view = least_traffic(model, length, batch, execution), execution.view
-    found = collectives(hlo)
-    kinds = by_kind(found, needs, view)
-    needed, asked, received = (
+    in_step = collectives(hlo)
+    kinds = by_kind(in_step, needs, view)
+    needed, requested, received = (
         sum(getattr(sent, part) for sent in kinds.values())
-        for part in ("needed", "asked", "received")
+        for part in ("needed", "requested", "received")
     )
     print(f"\n### {name}, bucket {length:,}: {view}, remat {execution.remat}\n")
-    print("| collective | times a step | bound, GB | asked for, GB | received, GB |")
+    print("| collective | times a step | bound, GB | requested, GB | received, GB |")
     print("|---|---:|---:|---:|---:|")
     for kind, sent in sorted(kinds.items()):
-        sizes = " | ".join(f"{x / 1e9:.3f}" for x in (sent.needed, sent.asked, sent.received))
+        sizes = " | ".join(f"{x / 1e9:.3f}" for x in (sent.needed, sent.requested, sent.received))
         print(f"| {kind} | {sent.count} | {sizes} |")
-    print(f"| all | | {needed / 1e9:.3f} | {asked / 1e9:.3f} | {received / 1e9:.3f} |")
-    print(f"| of the bound | | | {asked / needed:.3f} | {received / needed:.3f} |\n")
+    print(f"| all | | {needed / 1e9:.3f} | {requested / 1e9:.3f} | {received / 1e9:.3f} |")
+    print(f"| of the bound | | | {requested / needed:.3f} | {received / needed:.3f} |\n")
     for need in needs:
         print(f"- bound: {need.purpose}: {need.kind}, {need.bytes / 1e9:.3f} GB")
-    for line in uncalled(found, kinds, view):
+    for line in uncalled(in_step, kinds, view):
         print(f"- {line}")
-    return asked <= ALLOWED * needed
+    return requested <= ALLOWED * needed
 
 
 def main(_: list[str]) -> int:
@@ -156,7 +155,7 @@ def main(_: list[str]) -> int:
             batch = phases[0].batch_size(length)
             execution = blueprint.executions[key]
             within &= report(topology, model, length, batch, execution, program.as_text())
-    print(f"\nasked for within {ALLOWED - 1:.0%} of the bound in all views: {within}")
+    print(f"\nrequested within {ALLOWED - 1:.0%} of the bound in all views: {within}")
     return 0 if within else 1
 
 

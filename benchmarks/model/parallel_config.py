@@ -1,4 +1,4 @@
-"""What `benchmarks.model.parallel` compiles unless told otherwise."""
+"""The default config of `benchmarks.model.parallel`."""
 
 from ml_collections import ConfigDict
 
@@ -6,7 +6,7 @@ from lengthwise.configs import base
 
 
 def get_config() -> ConfigDict:
-    """Small enough to be compiled in seconds, large enough that vectors don't weigh."""
+    """Small enough to compile in seconds, large enough for vectors to be negligible."""
     config = base.get_config()
     config.data.tokenizer = "ids:32768:0"
     config.model.layers = 4

@@ -1,1 +1,1 @@
-"""Speed of training steps and runs; what kills survive."""
+"""Speed of training steps and runs."""

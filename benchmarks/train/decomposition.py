@@ -1,4 +1,4 @@
-"""Dataset decomposition against concat-and-chunk at the same longest length: time beside FLOPs.
+"""Time and FLOPs of dataset decomposition against concat-and-chunk at equal longest length.
 
 python -m lengthwise.benchmarks.train.decomposition [--rounds=5] [--config.FIELD=...]
 

@@ -1,4 +1,4 @@
-"""Time of a step by bucket, and what switching buckets, compiling and waiting for data cost.
+"""Step time by bucket, and the cost of switching buckets, compiling and waiting for data.
 
 python -m lengthwise.benchmarks.train.step_time [--rounds=5] [--config.model.layers=4 ...]
 """
@@ -62,7 +62,7 @@ def main(_: list[str]) -> None:
 
 
 def table(workload: Workload, device: jax.Device, dtype: str) -> None:
-    """Per bucket, then mixed against the sum of the single ones."""
+    """Prints the time of each bucket, then of a mixed schedule against their sum."""
     rng = np.random.default_rng(0)
     for length in workload.lengths:
         workload.seconds([length])  # warm
@@ -94,7 +94,7 @@ def table(workload: Workload, device: jax.Device, dtype: str) -> None:
 
 
 def real_loop(workload: Workload) -> None:
-    """The loop itself: reading, logging and checkpointing included."""
+    """Prints stalls and compilations of the real loop, with logging and checkpoints."""
     with tempfile.TemporaryDirectory() as directory:
         workdir = Path(directory)
         checkpoints = Checkpoints(workdir / "checkpoints")

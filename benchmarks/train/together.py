@@ -1,10 +1,10 @@
-"""Seconds of an experiment's trial by itself, and in one program with other seeds of its arm.
+"""Time of a trial alone, and in one program with other seeds of its arm.
 
 python -m lengthwise.benchmarks.train.together [--seeds=3,10] [--steps=200] [--rounds=5]
 
-First the step alone: a program a seed, one seed after the other inside of a program, all at once
-(jax.vmap). Then whole trials of majority at the CPU scale: preparing, compiling (no program is kept
-from before), training, two scores on the way and those at the end.
+First the step alone: a program a seed, one seed after the other inside a program, all at once
+(jax.vmap). Then whole trials of majority at the CPU scale: preparing, compiling with a cold cache,
+training, two evaluations and the final scoring.
 """
 
 import contextlib
@@ -53,12 +53,12 @@ def majority(steps: int) -> ExperimentDefinition:
 
 
 def step_times(setup: Setup, seeds: int, rounds: int) -> list[tuple[str, float, float]]:
-    """For each way: its name, seconds of compiling, seconds a seed's step, median over rounds."""
+    """(name, seconds of compiling, median seconds a step and seed) of each method."""
     phase = setup.phases.phases[0]
     length = max(phase.lengths)
     key = (0, length)
-    with contextlib.closing(setup.host_batches(0, EVERY_DATA_STEP)) as drawn:
-        batch = next(batch for _, batch in drawn if batch.length == length)
+    with contextlib.closing(setup.host_batches(0, EVERY_DATA_STEP)) as batches:
+        batch = next(batch for _, batch in batches if batch.length == length)
     seeds_S = np.arange(seeds, dtype=np.uint32)
     inputs = setup.inputs(phase, 0, length)
     step = setup.blueprint.train_step(key)
@@ -72,47 +72,47 @@ def step_times(setup: Setup, seeds: int, rounds: int) -> list[tuple[str, float, 
     state = jax.device_get(setup.initial_state())
     single = (state, batch.arrays, inputs)
     several = (stacked(state), stacked(batch.arrays), seeds_S, inputs)
-    ways: list[tuple[Callable, tuple]] = [
+    methods: list[tuple[Callable, tuple]] = [
         (step, single),
         (mapped(step, "cpu"), several),
         (mapped(step, "gpu"), several),
     ]
     compiled, compiling, states = [], [], []
-    for way, operands in ways:
+    for method, operands in methods:
         start = time.perf_counter()
         with split_over(setup.blueprint.mesh(key)):
-            compiled.append(jax.jit(way, donate_argnums=0).lower(*operands).compile())
+            compiled.append(jax.jit(method, donate_argnums=0).lower(*operands).compile())
         compiling.append(time.perf_counter() - start)
         states.append(copy(operands[0]))
-    found: list[list[float]] = [[] for _ in ways]
+    seconds: list[list[float]] = [[] for _ in methods]
     for _ in range(rounds):
-        for number, (_, operands) in enumerate(ways):
+        for number, (_, operands) in enumerate(methods):
             start = time.perf_counter()
             for _ in range(seeds if number == 0 else 1):
                 states[number], metrics = compiled[number](states[number], *operands[1:])
                 metrics["loss"].block_until_ready()
-            found[number].append((time.perf_counter() - start) / seeds)
-    medians = (float(np.median(each)) for each in found)
+            seconds[number].append((time.perf_counter() - start) / seeds)
+    medians = (float(np.median(each)) for each in seconds)
     return list(zip(_NAMES, compiling, medians, strict=True))
 
 
 def trial_times(experiment: ExperimentDefinition, seeds: int, together: int) -> dict[str, float]:
-    """Seconds a trial: all of it, and by cause as its account has them."""
+    """Seconds a trial, in all and by cause of its goodput account."""
     trials = experiment.trials("cpu", seeds)
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         start = time.perf_counter()
         if run_trials(trials, directory, together):
             raise SystemExit("ended by a signal")
-        found = {"all": (time.perf_counter() - start) / seeds}
+        seconds = {"all": (time.perf_counter() - start) / seeds}
         accounts = []
         for trial in trials:
             assert read_trial(trial, directory / trial.name).together == together
             rows = read_rows(directory / trial.name / "metrics.jsonl")
             accounts.append([row for row in rows if row["kind"] == "goodput"][-1])
     for cause in _CAUSES:
-        found[cause] = float(np.mean([account[f"{cause}_seconds"] for account in accounts]))
-    return found
+        seconds[cause] = float(np.mean([account[f"{cause}_seconds"] for account in accounts]))
+    return seconds
 
 
 def main(argv: list[str]) -> None:
@@ -133,10 +133,10 @@ def main(argv: list[str]) -> None:
                 )
     for count in seeds:
         for together in (1, count):
-            found = trial_times(experiment, count, together)
-            parts = ", ".join(f"{name} {found[name]:.1f}" for name in _CAUSES)
+            times = trial_times(experiment, count, together)
+            parts = ", ".join(f"{name} {times[name]:.1f}" for name in _CAUSES)
             print(
-                f"{count} seeds, {together} together: {found['all']:.1f} s a trial ({parts})",
+                f"{count} seeds, {together} together: {times['all']:.1f} s a trial ({parts})",
                 flush=True,
             )
 
