@@ -1,1 +1,4 @@
-"""The application: the command line, the modes, and one run of training or scoring."""
+"""The application: the command line, the modes, and one run of training or scoring.
+
+Invariants and decisions: docs/design.md#app
+"""

@@ -12,4 +12,6 @@ Shapes and letters, in all of data/:
 
 Token positions are global, int64, from the start of the store. Ids of documents, rows and blocks
 ascend with the store.
+
+Invariants and decisions: docs/design.md#data
 """

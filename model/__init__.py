@@ -1,1 +1,4 @@
-"""The decoder: masks, positions, attention, transformer. Knows neither data nor training."""
+"""The decoder: masks, positions, attention, transformer. Knows neither data nor training.
+
+Invariants and decisions: docs/design.md#model
+"""

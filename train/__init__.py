@@ -8,4 +8,6 @@ Shape legend, as suffixes of names:
     B  rows of the global batch          S  runs trained in lockstep (seeds)
     L  tokens of a row (the bucket)      P  processes
     N  steps in a window                 2  loss and gradient norm
+
+Invariants and decisions: docs/design.md#train
 """

@@ -138,6 +138,13 @@ PLANTED = {
 }
 
 
+@pytest.mark.parametrize("room", [each for each in ROOMS if each not in ("common", "benchmarks")])
+def test_each_room_leads_to_its_decisions_in_one_hop(room):
+    docstring = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text("utf-8")))
+    assert f"docs/design.md#{room}" in docstring
+    assert room in anchors(ROOT / "docs" / "design.md")
+
+
 @pytest.mark.parametrize("check", PLANTED, ids=lambda check: check.__name__)
 def test_what_is_missing_is_named(check):
     text, missing = PLANTED[check]
