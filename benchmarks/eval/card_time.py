@@ -19,8 +19,8 @@ from absl import app, flags
 
 from lengthwise.eval.card.card import CARD
 
-_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "A trained run.")
-_CONFIG = flags.DEFINE_string("config", "configs/quickstart.py", "What it was trained with.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/bytes", "A trained run.")
+_CONFIG = flags.DEFINE_string("config", "configs/bytes.py", "The config of its training.")
 _LONGEST = flags.DEFINE_integer("longest", 4096, "Tokens.", lower_bound=1)
 
 

@@ -13,7 +13,7 @@ from absl import app, flags
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict, config_flags
 
-from lengthwise.configs import quickstart
+from lengthwise.configs.bytes import get_config
 from lengthwise.configs.resolve import build
 from lengthwise.eval.inference.cache_programs import ScoreChunk
 from lengthwise.eval.inference.inference import Batching, Inference
@@ -82,7 +82,7 @@ def _inference(settings: ModelSettings, length: int, chunk: int) -> tuple[Infere
 SECTIONS: dict[str, Callable[[ConfigDict], None]] = {"memory": memory}
 
 _CHOSEN = flags.DEFINE_list("sections", list(SECTIONS), f"Of {', '.join(SECTIONS)}.")
-_CONFIG = config_flags.DEFINE_config_dict("config", quickstart.get_config())
+_CONFIG = config_flags.DEFINE_config_dict("config", get_config())
 
 
 def main(_: list[str]) -> None:

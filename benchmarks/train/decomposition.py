@@ -11,13 +11,13 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 from lengthwise.benchmarks.workload import Workload, median_interval
-from lengthwise.configs import quickstart
+from lengthwise.configs.bytes import get_config
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Interleaved repetitions.", lower_bound=3)
 
 
 def default_config() -> ConfigDict:
-    config = quickstart.get_config()
+    config = get_config()
     config.phase.tokens_per_step = 4096
     config.phase.layout.smallest_bucket = 256
     config.phase.layout.largest_bucket = 4096
