@@ -27,7 +27,8 @@ except SystemExit as end:
 names = collections.defaultdict(list)
 for name, module in sys.modules.items():
     file = getattr(module, "__file__", None) or ""
-    if file.startswith(FOLDER):
+    # --config runs its file by its path, under the name of the flag.
+    if file.startswith(FOLDER) and name != "config_config":
         names[file].append(name)
 assert len(names) > 50, names
 assert all(len(n) == 1 and n[0].startswith("lengthwise") for n in names.values()), names
