@@ -47,7 +47,7 @@ _LONGEST_DENSE = flags.DEFINE_integer("longest_dense", 8192, "Longest row with a
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Implementation:
     """One implementation: `run()` does a forward and a backward pass and waits for both."""
 
     name: str
@@ -129,7 +129,7 @@ def torch_sdpa(mask: Mask, arrays: list[jax.Array], d_out: jax.Array) -> Callabl
     return run
 
 
-def contestants_of(length: int, mask: Mask, scheme: str) -> list[Contestant]:
+def implementations(length: int, mask: Mask, scheme: str) -> list[Implementation]:
     """The implementations that support this case, in this process."""
     shape = (1, length, _HEADS.value, _CHANNELS.value)
     keys = jax.random.split(jax.random.key(0), 4)
@@ -139,31 +139,31 @@ def contestants_of(length: int, mask: Mask, scheme: str) -> list[Contestant]:
     request = Request(mask, SCHEMES[scheme], head_dim=_CHANNELS.value, dtype=_DTYPE.value)
     backends = [*ANYWHERE, *(name for name, where in PLATFORMS.items() if where == platform)]
     dense_fits = length <= _LONGEST_DENSE.value
-    contestants = [
-        Contestant(name, of_jax(ours(name, mask, scheme), arrays, d_out))
+    candidates = [
+        Implementation(name, of_jax(ours(name, mask, scheme), arrays, d_out))
         for name in backends
         if refusal(name, request) is None and (dense_fits or name != "dense")
     ]
     if scheme == "none" and not (mask.sinks or mask.chunk or mask.prefix) and dense_fits:
-        contestants.append(Contestant("jax.nn", of_jax(jax_nn(mask), arrays, d_out)))
+        candidates.append(Implementation("jax.nn", of_jax(jax_nn(mask), arrays, d_out)))
     whole_mask_fits = mask == CAUSAL or dense_fits
     if scheme == "none" and importlib.util.find_spec("torch") and whole_mask_fits:
-        contestants.append(Contestant("torch", torch_sdpa(mask, arrays, d_out)))
-    return contestants
+        candidates.append(Implementation("torch", torch_sdpa(mask, arrays, d_out)))
+    return candidates
 
 
-def measure(contestants: list[Contestant]) -> dict[str, tuple[float, float]]:
+def measure(candidates: list[Implementation]) -> dict[str, tuple[float, float]]:
     """Name -> best (wall, processor) seconds, over interleaved rounds."""
-    best = {contestant.name: (np.inf, np.inf) for contestant in contestants}
-    for contestant in contestants:
-        contestant.run()
+    best = {candidate.name: (np.inf, np.inf) for candidate in candidates}
+    for candidate in candidates:
+        candidate.run()
     for _ in range(_ROUNDS.value):
-        for contestant in contestants:
+        for candidate in candidates:
             wall, processor = time.perf_counter(), time.process_time()
-            contestant.run()
+            candidate.run()
             spent = time.perf_counter() - wall, time.process_time() - processor
-            before = best[contestant.name]
-            best[contestant.name] = min(before[0], spent[0]), min(before[1], spent[1])
+            before = best[candidate.name]
+            best[candidate.name] = min(before[0], spent[0]), min(before[1], spent[1])
     return best
 
 
@@ -177,7 +177,7 @@ def main(_: list[str]) -> None:
         for scheme in _SCHEMES.value:
             for length in map(int, _LENGTHS.value):
                 mask = MASKS[name]
-                best = measure(contestants_of(length, mask, scheme))
+                best = measure(implementations(length, mask, scheme))
                 flops = 12 * heads * channels * visible_pairs(mask, length)
                 rivals = [best[rival] for rival in ("jax.nn", "torch") if rival in best]
                 for entry, (wall, processor) in best.items():

@@ -42,7 +42,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 
 
 @dataclass(frozen=True)
-class Traffic:
+class KindTraffic:
     """The collectives of one kind in a step."""
 
     count: int
@@ -66,16 +66,18 @@ def is_vector(collective: Collective) -> bool:
 
 def by_kind(
     in_step: list[tuple[Collective, int]], needs: list[Need], view: ViewShape
-) -> dict[str, Traffic]:
-    kinds: dict[str, Traffic] = defaultdict(lambda: Traffic(0, 0, 0, 0))
+) -> dict[str, KindTraffic]:
+    kinds: dict[str, KindTraffic] = defaultdict(lambda: KindTraffic(0, 0, 0, 0))
     for need in needs:
         old = kinds[need.kind]
-        kinds[need.kind] = Traffic(old.count, old.needed + need.bytes, old.requested, old.received)
+        kinds[need.kind] = KindTraffic(
+            old.count, old.needed + need.bytes, old.requested, old.received
+        )
     for collective, count in in_step:
         kind = stands_for(collective, view)
         requested = collective.bytes / (1 if kind == collective.kind else 2)
         old = kinds[kind]
-        kinds[kind] = Traffic(
+        kinds[kind] = KindTraffic(
             old.count + count,
             old.needed,
             old.requested + count * requested,
@@ -85,7 +87,7 @@ def by_kind(
 
 
 def uncalled(
-    in_step: list[tuple[Collective, int]], kinds: dict[str, Traffic], view: ViewShape
+    in_step: list[tuple[Collective, int]], kinds: dict[str, KindTraffic], view: ViewShape
 ) -> list[str]:
     """Names of what the bound of its kind does not explain, and of what stands for another kind."""
     lines = []

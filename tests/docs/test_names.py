@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
@@ -104,6 +105,15 @@ def test_files_and_modules_of_docstrings_exist():
         missing = [*missing_paths(text), *missing_modules(text), *missing_names(text)]
         wrong += [f"{path.relative_to(ROOT)}: {name}" for name in missing]
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_class_name_stands_twice():
+    files = defaultdict(list)
+    for path in SOURCES:
+        if path.relative_to(ROOT).parts[0] in ROOMS:
+            for name in re.findall(r"^class (\w+)", path.read_text("utf-8"), re.MULTILINE):
+                files[name].append(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in files.items() if len(where) > 1} == {}
 
 
 def anchors(path):
