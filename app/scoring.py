@@ -14,8 +14,8 @@ from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.programs import Architecture
 from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.eval.report.run.run_page import RunInputs
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
 
@@ -30,7 +30,7 @@ class Subject:
     setup: Setup
 
     @property
-    def model(self) -> ModelConfig:
+    def model(self) -> ModelSpec:
         return self.setup.blueprint.model
 
     @property
@@ -59,13 +59,9 @@ class Subject:
           config: settings of scoring, which may be others than the experiment's.
           longest: tokens of the longest row that may be scored chunk by chunk; 0: unknown.
         """
-        setup = self.setup
+        blueprint = self.setup.blueprint
         architecture = Architecture(
-            self.experiment.train.model,
-            setup.blueprint.vocab_size,
-            setup.blueprint.platform,
-            setup.blueprint.abstract_params,
-            setup.blueprint.data_sharding,
+            blueprint.model, blueprint.abstract_params, blueprint.data_sharding
         )
         pad = self.store.manifest.end_of_text
         batching = Batching(config.tokens_per_call, config.seed, pad, config.chunk, longest)

@@ -15,6 +15,7 @@ from lengthwise.configs.resolve import Experiment
 from lengthwise.data.batches.pipeline import where_read
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.eval.report.run.run_page import RunInputs
+from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import parameter_count
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.restore import read_host_state
@@ -86,16 +87,16 @@ class Session:
             for note in phase.schedule.notes:
                 print(f"note: {note}")
             for length in phase.lengths:
-                settings = self.experiment.train.model
                 mesh = blueprint.mesh((phase.number, length))
-                choice = settings.attention_choice(
-                    blueprint.platform,
+                backend, reason = self.model.backend(
                     length,
-                    phase.config.rope_scaling,
+                    CAUSAL,
+                    far=phase.config.rope_scaling.far is not None,
                     segmented=phase.layout.buckets[length].segmented,
                     row_devices=mesh.shape["context"],
                 )
-                print(f"bucket {length}: batch {phase.batch_size(length)}, attention {choice}")
+                batch = phase.batch_size(length)
+                print(f"bucket {length}: batch {batch}, attention {backend} ({reason})")
         print(where_read(self.experiment.train.reading, self.store))
         devices = blueprint.devices
         print(

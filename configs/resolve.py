@@ -18,7 +18,7 @@ from lengthwise.data.store.tokenizers import BYTES
 from lengthwise.data.tasks.config import TaskConfig
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.generation import GenerateConfig
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.config import ModelConfig
 from lengthwise.train.config import LoopConfig, TrainConfig
 from lengthwise.train.machine.workdir import flatten
 from lengthwise.train.mesh import MeshConfig
@@ -225,7 +225,7 @@ def load(config: ConfigDict, saved: dict[str, Any] | None) -> Experiment:
     reading = {field.name: loop.pop(field.name) for field in dataclasses.fields(ReadingConfig)}
     train = TrainConfig(
         seeds=Seeds.following(raw["seed"], raw["seeds"]),
-        model=build(ModelSettings, raw["model"], "model"),
+        model=build(ModelConfig, raw["model"], "model"),
         optimizer=build(OptimizerConfig, raw["optimizer"], "optimizer"),
         phases=tuple(build(PhaseConfig, p, f"phases[{i}]") for i, p in enumerate(phases)),
         loop=build(LoopConfig, loop, "train"),

@@ -14,9 +14,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lengthwise.model.attention.backends.cached import CachedKeys
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.parallel.mesh import ROWS, split_mesh
 from lengthwise.model.positions.scheme import LayerScheme
+from lengthwise.model.spec import ModelSpec
 
 _NO_TOKEN = -1  # stands before the first token of a row
 
@@ -42,7 +42,7 @@ class KVCache:
         return self.layers[0].k.shape[1]
 
 
-def cache_refusal(config: ModelConfig, mask: Mask) -> str | None:
+def cache_refusal(config: ModelSpec, mask: Mask) -> str | None:
     """Why a pass over parts of a row can't give what a whole pass gives, in words; None: it can."""
     if mask.prefix:
         return f"under the mask {mask} tokens see later ones, which are not there yet"
@@ -54,14 +54,14 @@ def cache_refusal(config: ModelConfig, mask: Mask) -> str | None:
     return None
 
 
-def cache_capacity(config: ModelConfig, length: int) -> int:
+def cache_capacity(config: ModelSpec, length: int) -> int:
     """The least capacity for rows of `length` tokens."""
     block = config.cache_block
     return length if length <= block else -(-length // block) * block
 
 
 def empty_cache(
-    config: ModelConfig, tables: dict[str, Any], batch: int, positions_BS: jax.Array
+    config: ModelSpec, tables: dict[str, Any], batch: int, positions_BS: jax.Array
 ) -> KVCache:
     """A cache for rows of up to S tokens, to be made inside a compiled function.
 
@@ -117,7 +117,7 @@ def cache_shardings(cache: KVCache, mesh: Mesh) -> Any:
     return KVCache(layers, *jax.tree.map(rows, others))
 
 
-def _one_token(config: ModelConfig, scheme: LayerScheme, tables: Any) -> CachedKeys:
+def _one_token(config: ModelSpec, scheme: LayerScheme, tables: Any) -> CachedKeys:
     """What a layer keeps of one token of one row, as `jax.ShapeDtypeStruct` [1, 1, K, C]."""
 
     def keys(params: dict[str, jax.Array], q: jax.Array, kv: jax.Array, tables: Any) -> CachedKeys:

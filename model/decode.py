@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache
-from lengthwise.model.config import ModelConfig
+from lengthwise.model.spec import ModelSpec
 from lengthwise.model.token_losses import project
 from lengthwise.model.transformer import Params, Tables, extend
 
@@ -42,7 +42,7 @@ def choose(logits_BV: jax.Array, keys_B: jax.Array, sampling: Sampling) -> jax.A
 
 
 def decode(
-    config: ModelConfig,
+    config: ModelSpec,
     params: Params,
     cache: KVCache,
     last_B: jax.Array,

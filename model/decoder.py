@@ -13,12 +13,12 @@ from flax import nnx
 
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache, held_on_devices
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.layer_stack import run_layers
 from lengthwise.model.layers import Block, BlockContext, CachePlaces, RMSNorm, dropout, normal_param
-from lengthwise.model.parallel.mesh import activations
+from lengthwise.model.parallel.mesh import activations, row_devices
 from lengthwise.model.parallel.sharding import lookup
 from lengthwise.model.positions.scheme import Scheme
+from lengthwise.model.spec import ModelSpec
 
 # Numbers of a step's keys; small ones are those of dropout, 2**32 - 1 that of drawn positions.
 INPUT_SCHEME_KEY, PENALTY_KEY = 2**32 - 2, 2**32 - 3
@@ -27,7 +27,7 @@ INPUT_SCHEME_KEY, PENALTY_KEY = 2**32 - 2, 2**32 - 3
 class PositionParams(nnx.Module):
     """What a scheme learns: at the input, or in one layer."""
 
-    def __init__(self, config: ModelConfig, scheme: Scheme, rngs: nnx.Rngs):
+    def __init__(self, config: ModelSpec, scheme: Scheme, rngs: nnx.Rngs):
         for name, parameter in scheme.parameters(config.dims).items():
             values = parameter.init(rngs.params(), parameter.shape)
             setattr(self, name, nnx.Param(values, axes=parameter.axes))
@@ -36,7 +36,7 @@ class PositionParams(nnx.Module):
 class Decoder(nnx.Module):
     """Pre-norm decoder: embedding, blocks, final RMSNorm, projection to the vocabulary."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ModelSpec, rngs: nnx.Rngs):
         D, V = config.embed_dim, config.vocab_size
         self.config = config
         self.embedding = normal_param(rngs, (V, D), D**-0.5, ("vocab", "embed"))
@@ -73,8 +73,13 @@ class Decoder(nnx.Module):
             learned, tables, inputs_BL, inputs_BL, positions_BL, segment_ids_BL, key
         )
         x_BLD = activations(dropout(x_BLD, self.config.dropout, embedding_key))
-        context = self._context(learned, tables, positions_BL, inputs_BL.shape[1])
-        context = context._replace(segment_ids_BL=segment_ids_BL, dropout_key=key)
+        length = inputs_BL.shape[1]
+        context = self._context(learned, tables, positions_BL, length)
+        context = context._replace(
+            segment_ids_BL=segment_ids_BL,
+            dropout_key=key,
+            backend=self._backend(tables, length, mask, segment_ids_BL is not None),
+        )
         x_BLD, _ = run_layers(self.config, self.blocks, learned, x_BLD, context, mask, ())
         return self.final_norm(x_BLD)
 
@@ -162,7 +167,15 @@ class Decoder(nnx.Module):
             for s in dict.fromkeys(self.config.layer_schemes)
         }
         scale_BL = None if "log_n" not in tables else _query_scale(positions_BL, tables["log_n"])
-        return BlockContext(positions_BL, scale_BL, shared, None, None, None)
+        return BlockContext(positions_BL, scale_BL, shared, None, None, None, None)
+
+    def _backend(self, tables: dict[str, Any], length: int, mask: Mask, segmented: bool) -> str:
+        """The attention backend of all layers, for rows of `length` tokens."""
+        config = self.config
+        if config.attention != "auto":
+            return config.attention
+        far = any(s.has_far_field(tables.get(s.name)) for s in config.layer_schemes)
+        return config.backend(length, mask, far, segmented, row_devices())[0]
 
     def unembedding_weight(self) -> tuple[jax.Array, int]:
         """What projects to the vocabulary, and which of its axes that is."""
@@ -171,7 +184,7 @@ class Decoder(nnx.Module):
         )
 
 
-def _position_params(config: ModelConfig, scheme: Scheme, rngs: nnx.Rngs) -> PositionParams:
+def _position_params(config: ModelSpec, scheme: Scheme, rngs: nnx.Rngs) -> PositionParams:
     """What a scheme learns; a layer's own is stacked over the layers that have the scheme."""
     if not config.learns_per_layer(scheme):
         return PositionParams(config, scheme, rngs)

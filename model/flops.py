@@ -10,11 +10,11 @@ PaLM, arXiv:2204.02311, appendix B, with its attention term cut to the visible p
 import numpy as np
 
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.scheme import Scheme
+from lengthwise.model.spec import ModelSpec
 
 
-def parameter_count(config: ModelConfig) -> int:
+def parameter_count(config: ModelSpec) -> int:
     """Numbers in the parameters of `transformer.init_params(config, seed)`."""
     D, C, F = config.embed_dim, config.head_dim, config.mlp_dim
     block = _matmul_parameters(D, C, F, config.num_heads, config.num_kv_heads) + 2 * D
@@ -37,7 +37,7 @@ def visible_pairs(mask: Mask, length: int) -> int:
     return int(seen.sum())
 
 
-def forward_flops(config: ModelConfig, length: int, batch: int, mask: Mask) -> int:
+def forward_flops(config: ModelSpec, length: int, batch: int, mask: Mask) -> int:
     """Model FLOPs of one forward pass over `batch` rows of `length` tokens, logits included.
 
     Rows count as single segments: with a document mask the true number is smaller.
@@ -54,12 +54,12 @@ def forward_flops(config: ModelConfig, length: int, batch: int, mask: Mask) -> i
     return batch * (matmuls + attention + positions)
 
 
-def train_step_flops(config: ModelConfig, length: int, batch: int, mask: Mask) -> int:
+def train_step_flops(config: ModelSpec, length: int, batch: int, mask: Mask) -> int:
     """Model FLOPs of a forward and backward pass; the optimizer is not counted."""
     return 3 * forward_flops(config, length, batch, mask)
 
 
-def _schemes(config: ModelConfig) -> list[tuple[Scheme, int]]:
+def _schemes(config: ModelSpec) -> list[tuple[Scheme, int]]:
     """Each position scheme, and in how many places it works."""
     at_input = () if config.input_scheme is None else (config.input_scheme,)
     in_layers = dict.fromkeys(config.layer_schemes)

@@ -13,11 +13,11 @@ from jax.ad_checkpoint import checkpoint_name
 
 from lengthwise.model.attention.backends.cached import CachedKeys
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.layers import Block, BlockContext, LayerCache, LayerPositions
 from lengthwise.model.parallel.mesh import devices_of_a_program
 from lengthwise.model.parallel.sharding import save_all_but_gathered
 from lengthwise.model.positions.scheme import LayerScheme
+from lengthwise.model.spec import ModelSpec
 
 _BLOCK_INPUT = "block_input"
 _REMAT = {
@@ -34,7 +34,7 @@ _REMAT = {
 
 
 def run_layers(
-    config: ModelConfig,
+    config: ModelSpec,
     blocks: Block,
     learned: dict[str, Any],
     x_BLD: jax.Array,

@@ -14,10 +14,10 @@ from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cached import CachedKeys, FarQueries, cached_attention
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.attention.softplus import normalizer, unit_queries_and_keys
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.parallel.mesh import activations, row_columns
 from lengthwise.model.parallel.sharding import matmul
 from lengthwise.model.positions.scheme import LayerScheme, Terms
+from lengthwise.model.spec import ModelSpec
 
 
 def normal_param(rngs: nnx.Rngs, shape: tuple[int, ...], std: float, axes: tuple) -> nnx.Param:
@@ -73,7 +73,7 @@ class LayerCache(NamedTuple):
 
 
 class BlockContext(NamedTuple):
-    """What every block of a forward pass shares; arrays, so that a scan may close over it."""
+    """What every block of a forward pass shares; a scan closes over it."""
 
     positions_BL: jax.Array
     query_scale_BL: jax.Array | None  # a factor on queries
@@ -81,6 +81,7 @@ class BlockContext(NamedTuple):
     segment_ids_BL: jax.Array | None
     dropout_key: jax.Array | None
     places: CachePlaces | None  # where there is a cache of keys and values
+    backend: str | None  # of attention, static; None where there is a cache
 
 
 class LayerPositions(NamedTuple):
@@ -93,7 +94,7 @@ class LayerPositions(NamedTuple):
 class Attention(nnx.Module):
     """Causal grouped-query attention (Ainslie et al., 2305.13245) under a position scheme."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ModelSpec, rngs: nnx.Rngs):
         D, C = config.embed_dim, config.head_dim
         q_dim, kv_dim = config.num_heads * C, config.num_kv_heads * C
         self.config = config
@@ -135,6 +136,7 @@ class Attention(nnx.Module):
         if cache is not None:
             out_BLHC, held = self._over_cache(terms, v_BLKC, context, mask, cache)
             return dense(out_BLHC.reshape(B, L, -1), self.output), held
+        assert context.backend is not None
         out_BLHC = attend(
             terms.q_BLHC,
             terms.k_BLKC,
@@ -145,7 +147,7 @@ class Attention(nnx.Module):
             bias=terms.bias,
             far=terms.far,
             normalizer=normalizer(config.attention_weights),
-            backend=config.attention,
+            backend=context.backend,
             softcap=config.attention_softcap,
             block_size=config.attention_block,
         )
@@ -182,7 +184,7 @@ class Attention(nnx.Module):
 class MLP(nnx.Module):
     """SwiGLU: (silu(x gate) * (x up)) down (Shazeer, 2002.05202)."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ModelSpec, rngs: nnx.Rngs):
         D, F = config.embed_dim, config.mlp_dim
         self.gate = normal_param(rngs, (D, F), D**-0.5, ("embed", "mlp"))
         self.up = normal_param(rngs, (D, F), D**-0.5, ("embed", "mlp"))
@@ -195,7 +197,7 @@ class MLP(nnx.Module):
 class Block(nnx.Module):
     """Pre-norm residual block; dropout on what attention and MLP add to the residual."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ModelSpec, rngs: nnx.Rngs):
         self.config = config
         self.attention_norm = RMSNorm(config.embed_dim, "embed")
         self.attention = Attention(config, rngs)

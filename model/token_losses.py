@@ -28,7 +28,7 @@ def nats_of_logits(logits_NV: jax.Array, targets_N: jax.Array) -> tuple[jax.Arra
     return log_partition_N - target_logit_N, log_partition_N
 
 
-def project(x_ND: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | None) -> jax.Array:
+def project(x_ND: jax.Array, weight: jax.Array, vocab_axis: int, cap: float) -> jax.Array:
     """Logits, float32 [N, V]. weight: [V, D] or [D, V]; cap: see `ModelConfig.logit_softcap`."""
     logits_NV = jax.lax.dot_general(
         x_ND,
@@ -36,7 +36,7 @@ def project(x_ND: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | No
         (((1,), (1 - vocab_axis,)), ((), ())),
         preferred_element_type=jnp.float32,
     )
-    return logits_NV if cap is None else cap * jnp.tanh(logits_NV / cap)
+    return cap * jnp.tanh(logits_NV / cap) if cap else logits_NV
 
 
 def nats_and_greedy(logits_NV: jax.Array, targets_N: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -49,7 +49,7 @@ def nats_and_greedy(logits_NV: jax.Array, targets_N: jax.Array) -> tuple[jax.Arr
 
 
 def token_losses(
-    x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | None
+    x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float
 ) -> tuple[jax.Array, jax.Array]:
     """Nats of each target and the log-partition of its logits, float32 [B, L].
 
@@ -59,7 +59,7 @@ def token_losses(
 
 
 def token_scores(
-    x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | None
+    x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float
 ) -> tuple[jax.Array, jax.Array]:
     """Nats of each target, float32 [B, L], and whether it is the likeliest token, bool [B, L].
 
@@ -74,7 +74,7 @@ def _by_token(
     targets_BL: jax.Array,
     weight: jax.Array,
     vocab_axis: int,
-    cap: float | None,
+    cap: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Both results of `of_logits`, [B, L] each."""
     run = functools.partial(_here, of_logits, vocab_axis=vocab_axis, cap=cap)
@@ -103,7 +103,7 @@ def _by_token(
 
 
 def target_scores(
-    x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float | None
+    x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float
 ) -> tuple[jax.Array, jax.Array]:
     """Nats of each target, float32 [B, L], and whether it is the likeliest token, bool [B, L].
 
@@ -134,7 +134,7 @@ def _here(
     weight: jax.Array,
     *,
     vocab_axis: int,
-    cap: float | None,
+    cap: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Both numbers of one device's tokens."""
     B, L, D = x_BLD.shape

@@ -17,9 +17,9 @@ from flax import nnx
 from lengthwise.common.errors import UserError
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.decoder import PENALTY_KEY, Decoder
 from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.spec import ModelSpec
 from lengthwise.model.token_losses import project, token_losses, token_scores
 
 # Nested dict of float32 arrays. Leaves under "blocks" are [layers, ...], those under "positions"
@@ -29,17 +29,17 @@ Tables = dict[str, Any]  # by scheme: its host tables, operands of whatever is c
 
 
 @cache
-def _abstract(config: ModelConfig) -> Decoder:
+def _abstract(config: ModelSpec) -> Decoder:
     return nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))
 
 
-def init_params(config: ModelConfig, seed: int | jax.Array) -> Params:
+def init_params(config: ModelSpec, seed: int | jax.Array) -> Params:
     """Initial parameters, float32; a pure function that may be compiled (seed may be traced)."""
     decoder = Decoder(config, nnx.Rngs(params=jax.random.key(seed)))
     return nnx.to_pure_dict(nnx.state(decoder, nnx.Param))
 
 
-def position_penalty(config: ModelConfig, params: Params, key: jax.Array, length: int) -> Any:
+def position_penalty(config: ModelSpec, params: Params, key: jax.Array, length: int) -> Any:
     """What the schemes add to the loss of a training step, in nats/token; 0 where they don't.
 
     key: of the step; length: of its sequences.
@@ -51,7 +51,7 @@ def position_penalty(config: ModelConfig, params: Params, key: jax.Array, length
 
 
 def position_tables(
-    config: ModelConfig, scaling: RopeScaling, trained: RopeScaling, length: int
+    config: ModelSpec, scaling: RopeScaling, trained: RopeScaling, length: int
 ) -> Tables:
     """The host tables of the decoder's position schemes, see `Scheme.tables`, and "log_n" where
     queries are scaled by it: 1 / ln log_n.
@@ -71,7 +71,7 @@ def position_tables(
     return {name: tables for name, tables in made.items() if tables is not None}
 
 
-def apply(config: ModelConfig, params: Params, inputs_BL: jax.Array, **context: Any) -> jax.Array:
+def apply(config: ModelSpec, params: Params, inputs_BL: jax.Array, **context: Any) -> jax.Array:
     """Logits [B, L, V], float32; `context` are the keywords of `Decoder.__call__`.
 
     `config` may differ in its execution fields from the one that made the parameters.
@@ -85,7 +85,7 @@ def apply(config: ModelConfig, params: Params, inputs_BL: jax.Array, **context: 
 
 
 def target_losses(
-    config: ModelConfig,
+    config: ModelSpec,
     params: Params,
     inputs_BL: jax.Array,
     targets_BL: jax.Array,
@@ -99,7 +99,7 @@ def target_losses(
 
 
 def target_scores(
-    config: ModelConfig,
+    config: ModelSpec,
     params: Params,
     inputs_BL: jax.Array,
     targets_BL: jax.Array,
@@ -114,7 +114,7 @@ def target_scores(
 
 def _of_targets(
     by_token: Callable[..., tuple[jax.Array, jax.Array]],
-    config: ModelConfig,
+    config: ModelSpec,
     params: Params,
     inputs_BL: jax.Array,
     targets_BL: jax.Array,
@@ -128,7 +128,7 @@ def _of_targets(
 
 
 def extend(
-    config: ModelConfig,
+    config: ModelSpec,
     params: Params,
     inputs_BQ: jax.Array,
     cache: KVCache,
@@ -150,7 +150,7 @@ def extend(
     return x_BQD, decoder.unembedding_weight(), cache
 
 
-def logical_axes(config: ModelConfig) -> dict[str, Any]:
+def logical_axes(config: ModelSpec) -> dict[str, Any]:
     """The logical name of each parameter's dimensions; tuples in a tree like the parameters.
 
     Names: "layers", "embed", "heads" and "kv_heads" (heads and their channels, merged), "mlp",

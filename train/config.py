@@ -3,7 +3,8 @@
 import dataclasses
 
 from lengthwise.data.batches.pipeline import ReadingConfig
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import MeshConfig
 from lengthwise.train.metrics.profile import ProfileConfig
 from lengthwise.train.phases import PhaseConfig
@@ -28,7 +29,7 @@ class TrainConfig:
     """Settings of a run."""
 
     seeds: Seeds
-    model: ModelSettings
+    model: ModelConfig
     optimizer: OptimizerConfig
     phases: tuple[PhaseConfig, ...]
     loop: LoopConfig
@@ -44,6 +45,7 @@ class TrainConfig:
     def check(self, platform: str) -> None:
         """Raises UserError for what no data can put right, before any is read."""
         learning_rate_schedule(self.optimizer, sum(phase.steps for phase in self.phases))
+        # The size of the vocabulary is not known yet; nothing here depends on it.
+        model = ModelSpec.of(self.model, vocab_size=2, platform=platform)
         for phase in self.phases:
-            # The size of the vocabulary is not known yet; nothing here depends on it.
-            self.model.resolve(2, platform, phase.layout.smallest_bucket)
+            model.check(phase.layout.smallest_bucket)

@@ -20,8 +20,9 @@ from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.programs import Architecture, Specification
 from lengthwise.eval.inference.scorer import Setting
 from lengthwise.model import transformer
+from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import UNSCALED
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
 
 _LENGTHS = flags.DEFINE_list("lengths", ["4096", "16384", "131072"], "Tokens a row.")
@@ -32,14 +33,15 @@ _MIB = 2**20
 
 def memory(config: ConfigDict) -> None:
     """Prints the bytes of one row's pass by length: parameters, operands, temporaries, results."""
-    settings = build(ModelSettings, config.model.to_dict(), "model")
+    settings = build(ModelConfig, config.model.to_dict(), "model")
+    model = ModelSpec.of(settings, _VOCAB_SIZE.value, jax.devices()[0].platform)
     print("| tokens | method | parameters | operands | temporaries, results | all |")
     print("|---|---|---|---|---|---|")
     for length in map(int, _LENGTHS.value):
         for chunk in (0, _CHUNK.value):
             if length <= chunk:
                 continue
-            inference, parameters = _inference(settings, length, chunk)
+            inference, parameters = _inference(model, length, chunk)
             setting = Setting()
             program: Specification
             if inference.batching.chunked(length):
@@ -59,21 +61,19 @@ def memory(config: ConfigDict) -> None:
             print(f"| {length:,} | {method} | {cells} |", flush=True)
 
 
-def _inference(settings: ModelSettings, length: int, chunk: int) -> tuple[Inference, int]:
+def _inference(model: ModelSpec, length: int, chunk: int) -> tuple[Inference, int]:
     """The programs for one row at a time on one device, and the bytes of the parameters."""
 
     def data_sharding(batch: int, length: int) -> NamedSharding:
         view = default_view(length, batch, MeshConfig(slices=1, tensor=1), 1)
         return batch_sharding(mesh_view(view, jax.devices()[:1]))
 
-    platform = jax.devices()[0].platform
-    config = settings.resolve(_VOCAB_SIZE.value, platform, length)
     everywhere = NamedSharding(data_sharding(1, length).mesh, PartitionSpec())
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-        jax.eval_shape(lambda: transformer.init_params(config, 0)),
+        jax.eval_shape(lambda: transformer.init_params(model, 0)),
     )
-    architecture = Architecture(settings, _VOCAB_SIZE.value, platform, abstract, data_sharding)
+    architecture = Architecture(model, abstract, data_sharding)
     batching = Batching(length, seed=0, pad=0, chunk=chunk, longest=length)
     parameters = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract))
     return Inference(architecture, batching), parameters

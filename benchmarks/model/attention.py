@@ -87,7 +87,7 @@ def ours(backend: str, mask: Mask, scheme: str) -> Callable:
             segment_ids_BL=None,
             bias=bias_of(scheme, per_head),
             backend=backend,
-            softcap=None,
+            softcap=0.0,
             block_size=0,
         )
 

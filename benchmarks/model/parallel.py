@@ -22,7 +22,7 @@ from ml_collections.config_flags import config_flags
 from tqdm import tqdm
 
 from lengthwise.configs.resolve import load
-from lengthwise.model.config import ModelConfig
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import ViewShape
 from lengthwise.train.plan.collectives import Collective, collectives
 from lengthwise.train.plan.communication import Need, least_traffic
@@ -110,7 +110,7 @@ def uncalled(
 
 def report(
     name: str,
-    model: ModelConfig,
+    model: ModelSpec,
     length: int,
     batch: int,
     execution: BucketExecution,
@@ -153,10 +153,9 @@ def main(_: list[str]) -> int:
         for length in tqdm(lengths, desc=topology, unit="bucket"):
             key = (0, length)
             program: Any = blueprint.compile_step(key)
-            model = experiment.train.model.resolve(vocab_size, "tpu", length)
             batch = phases[0].batch_size(length)
             execution = blueprint.executions[key]
-            within &= report(topology, model, length, batch, execution, program.as_text())
+            within &= report(topology, blueprint.model, length, batch, execution, program.as_text())
     print(f"\nrequested within {ALLOWED - 1:.0%} of the bound in all views: {within}")
     return 0 if within else 1
 

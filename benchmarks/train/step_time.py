@@ -50,7 +50,7 @@ def main(_: list[str]) -> None:
     with everything:
         workload = Workload(config)
         before_steps = everything.count
-        dtype = workload.setup.config.model.resolve(257, device.platform, 64).compute_dtype
+        dtype = workload.setup.blueprint.model.compute_dtype
         table(workload, device, dtype)
     peaks = 1  # the matmul of the peak measurement
     print(

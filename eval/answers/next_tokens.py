@@ -12,7 +12,6 @@ from lengthwise.eval.inference.inference import Inference
 from lengthwise.eval.inference.programs import Definition, Program, View
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import CAUSAL
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
 
 
@@ -44,14 +43,13 @@ class LikeliestTokens(NamedTuple):
     def shape(self) -> tuple[int, int]:
         return self.batch, self.length
 
-    def config(self, view: View) -> ModelConfig:
+    def check(self, view: View) -> None:
         """Raises UserError: the model has no positions or attention for rows of this length."""
-        return view.architecture.config(
-            self.length, CAUSAL, self.scaling, row_devices=view.row_devices
-        )
+        model = view.architecture.model
+        model.check(self.length, CAUSAL, self.scaling, row_devices=view.row_devices)
 
     def define(self, view: View) -> Definition:
-        config = self.config(view)
+        self.check(view)
 
         def likeliest(
             params: transformer.Params,
@@ -60,7 +58,7 @@ class LikeliestTokens(NamedTuple):
             tables: transformer.Tables,
         ) -> jax.Array:
             logits_BLV = transformer.apply(
-                config,
+                view.architecture.model,
                 params,
                 inputs_BL,
                 positions_BL=positions_BL,
@@ -85,7 +83,7 @@ class NextTokenScorer:
     def check(self, length: int) -> None:
         """Raises UserError when the model has no positions or attention for rows of a length."""
         program = LikeliestTokens(self._inference.batching.rows(length), length, UNSCALED)
-        program.config(self._inference.architecture.view(*program.shape))
+        program.check(self._inference.architecture.view(*program.shape))
 
     def batch_size(self, rows: int, length: int) -> int:
         """Device batch size for `rows` rows of `length` tokens."""

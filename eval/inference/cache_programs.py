@@ -13,7 +13,6 @@ from lengthwise.eval.inference.programs import Definition, View, placed
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache, cache_shardings, empty_cache
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.decode import Sampling, decode
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.token_losses import target_scores
@@ -60,7 +59,7 @@ class FillCache(NamedTuple):
         return self.kind.shape
 
     def define(self, view: View) -> Definition:
-        kind, config = self.kind, _config(view)
+        kind, model = self.kind, view.architecture.model
 
         def fill(
             params: transformer.Params,
@@ -70,7 +69,7 @@ class FillCache(NamedTuple):
             tables: transformer.Tables,
         ) -> KVCache:
             return transformer.extend(
-                config, params, inputs_BQ, cache, first_B, tables=tables, mask=kind.mask
+                model, params, inputs_BQ, cache, first_B, tables=tables, mask=kind.mask
             )[2]
 
         cache, inputs = _abstract_cache(kind, view), view.ints(kind.batch, self.tokens)
@@ -91,7 +90,7 @@ class ScoreChunk(NamedTuple):
         return self.kind.shape
 
     def define(self, view: View) -> Definition:
-        kind, config = self.kind, _config(view)
+        kind, model = self.kind, view.architecture.model
 
         def score(
             params: transformer.Params,
@@ -102,11 +101,11 @@ class ScoreChunk(NamedTuple):
             tables: transformer.Tables,
         ) -> tuple[KVCache, jax.Array, jax.Array]:
             x_BQD, (weight, vocab_axis), cache = transformer.extend(
-                config, params, inputs_BQ, cache, first_B, tables=tables, mask=kind.mask
+                model, params, inputs_BQ, cache, first_B, tables=tables, mask=kind.mask
             )
             with jax.named_scope("loss"):
                 nats_BQ, likeliest_BQ = target_scores(
-                    x_BQD, targets_BQ, weight, vocab_axis, config.logit_softcap
+                    x_BQD, targets_BQ, weight, vocab_axis, model.logit_softcap
                 )
             return cache, nats_BQ, likeliest_BQ
 
@@ -134,7 +133,7 @@ class Decode(NamedTuple):
         kind = self.kind
         run = functools.partial(
             decode,
-            _config(view),
+            view.architecture.model,
             mask=kind.mask,
             sampling=self.sampling,
             max_tokens=self.max_tokens,
@@ -146,18 +145,15 @@ class Decode(NamedTuple):
         return Definition(run, operands, (view.whole, _shardings(cache)), donated=(1,))
 
 
-def _config(view: View) -> ModelConfig:
-    # That there are positions for the real length, `Inference.cache_kind` has seen to.
-    return view.architecture.config(1)
-
-
 def _tables(kind: CacheKind, view: View) -> transformer.Tables:
     """Tables of the shapes that the programs take."""
+    # That there are positions for the real length, `Inference.cache_kind` has seen to.
     return view.architecture.tables(kind.scaling, UNSCALED, 1)
 
 
 def _new_cache(kind: CacheKind, view: View, positions_BS: jax.Array) -> KVCache:
-    return empty_cache(_config(view), _tables(kind, view), kind.batch, positions_BS)
+    model = view.architecture.model
+    return empty_cache(model, _tables(kind, view), kind.batch, positions_BS)
 
 
 def _abstract_cache(kind: CacheKind, view: View) -> KVCache:

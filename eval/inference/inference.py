@@ -30,13 +30,8 @@ class ScoreRows(NamedTuple):
         return self.batch, self.length
 
     def define(self, view: View) -> Definition:
-        config = view.architecture.config(
-            self.length,
-            self.mask,
-            self.scaling,
-            segmented=self.segmented,
-            row_devices=view.row_devices,
-        )
+        model = view.architecture.model
+        model.check(self.length, self.mask, self.scaling, self.segmented, view.row_devices)
 
         def scores(
             params: transformer.Params,
@@ -47,7 +42,7 @@ class ScoreRows(NamedTuple):
             segment_ids_BL: jax.Array | None,
         ) -> tuple[jax.Array, jax.Array]:
             return transformer.target_scores(
-                config,
+                model,
                 params,
                 inputs_BL,
                 targets_BL,
@@ -97,7 +92,7 @@ class Inference:
     @property
     def randomized(self) -> int:
         """The range that positions are drawn from; 0: they count up from 0."""
-        return self.architecture.settings.positions.randomized
+        return self.architecture.model.positions.randomized
 
     def score_rows(
         self, length: int, setting: Setting, trained: RopeScaling, *, segmented: bool = False
@@ -110,17 +105,12 @@ class Inference:
     def check_rows(self, length: int, setting: Setting, *, segmented: bool = False) -> None:
         """Raises UserError: no positions, or no attention, for whole rows of a length."""
         view = self.architecture.view(self.batching.rows(length), length)
-        self.architecture.config(
-            length,
-            setting.mask,
-            setting.scaling,
-            segmented=segmented,
-            row_devices=view.row_devices,
-        )
+        model = self.architecture.model
+        model.check(length, setting.mask, setting.scaling, segmented, view.row_devices)
 
     def cache_refusal(self, mask: Mask) -> str | None:
         """See `model.cache.cache_refusal`."""
-        return cache_refusal(self.architecture.config(1), mask)
+        return cache_refusal(self.architecture.model, mask)
 
     def cache_kind(
         self, rows: int, capacity: int, setting: Setting, trained: RopeScaling, length: int
@@ -131,12 +121,12 @@ class Inference:
         Raises:
           UserError: the model can't run over a cache, or has no positions for that length.
         """
-        config = self.architecture.config(length)
+        self.architecture.model.check_length(length)
         reason = self.cache_refusal(setting.mask)
         if reason is not None:
             raise UserError(f"this model can't run over a cache of keys and values: {reason}")
         scaling = compiled_in(setting.scaling, trained)
-        capacity = cache_capacity(config, capacity)
+        capacity = cache_capacity(self.architecture.model, capacity)
         batch = self._whole_rows(rows)
         return CacheKind(batch, capacity, setting.mask, scaling, setting.shuffled)
 

@@ -16,12 +16,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lengthwise.model import transformer
-from lengthwise.model.attention.masks import CAUSAL, Mask
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.parallel.mesh import on_view, split_over
 from lengthwise.model.parallel.zigzag import column_at, place_of
-from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.spec import ModelSpec
 
 Program = Callable[..., Any]
 
@@ -30,35 +28,18 @@ Program = Callable[..., Any]
 class Architecture:
     """A model without its weights, and the devices that it runs on."""
 
-    settings: ModelSettings
-    vocab_size: int
-    platform: str
+    model: ModelSpec
     abstract_params: Any  # a tree of jax.ShapeDtypeStruct, with shardings
     data_sharding: Callable[[int, int], NamedSharding]  # (rows, tokens) -> of such an array
 
-    def config(
-        self,
-        length: int,
-        mask: Mask = CAUSAL,
-        scaling: RopeScaling = UNSCALED,
-        *,
-        segmented: bool = False,
-        row_devices: int = 1,
-    ) -> ModelConfig:
-        """The model on rows of `length` tokens; arguments and errors as `ModelSettings.resolve`."""
-        return self.settings.resolve(
-            self.vocab_size,
-            self.platform,
-            length,
-            mask,
-            scaling,
-            segmented=segmented,
-            row_devices=row_devices,
-        )
-
     def tables(self, scaling: RopeScaling, trained: RopeScaling, length: int) -> transformer.Tables:
-        """Position tables of rows of `length` tokens; see `transformer.position_tables`."""
-        return transformer.position_tables(self.config(length), scaling, trained, length)
+        """Position tables of rows of `length` tokens; see `transformer.position_tables`.
+
+        Raises:
+          UserError: the model has no positions for rows of this length.
+        """
+        self.model.check_length(length)
+        return transformer.position_tables(self.model, scaling, trained, length)
 
     def view(self, rows: int, tokens: int) -> View:
         """The mesh view of arrays [rows, tokens]. Raises UserError: there is none."""

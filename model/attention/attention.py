@@ -77,7 +77,7 @@ def attend(
     mask: Mask,
     segment_ids_BL: jax.Array | None,
     backend: str,
-    softcap: float | None,
+    softcap: float,
     block_size: int,
     positions_BL: jax.Array | None = None,
     bias: Bias | ContextBias | None = None,
@@ -94,7 +94,8 @@ def attend(
       segment_ids_BL: int [B, L], 0 for padding, whose output is zero; None: each row is one
         document.
       backend: resolved, one of BACKENDS.
-      softcap: scores -> cap * tanh(scores / cap) (Gemma 2, arXiv:2408.00118), before the bias.
+      softcap: scores -> cap * tanh(scores / cap) (Gemma 2, arXiv:2408.00118), before the bias;
+        0: off.
       block_size: tokens, for the blockwise backend, or 0: chosen from batch and heads.
       positions_BL: [B or 1, L], what the bias sees; None: indices in the row.
       bias: added to the scores.
@@ -121,7 +122,7 @@ def attend(
         bias=kind,
         far=far is not None,
         normalizer=normalizer is not None,
-        softcap=softcap is not None,
+        softcap=softcap > 0,
         segments=segment_ids_BL is not None,
         head_dim=max(q_BLHC.shape[-1], v_BLKC.shape[-1]),
         dtype=q_BLHC.dtype.name,
@@ -170,7 +171,7 @@ def _attend_columns(
     bias: Bias | ContextBias | None,
     *,
     mask: Mask,
-    softcap: float | None,
+    softcap: float,
     backend: str,
     block_size: int,
     boundary: int | None,

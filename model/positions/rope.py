@@ -177,6 +177,9 @@ class Rope(LayerScheme):
         rotary_dim = self.rotary_dim(dims.head_dim)
         return rope_tables(rotary_dim, self.theta, scaling, trained, length=length)
 
+    def has_far_field(self, tables: RopeTables) -> bool:
+        return tables.far is not None
+
     def prepare(
         self,
         params: dict[str, jax.Array],

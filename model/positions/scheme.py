@@ -139,6 +139,10 @@ class LayerScheme(Scheme):
     bias: ClassVar[str | None] = None  # one of BIASES: what `terms` adds to the scores
     per_layer: ClassVar[bool] = True  # each layer has parameters of its own; else all share one set
 
+    def has_far_field(self, tables: Any) -> bool:
+        """Whether `terms` has other queries and keys for far pairs; static."""
+        return False
+
     def prepare(
         self, params: dict[str, jax.Array], tables: Any, positions_BL: jax.Array, span: int
     ) -> Any:

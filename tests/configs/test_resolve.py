@@ -17,7 +17,7 @@ from lengthwise.data.schedule.sampling import DomainWeight, LengthWeight
 from lengthwise.data.sources import SourceConfig
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.generation import GenerateConfig
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.config import ModelConfig
 from lengthwise.train.config import LoopConfig
 from lengthwise.train.machine.workdir import flatten
 from lengthwise.train.mesh import MeshConfig
@@ -38,7 +38,7 @@ RECIPES = sorted(
 READING = {field.name for field in dataclasses.fields(ReadingConfig)}
 SECTIONS = {
     "data": (DataConfig, {"store"}),
-    "model": (ModelSettings, set()),
+    "model": (ModelConfig, set()),
     "optimizer": (OptimizerConfig, set()),
     "phase": (PhaseConfig, set()),
     "train": (LoopConfig, {"compile", "compilation_cache", "init_from"} | READING),

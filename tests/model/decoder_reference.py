@@ -6,10 +6,12 @@ import functools
 import jax
 import numpy as np
 
+from lengthwise.configs import base
+from lengthwise.configs.resolve import build, overlay
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.config import ModelConfig
-from lengthwise.model.positions.rope import Rope
 from lengthwise.model.positions.rope_scaling import UNSCALED
+from lengthwise.model.positions.settings import PositionSettings
+from lengthwise.model.spec import ModelSpec
 from lengthwise.model.transformer import apply, init_params, position_tables
 from tests.model.attention.attention_reference import softplus_weights, visible
 from tests.model.positions.position_reference import input_vectors
@@ -18,17 +20,24 @@ from tests.model.positions.position_reference import scores as position_scores
 CAUSAL = Mask(None, 0)
 LENGTH = 20
 
-CONFIG = ModelConfig(
+
+def position_settings(**changes):
+    """The settings of configs/base.py, with some changed: rope={"theta": 100.0}."""
+    defaults = base.get_config().model.positions.to_dict()
+    return build(PositionSettings, overlay(defaults, changes, "positions"), "positions")
+
+
+CONFIG = ModelSpec(
     vocab_size=31,
+    platform="cpu",
     layers=2,
     embed_dim=16,
     num_heads=4,
     num_kv_heads=2,
     head_dim=8,
     mlp_dim=24,
-    input_scheme=None,
-    layer_schemes=(Rope(theta=100.0, rotary_share=1.0),),
-    randomized=0,
+    positions=position_settings(rope={"theta": 100.0}),
+    layer_pattern=(),
     qk_norm=True,
     attention_softcap=2.0,
     attention_weights="softmax",
@@ -42,7 +51,7 @@ CONFIG = ModelConfig(
     remat="none",
 )
 PLAIN = dataclasses.replace(
-    CONFIG, qk_norm=False, attention_softcap=None, logit_softcap=None, tie_embeddings=True
+    CONFIG, qk_norm=False, attention_softcap=0.0, logit_softcap=0.0, tie_embeddings=True
 )
 
 
@@ -100,7 +109,7 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
         return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * scale
 
     def cap(x, limit=config.attention_softcap):
-        return x if limit is None else limit * np.tanh(x / limit)
+        return limit * np.tanh(x / limit) if limit else x
 
     def of_layer(scheme, number):
         """What the scheme learned for this use of it."""

@@ -9,7 +9,6 @@ import pytest
 
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.cache import cache_capacity, cache_refusal, empty_cache
-from lengthwise.model.positions.clex import Clex
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.token_losses import nats_of_logits, project
 from lengthwise.model.transformer import apply, extend, position_tables
@@ -82,14 +81,11 @@ SHIFT = RopeScaling("ntk", 2.0, shift=9, shift_kept=2, log_n=4)
 def test_chunks_give_what_a_whole_pass_gives_under_several_schemes_at_a_time():
     """What they do to inputs, keys, scores and softmax, twice over, scanned; other positions than
     places, and a Lambda mask."""
-    settings = position_settings(scheme="abacus", **SETTINGS)
-    at_input, in_layers = settings.resolve(("rope", "cope", "fire"))
     config = changed(
         CONFIG,
-        layers=2 * len(in_layers),
-        input_scheme=at_input,
-        layer_schemes=in_layers,
-        randomized=SPAN,
+        layers=6,
+        positions=position_settings(scheme="abacus", **SETTINGS),
+        layer_pattern=("rope", "cope", "fire"),
         layer_execution="scan",
         remat="full",
     )
@@ -144,8 +140,8 @@ def test_chunks_give_what_a_whole_pass_gives_under_every_scaling(name):
 
 @pytest.mark.slow
 def test_chunks_give_what_a_whole_pass_gives_under_clex():
-    scheme = Clex(theta=100.0, original_length=8, max_factor=4, hidden=4)
-    assert_equal_passes(changed(CONFIG, layer_schemes=(scheme,)))
+    clex = {"theta": 100.0, "original_length": 8, "max_factor": 4, "hidden": 4}
+    assert_equal_passes(changed(CONFIG, positions=position_settings(scheme="clex", clex=clex)))
 
 
 def test_a_place_is_an_operand():

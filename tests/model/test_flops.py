@@ -10,28 +10,28 @@ from hypothesis import strategies as st
 
 from lengthwise.model import flops
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.config import ModelConfig
-from lengthwise.model.positions.rope import Rope
 from lengthwise.model.positions.rope_scaling import UNSCALED
+from lengthwise.model.spec import ModelSpec
 from lengthwise.model.transformer import apply, init_params, position_tables
 from tests.model.attention.attention_reference import visible
 from tests.model.attention.test_masks import masks
+from tests.model.decoder_reference import position_settings
 
-CONFIG = ModelConfig(
+CONFIG = ModelSpec(
     vocab_size=31,
+    platform="cpu",
     layers=2,
     embed_dim=16,
     num_heads=6,
     num_kv_heads=2,
     head_dim=8,
     mlp_dim=24,
-    input_scheme=None,
-    layer_schemes=(Rope(theta=100.0, rotary_share=1.0),),
-    randomized=0,
+    positions=position_settings(rope={"theta": 100.0}),
+    layer_pattern=(),
     qk_norm=True,
-    attention_softcap=None,
+    attention_softcap=0.0,
     attention_weights="softmax",
-    logit_softcap=None,
+    logit_softcap=0.0,
     dropout=0.0,
     tie_embeddings=False,
     compute_dtype="float32",

@@ -72,7 +72,7 @@ def is_tuple(x):
         {"num_kv_heads": 3},
         {"head_dim": 7},
         {"dropout": 1.0},
-        {"logit_softcap": 0.0},
+        {"logit_softcap": -1.0},
         {"compute_dtype": "float16"},
         {"layer_execution": "loop"},
         {"remat": "some"},

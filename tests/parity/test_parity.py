@@ -17,10 +17,10 @@ import pytest
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.positions.relative import Alibi, T5Buckets, t5_buckets
-from lengthwise.model.positions.rope import Rope, rope_frequencies
+from lengthwise.model.positions.rope import rope_frequencies
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.transformer import apply, position_tables
-from tests.model.decoder_reference import PLAIN, changed
+from tests.model.decoder_reference import PLAIN, changed, position_settings
 from tests.parity import cases
 
 FROZEN = Path(__file__).parent / "figures.json"
@@ -36,7 +36,7 @@ CONFIG = changed(
     num_kv_heads=cases.KV_HEADS,
     head_dim=cases.HEAD_DIM,
     mlp_dim=cases.MLP,
-    layer_schemes=(Rope(theta=cases.THETA, rotary_share=1.0),),
+    positions=position_settings(rope={"theta": cases.THETA}),
     tie_embeddings=False,
     attention="blockwise",
     attention_block=16,
@@ -114,7 +114,7 @@ def biased_attention(scheme, params, heads):
         segment_ids_BL=None,
         bias=terms.bias,
         backend="blockwise",
-        softcap=None,
+        softcap=0.0,
         block_size=16,
     )
     return cases.kept(np.asarray(out[0]).reshape(cases.BIAS_LENGTH, -1))

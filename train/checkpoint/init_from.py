@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.config import ModelConfig
 from lengthwise.train.checkpoint.checkpoints import Checkpoints, shapes_by_name
 from lengthwise.train.machine.workdir import read_config
 
@@ -25,7 +25,7 @@ SHAPE_FIELDS = (
 
 
 def weights_of(
-    workdir: Path, abstract_params: dict[str, Any], model: ModelSettings
+    workdir: Path, abstract_params: dict[str, Any], model: ModelConfig
 ) -> dict[str, Any]:
     """Restores the newest weights of another work directory, for a model of the same shapes.
 
@@ -71,7 +71,7 @@ def _positions(shapes: Shapes) -> tuple[Shapes, Shapes]:
     return learned, {n: shape for n, shape in shapes.items() if n not in learned}
 
 
-def _differences(workdir: Path, saved: Shapes, expected: Shapes, model: ModelSettings) -> list[str]:
+def _differences(workdir: Path, saved: Shapes, expected: Shapes, model: ModelConfig) -> list[str]:
     """The fields that make the models differ, or, where none does, the first such parameter."""
     if saved == expected:
         return []

@@ -14,7 +14,8 @@ from typing import Any
 import jax
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.config import REMAT_POLICIES, ModelConfig
+from lengthwise.model.config import REMAT_POLICIES
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import MeshConfig, candidate_views
 from lengthwise.train.plan.chips import GIB, Chip
 from lengthwise.train.plan.collectives import Traffic, traffic
@@ -56,7 +57,7 @@ def candidates(length: int, batch: int, mesh: MeshConfig, devices: int) -> list[
 
 
 def choose(
-    model: ModelConfig,
+    model: ModelSpec,
     length: int,
     batch: int,
     mesh: MeshConfig,
@@ -132,7 +133,7 @@ def compiled(
 
 
 def _does_not_fit(
-    model: ModelConfig,
+    model: ModelSpec,
     length: int,
     batch: int,
     mesh: MeshConfig,
@@ -165,7 +166,7 @@ def _does_not_fit(
 
 
 def _would_fit(
-    model: ModelConfig,
+    model: ModelSpec,
     length: int,
     batch: int,
     mesh: MeshConfig,

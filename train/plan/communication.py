@@ -9,7 +9,7 @@ gradients, and what they recompute they get again. All in bfloat16. What is a nu
 
 from dataclasses import dataclass
 
-from lengthwise.model.config import ModelConfig
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.programs.execution import BucketExecution
 
 _BYTES = 2
@@ -25,7 +25,7 @@ class Need:
 
 
 def least_traffic(
-    model: ModelConfig, length: int, batch: int, execution: BucketExecution
+    model: ModelSpec, length: int, batch: int, execution: BucketExecution
 ) -> list[Need]:
     """Needs of a step by purpose; those of zero bytes are left out."""
     view, parts = execution.view, execution.microbatches

@@ -7,8 +7,8 @@ are set by what it said of some (docs/plans/README.md has both figures side by s
 from dataclasses import dataclass
 
 from lengthwise.model.attention.masks import CAUSAL
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.flops import forward_flops, parameter_count
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.plan.chips import Chip
 from lengthwise.train.plan.communication import least_traffic
 from lengthwise.train.programs.execution import BucketExecution
@@ -37,7 +37,7 @@ class Cost:
         }
 
 
-def cost(model: ModelConfig, length: int, batch: int, execution: BucketExecution) -> Cost:
+def cost(model: ModelSpec, length: int, batch: int, execution: BucketExecution) -> Cost:
     """Estimates a step of `batch` rows of `length` tokens."""
     view, parts = execution.view, execution.microbatches
     shards = view.data * view.context

@@ -84,7 +84,7 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
             return built.compile_step(key)
 
         batch = phase.batch_size(length)
-        model = config.model.resolve(vocab_size, "tpu", length)
+        model = blueprint.model
         result = choose(model, length, batch, config.mesh, len(devices), chip, compile_one)
         flops = train_step_flops(model, length, batch, CAUSAL)
         rows.append(_row(phase.number, length, batch, flops, result, chip))

@@ -17,6 +17,7 @@ from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import train_step_flops
 from lengthwise.model.parallel.mesh import on_view, split_over
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.config import TrainConfig
 from lengthwise.train.mesh import (
     abstract_like,
@@ -68,9 +69,8 @@ class Blueprint:
         self.platform = self.devices[0].platform
         self.vocab_size = vocab_size
         self.optimizer = make_optimizer(config.optimizer, total_steps)
-        # As it computes the longest sequences; the parameters are those of any length.
-        longest = max(max(phase.lengths) for phase in phases)
-        self.model = config.model.resolve(vocab_size, self.platform, longest)
+        self.model = ModelSpec.of(config.model, vocab_size, self.platform)
+        self.model.check_length(max(max(phase.lengths) for phase in phases))
         self._check_stretched_positions()
         self.init_params = functools.partial(transformer.init_params, self.model)
         abstract = jax.eval_shape(self.init_params, jax.ShapeDtypeStruct((), np.uint32))
@@ -91,10 +91,12 @@ class Blueprint:
         self.abstract_state = TrainState(
             params=self.abstract_params, opt_state=self._place_opt_state(opt_state)
         )
-        for phase in phases:  # a scaling that the model can't have is an error at once
-            transformer.position_tables(
-                self.model, phase.config.rope_scaling, UNSCALED, max(phase.lengths)
-            )
+        for phase in phases:  # what the model can't compute is an error at once
+            scaling = phase.config.rope_scaling
+            transformer.position_tables(self.model, scaling, UNSCALED, max(phase.lengths))
+            for length in phase.lengths:
+                row_devices = self.executions[phase.number, length].view.context
+                self.model.check(length, CAUSAL, scaling, phase.segmented(length), row_devices)
 
     def _place_opt_state(self, opt_state: object) -> object:
         """Places moments as their parameters, and replicates counters."""
@@ -137,7 +139,7 @@ class Blueprint:
                 continue
             read = [scheme for scheme in self.model.schemes if scheme.reads_positions]
             unsupported = [scheme.name for scheme in read if scheme.name not in stretched.schemes]
-            if unsupported or self.model.randomized:
+            if unsupported or self.model.positions.randomized:
                 raise UserError(
                     f"phase.positions.kind={stretched.kind!r} is for positions of "
                     f"{' or '.join(stretched.schemes)}, but the model has "
@@ -162,14 +164,7 @@ class Blueprint:
         phase = self.phase_shapes[number]
         execution = self.executions[key]
         segmented = phase.segmented(length)
-        model = dataclasses.replace(self.config.model, remat=execution.remat).resolve(
-            self.vocab_size,
-            self.platform,
-            length,
-            scaling=phase.config.rope_scaling,
-            segmented=segmented,
-            row_devices=execution.view.context,
-        )
+        model = dataclasses.replace(self.model, remat=execution.remat)
 
         def losses(
             params: transformer.Params,
@@ -183,7 +178,7 @@ class Blueprint:
                 phase.config.positions,
                 batch["positions"],
                 # Drawn ones are as many as a row has tokens: padding is a segment of its own.
-                batch["segment_ids"] if model.randomized else segment_ids_BL,
+                batch["segment_ids"] if model.positions.randomized else segment_ids_BL,
                 inputs.offset,
                 inputs.positions,
                 key,
@@ -240,5 +235,4 @@ class Blueprint:
 
     def step_flops(self, phase: PhaseShape, length: int) -> float:
         """Analytic FLOPs of one step, forward and backward."""
-        model = self.config.model.resolve(self.vocab_size, self.platform, length)
-        return train_step_flops(model, length, phase.batch_size(length), CAUSAL)
+        return train_step_flops(self.model, length, phase.batch_size(length), CAUSAL)

@@ -71,8 +71,9 @@ def plan_fingerprint(config: Any, vocab_size: int, devices: int) -> str:
         (p.tokens_per_step, dataclasses.astuple(p.layout), repr(p.rope_scaling))
         for p in config.phases
     ]
-    model = dataclasses.replace(config.model, remat="none")
-    parts = (repr(model), repr(batches), config.mesh.slices, config.mesh.tensor)
+    # By field names and values: another name of a class leaves plans valid.
+    model = json.dumps(dataclasses.asdict(config.model) | {"remat": "none"}, sort_keys=True)
+    parts = (model, repr(batches), config.mesh.slices, config.mesh.tensor)
     content = repr((parts, vocab_size, devices))
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
@@ -117,8 +118,8 @@ def planned_executions(
     planned = dict(_execution(row) for row in plan["buckets"])
     if plan["fingerprint"] != fingerprint:
         raise UserError(
-            f"{path} is the plan of another model, batch or number of devices; make it again with "
-            "--mode=plan for these, or remove it"
+            f"{path} is the plan of another model, batch or number of devices, or of an older "
+            "version; make it again with --mode=plan, or remove it"
         )
     keys = [(phase.number, length) for phase in phases for length in phase.lengths]
     missing = [key for key in keys if key not in planned]

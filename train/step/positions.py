@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lengthwise.model.config import ModelConfig
 from lengthwise.model.parallel.mesh import row_columns, row_devices
 from lengthwise.model.parallel.zigzag import in_row_order
 from lengthwise.model.positions.randomized import placed_positions, randomized_positions
@@ -14,12 +13,13 @@ from lengthwise.model.positions.stretched import (
     shifted_positions,
     skipped_positions,
 )
+from lengthwise.model.spec import ModelSpec
 
 _DRAW = 2**32 - 1  # number of the step's key for positions; small ones are those of dropout
 
 
 def training_positions(
-    model: ModelConfig,
+    model: ModelSpec,
     stretched: StretchedPositions,
     positions_BL: jax.Array,
     segment_ids_BL: jax.Array | None,
@@ -40,10 +40,10 @@ def training_positions(
       key: of the step; None where nothing is random.
     """
     length = positions_BL.shape[1]
-    if model.randomized:
+    if randomized := model.positions.randomized:
         assert key is not None
         draw = jax.random.fold_in(key, _DRAW)
-        in_rows = randomized_positions(draw, length, model.randomized, _rows(segment_ids_BL))
+        in_rows = randomized_positions(draw, length, randomized, _rows(segment_ids_BL))
         return in_rows[:, row_columns(length)]
     if drawn_L is not None:
         return placed_positions(jnp.asarray(drawn_L), _rows(segment_ids_BL))[:, row_columns(length)]

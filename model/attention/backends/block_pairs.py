@@ -21,7 +21,7 @@ class Static(NamedTuple):
     """What one executable is specialized on."""
 
     mask: Mask
-    softcap: float | None
+    softcap: float
     boundary: int | None  # of the far field
     block: int  # tokens
     kv_heads: int
@@ -75,7 +75,7 @@ def finished_scores(
         assert static.boundary is not None
         beyond = (q_index - k_index >= static.boundary)[None, None, None]
         scores = jnp.where(beyond, grouped(far_NQT), grouped(near_NQT))
-    if static.softcap is not None:
+    if static.softcap:
         scores = static.softcap * jnp.tanh(scores / static.softcap)
     if bias is not None:
         assert rows.positions_BL is not None

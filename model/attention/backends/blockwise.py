@@ -53,7 +53,7 @@ def blockwise_attention(
     positions_BL: jax.Array,
     bias: Bias | None,
     far: FarField | None,
-    softcap: float | None,
+    softcap: float,
     block_size: int,
     columns_Q: jax.Array | None = None,
 ) -> jax.Array:

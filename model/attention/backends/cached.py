@@ -74,7 +74,7 @@ def cached_attention(
     positions_BS: jax.Array,
     bias: Bias | ContextBias | None,
     far: FarQueries | None,
-    softcap: float | None,
+    softcap: float,
     block: int,
 ) -> jax.Array:
     """Attention output [B, Q, H, C] of the tokens first_B, first_B + 1, ... of each row.
@@ -136,7 +136,7 @@ def _online(
     positions_BS: jax.Array,
     bias: Bias | None,
     boundary: int | None,
-    softcap: float | None,
+    softcap: float,
     key_block: int,
 ) -> jax.Array:
     """One block of queries, float32 [B, K, G, Q, C]; the keys block by block."""
@@ -167,7 +167,7 @@ def _online(
             far_scores = grouped(_product("nqc,ntc->nqt", far_q_NQC, keys(held.far_k, j)))
             beyond_BQT = q_index_BQ[:, :, None] - k_index_1T[:, None] >= boundary
             scores = jnp.where(beyond_BQT[:, None, None], far_scores, scores)
-        if softcap is not None:
+        if softcap:
             scores = softcap * jnp.tanh(scores / softcap)
         if bias is not None:
             k_positions = jax.lax.dynamic_slice_in_dim(
@@ -206,7 +206,7 @@ def _contextual(
     held: CachedKeys,
     layer: jax.Array | int,
     mask: Mask,
-    softcap: float | None,
+    softcap: float,
     bias: ContextBias,
 ) -> jax.Array:
     """One block of queries with all keys at once, as CoPE needs them; see backends.contextual."""
@@ -218,7 +218,7 @@ def _contextual(
     k_index = jnp.arange(k_BKSC.shape[2])[None, None]
     visible = mask.allowed(q_index_BQ[:, :, None], k_index)[:, None, None]
     scores = _product("bkgqc,bksc->bkgqs", q_BKGQC * C**-0.5, k_BKSC)
-    if softcap is not None:
+    if softcap:
         scores = softcap * jnp.tanh(scores / softcap)
     scores = jnp.where(visible, scores + bias(q_BKGQC, scores, visible), MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSC.dtype)

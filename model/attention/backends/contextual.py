@@ -23,7 +23,7 @@ def contextual_attention(
     mask: Mask,
     segment_ids_BL: jax.Array | None,
     bias: ContextBias,
-    softcap: float | None,
+    softcap: float,
     block: int,
     columns_Q: jax.Array | None = None,
 ) -> jax.Array:
@@ -63,7 +63,7 @@ def contextual_attention(
         scores = jnp.einsum(
             "bkgqc,blkc->bkgql", q_BKGQC * C**-0.5, k_BLKC, preferred_element_type=jnp.float32
         )
-        if softcap is not None:
+        if softcap:
             scores = softcap * jnp.tanh(scores / softcap)
         scores = jnp.where(visible, scores + bias(q_BKGQC, scores, visible), MASKED)
         weights = jax.nn.softmax(scores, axis=-1).astype(v_BLKC.dtype)

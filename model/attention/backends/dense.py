@@ -19,7 +19,7 @@ def dense_attention(
     positions_BL: jax.Array,
     bias: Bias | None,
     far: FarField | None,
-    softcap: float | None,
+    softcap: float,
     normalizer: Normalizer | None,
     columns_Q: jax.Array | None = None,
 ) -> jax.Array:
@@ -42,7 +42,7 @@ def dense_attention(
     if far is not None:
         beyond = q_index[:, None] - k_index[None, :] >= far.boundary
         scores = jnp.where(beyond[None, None, None], _products(far.q_BLHC, far.k_BLKC), scores)
-    if softcap is not None:
+    if softcap:
         scores = softcap * jnp.tanh(scores / softcap)
     if bias is not None:
         scores += bias(of_queries(positions_BL), positions_BL).reshape(-1, K, H // K, Q, L)

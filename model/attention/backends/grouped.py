@@ -32,7 +32,7 @@ def grouped_attention(
     positions_BL: jax.Array,
     bias: Any,
     far: FarField | None,
-    softcap: float | None,
+    softcap: float,
     block_size: int,
     columns_Q: jax.Array | None = None,
 ) -> jax.Array:

@@ -41,7 +41,7 @@ def splash_attention(
     segment_ids_BL: jax.Array | None,
     positions_BL: jax.Array,
     bias: LinearBias | None,
-    softcap: float | None,
+    softcap: float,
     interpret: bool = False,
 ) -> jax.Array:
     """Attention output [B, L, H, C]; any length, padded to whole blocks inside.
@@ -135,7 +135,7 @@ def splash_kernel(
     mask: Mask,
     grids: tuple[MaskInfo, MaskInfo],
     block: int,
-    softcap: float | None,
+    softcap: float,
     interpret: bool,
 ) -> splash.SplashAttentionKernel:
     """The kernel over one device's `mask_grids`, with its gradients."""
@@ -158,7 +158,7 @@ def splash_kernel(
         is_mqa=False,
         save_residuals=False,
         mask_value=splash.DEFAULT_MASK_VALUE,
-        attn_logits_soft_cap=softcap,
+        attn_logits_soft_cap=softcap or None,
         residual_checkpoint_name=None,
         mask_function=_Allowed(mask),
         interpret=interpret,

@@ -18,8 +18,9 @@ from lengthwise.eval.answers.summary import summarize
 from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.programs import Architecture
 from lengthwise.model import transformer
+from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import UNSCALED
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.spec import ModelSpec
 from tests.data.tasks.test_formats import task_config
 from tests.eval.inference.test_model_scorer import SETTINGS, data_sharding
 from tests.model.positions.schemes import position_settings
@@ -120,23 +121,23 @@ def test_an_answer_that_goes_on_or_stops_early_is_wrong():
 
 
 def programs_of(scheme: str, tokens_per_call: int, **positions: int):
-    """(settings, parameters, programs) of an untrained model."""
-    settings = ModelSettings(
+    """(model, parameters, programs) of an untrained model."""
+    settings = ModelConfig(
         **{
             **vars(SETTINGS),
             "positions": position_settings(scheme=scheme, **positions),
             "attention": "auto",
         }
     )
-    vocabulary = len(SAMPLES.symbols)
-    params = transformer.init_params(settings.resolve(vocabulary, "cpu", 16), 0)
+    model = ModelSpec.of(settings, len(SAMPLES.symbols), "cpu")
+    params = transformer.init_params(model, 0)
     everywhere = jax.sharding.NamedSharding(data_sharding(4, 16).mesh, jax.sharding.PartitionSpec())
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
-    architecture = Architecture(settings, vocabulary, "cpu", abstract, data_sharding)
+    architecture = Architecture(model, abstract, data_sharding)
     inference = Inference(architecture, Batching(tokens_per_call, seed=0, pad=END))
-    return settings, params, NextTokenScorer(inference)
+    return model, params, NextTokenScorer(inference)
 
 
 def test_drawn_positions_are_a_rows_own_whatever_is_filled_up_behind_it():
@@ -163,8 +164,7 @@ def test_drawn_positions_are_a_rows_own_whatever_is_filled_up_behind_it():
 
 @pytest.mark.parametrize(("scheme", "tokens_per_call"), [("rope", 64), ("alibi", 4096)])
 def test_rows_are_scored_as_the_model_computes_them_alone(scheme: str, tokens_per_call: int):
-    settings, params, programs = programs_of(scheme, tokens_per_call)
-    plain = settings.resolve(len(SAMPLES.symbols), "cpu", 64)
+    plain, params, programs = programs_of(scheme, tokens_per_call)
     next_tokens = programs.bind(params, UNSCALED)
     batch = documents(11, 7)
     found = next_tokens(TokenRows(batch.tokens, np.full(7, batch.tokens.shape[1]), np.arange(7)))

@@ -19,6 +19,7 @@ from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.decode import Sampling
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.spec import ModelSpec
 from tests.eval.inference.test_model_scorer import SETTINGS, VOCABULARY, data_sharding
 from tests.model.positions.schemes import position_settings
 
@@ -28,13 +29,14 @@ DYNAMIC = RopeScaling("dynamic", 1.0, original_length=8)
 
 def model(settings=SETTINGS, chunk=CHUNK, trained=UNSCALED):
     """A model on two devices, and its compiled programs."""
-    params = transformer.init_params(settings.resolve(VOCABULARY, "cpu", 16), 0)
+    spec = ModelSpec.of(settings, VOCABULARY, "cpu")
+    params = transformer.init_params(spec, 0)
     everywhere = NamedSharding(data_sharding(4, 16).mesh, PartitionSpec())
     params = jax.device_put(params, everywhere)
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
-    architecture = Architecture(settings, VOCABULARY, "cpu", abstract, data_sharding)
+    architecture = Architecture(spec, abstract, data_sharding)
     batching = Batching(64, seed=0, pad=0, chunk=chunk, longest=LONGEST)
     inference = Inference(architecture, batching)
     return BoundModel(inference, params, trained), inference

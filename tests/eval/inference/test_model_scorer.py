@@ -12,16 +12,17 @@ from lengthwise.eval.inference.programs import Architecture
 from lengthwise.eval.inference.scorer import Setting
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
+from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope import rope_tables
 from lengthwise.model.positions.rope_scaling import RopeScaling
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
 from tests.model.positions.schemes import position_settings
 
 VOCABULARY, LENGTH, ROWS = 11, 16, 7
 PLAIN = RopeScaling("none", 1.0)
 DYNAMIC = RopeScaling("dynamic", 1.0, original_length=8)
-SETTINGS = ModelSettings(
+SETTINGS = ModelConfig(
     layers=1,
     embed_dim=16,
     num_heads=2,
@@ -42,6 +43,7 @@ SETTINGS = ModelSettings(
     layer_execution="auto",
     remat="none",
 )
+MODEL = ModelSpec.of(SETTINGS, VOCABULARY, "cpu")
 
 
 def data_sharding(batch, length):
@@ -51,8 +53,7 @@ def data_sharding(batch, length):
 
 @pytest.fixture(scope="module")
 def params():
-    config = SETTINGS.resolve(VOCABULARY, "cpu", LENGTH)
-    return transformer.init_params(config, 0)
+    return transformer.init_params(MODEL, 0)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def inference(params):
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
     )
-    architecture = Architecture(SETTINGS, VOCABULARY, "cpu", abstract, data_sharding)
+    architecture = Architecture(MODEL, abstract, data_sharding)
     return Inference(architecture, Batching(4 * LENGTH, seed=0, pad=0))
 
 
@@ -81,7 +82,7 @@ def logits_of(params, tokens, tables, mask, positions=None):
     inputs = jnp.asarray(tokens[:, :-1], jnp.int32)
     counted = jnp.broadcast_to(jnp.arange(LENGTH), inputs.shape)
     logits = transformer.apply(
-        SETTINGS.resolve(VOCABULARY, "cpu", LENGTH),
+        MODEL,
         params,
         inputs,
         positions_BL=counted if positions is None else jnp.asarray(positions),
@@ -191,9 +192,7 @@ def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, 
 def test_settings_reach_the_model(params, inference, tokens, setting):
     trained = RopeScaling("linear", 2.0)
     make = BoundModel(inference, placed(params, inference), trained)
-    tables = transformer.position_tables(
-        SETTINGS.resolve(VOCABULARY, "cpu", LENGTH), setting.scaling, trained, LENGTH
-    )
+    tables = transformer.position_tables(MODEL, setting.scaling, trained, LENGTH)
     want = expected(params, tokens, tables, setting.mask)
     np.testing.assert_allclose(make(setting)(tokens), want, rtol=2e-5, atol=1e-5)
     assert np.abs(make(Setting())(tokens) - want).max() > 1e-3

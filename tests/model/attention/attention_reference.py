@@ -53,7 +53,7 @@ def visible(length: int, mask: Mask, segments: np.ndarray | None) -> np.ndarray:
 
 
 def reference(
-    case: Case, mask: Mask, *, softcap=None, bias_BHLL=None, far_q=None, far_k=None, boundary=None
+    case: Case, mask: Mask, *, softcap=0.0, bias_BHLL=None, far_q=None, far_k=None, boundary=None
 ) -> Gradients:
     """In float64; queries that see nothing give zeros. `boundary` None: no far field."""
     q, k, v, d_out = (x.astype(np.float64) for x in case[:4])
@@ -73,8 +73,8 @@ def reference(
             near = q[b, :, h] @ k[b, :, g].T / np.sqrt(dim)
             far = far_q[b, :, h] @ far_k[b, :, g].T / np.sqrt(dim)
             raw = np.where(beyond, far, near)
-            scores = raw if softcap is None else softcap * np.tanh(raw / softcap)
-            slope = 1.0 if softcap is None else 1 / np.cosh(raw / softcap) ** 2
+            scores = softcap * np.tanh(raw / softcap) if softcap else raw
+            slope = 1 / np.cosh(raw / softcap) ** 2 if softcap else 1.0
             if bias_BHLL is not None:
                 scores = scores + bias_BHLL[b, h]
             highest = np.where(seen, scores, -1e9).max(1, keepdims=True)

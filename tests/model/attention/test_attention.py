@@ -20,7 +20,7 @@ def packed_segments(length):
     return np.stack((row_0, row_1)).astype(np.int32)
 
 
-def run(case, mask, backend, softcap=None, block=BLOCK):
+def run(case, mask, backend, softcap=0.0, block=BLOCK):
     """(out, dq, dk, dv) of the code under test."""
 
     def loss(q, k, v):
@@ -40,7 +40,7 @@ def run(case, mask, backend, softcap=None, block=BLOCK):
     return out, *grads
 
 
-def assert_matches(case, mask, backend, softcap=None, block=BLOCK):
+def assert_matches(case, mask, backend, softcap=0.0, block=BLOCK):
     expected = reference(case, mask, softcap=softcap)[:4]
     actual = run(case, mask, backend, softcap, block)
     for name, a, e, tolerance in zip(
@@ -54,17 +54,17 @@ def assert_matches(case, mask, backend, softcap=None, block=BLOCK):
 @pytest.mark.parametrize(
     ("mask", "heads", "kv_heads", "softcap"),
     [
-        (CAUSAL, 2, 2, None),
+        (CAUSAL, 2, 2, 0.0),
         (CAUSAL, 4, 2, 1.5),
-        (Mask(5, 0), 3, 1, None),
-        (Mask(11, 3), 2, 2, None),
+        (Mask(5, 0), 3, 1, 0.0),
+        (Mask(11, 3), 2, 2, 0.0),
         (Mask(11, 3), 4, 2, 1.5),
-        (Mask(1, 0), 2, 1, None),
-        (Mask(9, 20), 2, 1, None),
-        (Mask(chunk=12), 2, 1, None),
+        (Mask(1, 0), 2, 1, 0.0),
+        (Mask(9, 20), 2, 1, 0.0),
+        (Mask(chunk=12), 2, 1, 0.0),
         (Mask(chunk=10, sinks=3), 4, 2, 1.5),
-        (Mask(prefix=13), 2, 1, None),
-        (Mask(prefix=99), 2, 2, None),
+        (Mask(prefix=13), 2, 1, 0.0),
+        (Mask(prefix=99), 2, 2, 0.0),
     ],
     ids=str,
 )
@@ -93,7 +93,7 @@ def test_large_scores_do_not_overflow():
 
 
 @pytest.mark.parametrize("backend", ANYWHERE)
-@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("softcap", [0.0, 2.0])
 def test_padding_gives_zeros_and_no_gradient(backend, softcap):
     case = make_case(3, 2, LENGTH, 2, 1, 4, packed_segments(LENGTH))
     out, dq, dk, dv = run(case, Mask(6, 2), backend, softcap)
@@ -134,7 +134,7 @@ def test_blockwise_memory_is_linear_in_length(mask):
                 mask=mask,
                 segment_ids_BL=None,
                 backend="blockwise",
-                softcap=None,
+                softcap=0.0,
                 block_size=256,
             )
             return out.sum()

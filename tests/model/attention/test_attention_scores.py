@@ -15,10 +15,10 @@ from tests.model.attention.test_attention import packed_segments
 LENGTH, BLOCK, HEADS, KV_HEADS = 37, 8, 4, 2
 SLOPES = np.array([0.5, 0.25, 0.125, 1.0], np.float32)
 FIELDS = {
-    "causal": (CAUSAL, False, None),
-    "window, packed": (Mask(window=13, sinks=2), True, None),
+    "causal": (CAUSAL, False, 0.0),
+    "window, packed": (Mask(window=13, sinks=2), True, 0.0),
     "chunks, capped": (Mask(chunk=16), False, 1.5),
-    "prefix": (Mask(prefix=11), False, None),
+    "prefix": (Mask(prefix=11), False, 0.0),
 }
 
 
@@ -147,7 +147,7 @@ def test_a_bias_costs_blockwise_no_square_of_the_length():
 
         def loss(q, params):
             bias = BlockBias(logarithmic, params)
-            asked = {"segment_ids_BL": None, "softcap": None, "block_size": 256, "bias": bias}
+            asked = {"segment_ids_BL": None, "softcap": 0.0, "block_size": 256, "bias": bias}
             return attend(q, q, q, mask=CAUSAL, backend="blockwise", **asked).sum()
 
         compiled = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(q, params).compile()
@@ -162,7 +162,7 @@ def test_a_normalizer_takes_the_place_of_the_softmax():
     def relu(scores, visible):
         return jnp.where(visible, jax.nn.relu(scores), 0)
 
-    asked = {"mask": Mask(window=5), "segment_ids_BL": None, "softcap": None, "block_size": 8}
+    asked = {"mask": Mask(window=5), "segment_ids_BL": None, "softcap": 0.0, "block_size": 8}
     asked["normalizer"] = relu
     out = attend(case.q, case.k, case.v, backend="dense", **asked)
     raw = np.einsum("blhc,bthc->bhlt", case.q, case.k.repeat(2, 2)) / 2

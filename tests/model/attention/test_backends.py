@@ -1,5 +1,7 @@
 """Which backend serves what: the table, the choice of "auto", and what the GPU's is asked for."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,14 +10,18 @@ import pytest
 from lengthwise.common.errors import UserError
 from lengthwise.configs import base
 from lengthwise.configs.resolve import build, overlay
+from lengthwise.model import layers
 from lengthwise.model.attention.attention import attend, choose_backend
 from lengthwise.model.attention.backends.cudnn import cudnn_attention
 from lengthwise.model.attention.backends.support import BACKENDS, PLATFORMS, Request, refusal
 from lengthwise.model.attention.biases import LinearBias
 from lengthwise.model.attention.masks import CAUSAL, Mask
-from lengthwise.model.positions.rope_scaling import UNSCALED
-from lengthwise.model.settings import ModelSettings
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.spec import ModelSpec
+from lengthwise.model.transformer import apply, init_params, position_tables
 from tests.model.attention.attention_reference import make_case, reference
+from tests.model.decoder_reference import PLAIN, changed, make_inputs
 
 
 def test_auto_takes_the_kernel_of_the_platform_where_it_can_serve():
@@ -91,14 +97,51 @@ def test_a_scheme_that_widens_queries_is_asked_for_as_such(scheme, backend):
     """SeqPE doubles the channels: cuDNN, which serves 128, would be chosen and then refuse."""
     defaults = base.get_config().model.to_dict()
     asked = {"head_dim": 80, "positions": {"scheme": scheme}}
-    settings = build(ModelSettings, overlay(defaults, asked, "model"), "model")
-    choice = settings.attention_choice("gpu", 4096, UNSCALED, segmented=False, row_devices=1)
-    assert choice.startswith(backend)
+    settings = build(ModelConfig, overlay(defaults, asked, "model"), "model")
+    model = ModelSpec.of(settings, 257, "gpu")
+    chosen, _ = model.backend(4096, CAUSAL, far=False, segmented=False, row_devices=1)
+    assert chosen == backend
+
+
+@pytest.mark.parametrize(
+    ("platform", "length", "far", "weights", "expected"),
+    [
+        ("cpu", 64, False, "softmax", "dense"),
+        ("cpu", 256, False, "softmax", "blockwise"),
+        ("cpu", 256, False, "lssa", "dense"),
+        ("tpu", 256, False, "softmax", "splash"),
+        ("tpu", 256, True, "softmax", "dense"),
+    ],
+)
+def test_the_traced_backend_is_the_one_announced_at_start(
+    platform, length, far, weights, expected, monkeypatch
+):
+    config = changed(PLAIN, attention="auto", platform=platform, attention_weights=weights)
+    scaling = RopeScaling("none", ceiling=9) if far else UNSCALED
+    backends = set()
+
+    def spy(q_BLHC, *_, backend, **__):
+        backends.add(backend)
+        return q_BLHC
+
+    monkeypatch.setattr(layers, "attend", spy)
+    tokens, positions = make_inputs(1, length)
+    context = {
+        "positions_BL": positions,
+        "segment_ids_BL": None,
+        "tables": position_tables(config, scaling, UNSCALED, length),
+        "mask": CAUSAL,
+        "key": None,
+    }
+    params = jax.eval_shape(lambda: init_params(config, 0))
+    jax.eval_shape(functools.partial(apply, config, **context), params, tokens)
+    announced, _ = config.backend(length, CAUSAL, far, segmented=False, row_devices=1)
+    assert (backends, announced) == ({expected}, expected)
 
 
 def test_attend_refuses_with_the_tables_reason():
     q = jnp.zeros((1, 8, 2, 8), jnp.bfloat16)
-    asked = {"mask": CAUSAL, "softcap": None, "block_size": 0}
+    asked = {"mask": CAUSAL, "softcap": 0.0, "block_size": 0}
     with pytest.raises(ValueError, match=r"cudnn.*documents in a row"):
         attend(q, q, q, backend="cudnn", segment_ids_BL=jnp.ones((1, 8), int), **asked)
     asked = {**asked, "softcap": 2.0, "bias": LinearBias(jnp.ones(2))}

@@ -57,7 +57,7 @@ def fast(case, mask, backend):
 def test_logits_and_gradients_match_float64(case, mask, backend, monkeypatch):
     changes = {"attention": backend}
     if backend == "splash":
-        changes["attention_softcap"] = None
+        changes["attention_softcap"] = 0.0
         interpreted = functools.partial(splash_attention, interpret=True)
         monkeypatch.setattr(attention, "splash_attention", interpreted)
     assert_matches_the_formulas(decoder(case, **changes), MASKS[mask])

@@ -42,7 +42,7 @@ def ours(q, k, v, mask, power, segments=None):
         mask=mask,
         segment_ids_BL=segments,
         backend="dense",
-        softcap=None,
+        softcap=0.0,
         block_size=0,
         normalizer=Softplus(power),
     )

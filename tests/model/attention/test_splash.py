@@ -70,7 +70,7 @@ def test_the_kernel_shows_what_the_definition_allows(mask, length):
         seen = np.zeros_like(expected)
         for device in range(ways):
             grids = jax.tree.map(lambda x: x[device], mask_grids(mask, length, block, ways))  # noqa: B023
-            seen |= shown(splash_kernel(mask, grids, block, None, False), length)
+            seen |= shown(splash_kernel(mask, grids, block, 0.0, False), length)
         np.testing.assert_array_equal(seen, expected)
 
 
@@ -94,7 +94,7 @@ def assert_close(actual, expected, tolerance):
         np.testing.assert_allclose(a, e, atol=tolerance, rtol=tolerance, err_msg=name)
 
 
-def run(case, mask, softcap=None, slopes=None, positions=None):
+def run(case, mask, softcap=0.0, slopes=None, positions=None):
     """(out, dq, dk, dv, d_slopes) of the interpreted kernel."""
 
     def loss(q, k, v, slopes):
@@ -121,11 +121,11 @@ def run(case, mask, softcap=None, slopes=None, positions=None):
 @pytest.mark.parametrize(
     ("mask", "length", "kv_heads", "softcap", "biased", "packed_rows"),
     [
-        (MASKS[0], 300, 2, None, True, True),
+        (MASKS[0], 300, 2, 0.0, True, True),
         (MASKS[1], 300, 1, 1.5, False, True),
-        (MASKS[2], 256, 4, None, True, False),
+        (MASKS[2], 256, 4, 0.0, True, False),
         (Mask(prefix=240), 230, 2, 1.5, False, False),  # it ends in the padding
-        (MASKS[3], 230, 4, None, True, True),
+        (MASKS[3], 230, 4, 0.0, True, True),
     ],
     ids=str,
 )
@@ -163,7 +163,7 @@ def test_rows_and_heads_are_split_over_the_mesh(packed_rows):
     """Eight devices, four rows by two heads: what one device computes, from any other view."""
     case = make_case(3, 4, 128, 4, 2, 8, None)
     segments = np.repeat([[1, 2]], 4, axis=0).repeat(64, axis=1) if packed_rows else None
-    asked = {"mask": Mask(window=99), "softcap": None, "bias": LinearBias(jnp.ones(4))}
+    asked = {"mask": Mask(window=99), "softcap": 0.0, "bias": LinearBias(jnp.ones(4))}
 
     def out(q, k, v):
         ids = None if segments is None else jnp.asarray(segments)

@@ -37,7 +37,7 @@ class Case:
     chip: str  # a key of TOPOLOGIES
     mask: dict[str, int]  # fields of Mask
     bias: str | None = None  # None or "linear"
-    softcap: float | None = None
+    softcap: float = 0.0
     segments: bool = False
     length: int = 1024
     head_dim: int = 128

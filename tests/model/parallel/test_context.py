@@ -97,7 +97,7 @@ def outcome(mesh, backend, kind, mask, segmented, length=128):
         if backend == "splash":
             return splash_attention(
                 q, k, v, mask=mask, segment_ids_BL=ids, positions_BL=index, bias=bias,
-                softcap=None, interpret=True,
+                softcap=0.0, interpret=True,
             )  # fmt: skip
         return attend(
             q, k, v, mask=mask, segment_ids_BL=ids, positions_BL=index, bias=bias, softcap=5.0,

@@ -1,9 +1,6 @@
 """Position schemes to test, with the settings of configs/base.py or others."""
 
-from lengthwise.configs import base
-from lengthwise.configs.resolve import build, overlay
-from lengthwise.model.positions.settings import PositionSettings
-from tests.model.decoder_reference import CONFIG, changed
+from tests.model.decoder_reference import CONFIG, changed, position_settings
 
 # A range that positions are drawn from, in every case: they skip.
 SPAN = 64
@@ -30,22 +27,14 @@ CASES = {
 }
 
 
-def position_settings(**changes):
-    """The settings of configs/base.py, with some changed: rope={"theta": 100.0}."""
-    defaults = base.get_config().model.positions.to_dict()
-    return build(PositionSettings, overlay(defaults, changes, "positions"), "positions")
-
-
 def decoder(case, periods=1, **changes):
     """A small decoder with the position schemes of a case, its pattern `periods` times."""
     scheme, pattern = CASES[case]
     settings = {**SETTINGS, **OTHER_SETTINGS.get(case, {})}
-    at_input, in_layers = position_settings(scheme=scheme, **settings).resolve(pattern)
     return changed(
         CONFIG,
         layers=periods * max(1, len(pattern)),
-        input_scheme=at_input,
-        layer_schemes=in_layers,
-        randomized=SPAN,
+        positions=position_settings(scheme=scheme, **settings),
+        layer_pattern=pattern,
         **changes,
     )

@@ -61,7 +61,7 @@ def ours(q, k, v, mask, scaling, backend, positions, segments=None):
         segment_ids_BL=segments,
         far=terms.far,
         backend=backend,
-        softcap=None,
+        softcap=0.0,
         block_size=4,
     )
 

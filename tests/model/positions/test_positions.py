@@ -101,7 +101,8 @@ def test_a_position_without_a_vector_gives_no_number_instead_of_anothers(case):
 
 
 def test_too_long_a_sequence_is_refused_with_what_to_do():
-    counted = changed(decoder("learned + t5/none"), randomized=0)
+    drawn = decoder("learned + t5/none")
+    counted = changed(drawn, positions=changed(drawn.positions, randomized=0))
     counted.check_length(SPAN)
     with pytest.raises(UserError, match=r"64 positions, but .* need 65; raise .*learned.positions"):
         counted.check_length(SPAN + 1)

@@ -9,6 +9,7 @@ import pytest
 from lengthwise.common.errors import UserError
 from lengthwise.configs import dd
 from lengthwise.configs.resolve import load
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import MeshConfig
 from lengthwise.train.plan.chips import CHIPS, GIB
 from lengthwise.train.plan.choose import CAUTION, COMPILES, MARGIN, candidates, choose
@@ -21,12 +22,12 @@ V5E, MESH = CHIPS["TPU v5 lite"], MeshConfig(slices=1, tensor=1)
 @pytest.fixture(scope="module")
 def model():
     settings = load(dd.get_config("160m"), None).train.model
-    return settings.resolve(50_432, "tpu", 2048)
+    return ModelSpec.of(settings, 50_432, "tpu")
 
 
 @pytest.fixture(scope="module")
 def large():
-    return load(dd.get_config("7b"), None).train.model.resolve(50_432, "tpu", 2048)
+    return ModelSpec.of(load(dd.get_config("7b"), None).train.model, 50_432, "tpu")
 
 
 def program(hbm_bytes):

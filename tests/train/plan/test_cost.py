@@ -7,6 +7,7 @@ import pytest
 
 from lengthwise.configs import dd
 from lengthwise.configs.resolve import load
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import ViewShape
 from lengthwise.train.plan.chips import GIB
 from lengthwise.train.plan.communication import least_traffic
@@ -25,21 +26,21 @@ SAID = [  # config, bucket, rows, (data, context), microbatches, remat, GiB
 ]
 
 
-def resolved(size, length):
-    return load(dd.get_config(size), None).train.model.resolve(50_432, "tpu", length)
+def resolved(size):
+    return ModelSpec.of(load(dd.get_config(size), None).train.model, 50_432, "tpu")
 
 
 @pytest.mark.parametrize(("config", "length", "rows", "view", "parts", "remat", "said"), SAID)
 def test_memory_is_estimated_within_a_tenth(config, length, rows, view, parts, remat, said):
     execution = BucketExecution(ViewShape(1, *view, 1), parts, remat)
-    estimate = cost(resolved(config, length), length, rows, execution).hbm_bytes / GIB
+    estimate = cost(resolved(config), length, rows, execution).hbm_bytes / GIB
     assert abs(estimate / said - 1) < 0.1
 
 
 def test_the_least_traffic_by_hand():
     """dd_160m on 2x4, rows of 1,024 shared by two: 12 layers of 768 channels, all in bfloat16."""
     execution = BucketExecution(ViewShape(1, 4, 2, 1), 1, "full")
-    needs = {n.purpose: n for n in least_traffic(resolved("160m", 1024), 1024, 512, execution)}
+    needs = {n.purpose: n for n in least_traffic(resolved("160m"), 1024, 512, execution)}
     matrices = 12 * (4 * 768 * 768 + 3 * 768 * 2048) * 2 * 7 / 8
     table = 50_432 * 768 * 2 * 7 / 8  # 65,536 tokens a chip: more than there are words
     keys = 12 * 65_536 * 2 * 768 * 2  # of the other half of each row

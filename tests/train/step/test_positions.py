@@ -81,9 +81,7 @@ def test_it_trains_and_scores_beyond_its_training_length(
         assert np.abs(np.asarray(learned) - start).max() > 1e-6, path
 
     architecture = Architecture(
-        experiment.train.model,
-        setup.blueprint.vocab_size,
-        setup.blueprint.platform,
+        setup.blueprint.model,
         setup.blueprint.abstract_params,
         setup.blueprint.data_sharding,
     )

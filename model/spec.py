@@ -1,0 +1,180 @@
+"""A decoder as programs are compiled for it: the declaration, a vocabulary and a platform."""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from lengthwise.common.errors import UserError
+from lengthwise.model.attention.attention import choose_backend
+from lengthwise.model.attention.backends.support import Request
+from lengthwise.model.attention.masks import CAUSAL, Mask
+from lengthwise.model.config import ModelConfig
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.positions.scheme import BIASES, Dims, InputScheme, LayerScheme, Scheme
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(ModelConfig):
+    """Hashable: a static argument of compiled functions.
+
+    compute_dtype and layer_execution are never "auto". The attention backend may be: it depends on
+    length, mask and scaling too, and is chosen while tracing, see `backend`.
+
+    Raises:
+      UserError: the position schemes don't fit each other, the layers or the heads.
+    """
+
+    vocab_size: int  # token ids, the end of text included
+    platform: str  # as `jax.Device.platform` has it
+
+    @classmethod
+    def of(cls, config: ModelConfig, vocab_size: int, platform: str) -> "ModelSpec":
+        """`config` with what the platform decides."""
+        values = {field.name: getattr(config, field.name) for field in fields(ModelConfig)}
+        on_cpu = platform == "cpu"
+        if config.compute_dtype == "auto":
+            values["compute_dtype"] = "float32" if on_cpu else "bfloat16"
+        if config.layer_execution == "auto":
+            values["layer_execution"] = "unroll" if on_cpu else "scan"
+        return cls(**values, vocab_size=vocab_size, platform=platform)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers % len(self.layer_schemes):
+            raise UserError(
+                f"model.layers={self.layers} must be a multiple of the {len(self.layer_schemes)} "
+                "layers of model.layer_pattern"
+            )
+        for scheme in self.schemes:
+            scheme.check(self.dims)
+
+    @cached_property
+    def _placed_schemes(self) -> tuple[InputScheme | None, tuple[LayerScheme, ...]]:
+        return self.positions.resolve(self.layer_pattern)
+
+    @property
+    def input_scheme(self) -> InputScheme | None:
+        """Positions that are added to the embeddings."""
+        return self._placed_schemes[0]
+
+    @property
+    def layer_schemes(self) -> tuple[LayerScheme, ...]:
+        """Positions in the layers: one period of the pattern."""
+        return self._placed_schemes[1]
+
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        """Each position scheme once, that at the input first."""
+        at_input = () if self.input_scheme is None else (self.input_scheme,)
+        return tuple(dict.fromkeys((*at_input, *self.layer_schemes)))
+
+    @property
+    def dims(self) -> Dims:
+        return Dims(self.embed_dim, self.num_heads, self.num_kv_heads, self.head_dim)
+
+    @property
+    def random(self) -> bool:
+        """Whether training draws random numbers."""
+        drawn = self.positions.randomized > 0 or any(scheme.random for scheme in self.schemes)
+        return self.dropout > 0 or drawn
+
+    def span(self, length: int) -> int:
+        """Sequences of `length` tokens have positions below this."""
+        return self.positions.randomized or length
+
+    def check(
+        self,
+        length: int,
+        mask: Mask = CAUSAL,
+        scaling: RopeScaling = UNSCALED,
+        segmented: bool = False,
+        row_devices: int = 1,
+    ) -> None:
+        """Raises UserError for rows of `length` tokens that can't be computed, with the reason.
+
+        The arguments are those of `backend`, but for the scaling of RoPE.
+        """
+        scheme = self.input_scheme
+        if row_devices > 1 and scheme is not None and scheme.lookback:
+            raise UserError(
+                f"the position scheme {scheme.name!r} reads a token's neighbours, and "
+                f"{row_devices} devices share a row of {length} tokens; raise tokens_per_step or "
+                "use fewer devices"
+            )
+        self.backend(length, mask, scaling.far is not None, segmented, row_devices)
+        self.check_length(length)
+
+    def check_length(self, length: int) -> None:
+        """Raises UserError for sequences that there are no positions for."""
+        randomized = self.positions.randomized
+        if randomized and length > randomized:
+            raise UserError(
+                f"model.positions.randomized={randomized} is a range too small for sequences "
+                f"of {length} tokens; widen it"
+            )
+        for scheme in self.schemes:
+            if self.span(length) > scheme.longest:
+                raise UserError(
+                    f"the position scheme {scheme.name!r} has {scheme.longest} positions, but "
+                    f"sequences of {length} tokens need {self.span(length)}; {scheme.remedy}"
+                )
+
+    def backend(
+        self, length: int, mask: Mask, far: bool, segmented: bool, row_devices: int
+    ) -> tuple[str, str]:
+        """The attention backend for rows of `length` tokens, and why, in words.
+
+        One serves all layers: it is chosen for the most demanding of them.
+
+        Args:
+          far: far pairs have other queries and keys, see `biases.FarField`.
+          segmented: rows hold several documents, or padding.
+          row_devices: devices that share the tokens of a row.
+
+        Raises:
+          UserError: an explicit backend, or any, can't serve.
+        """
+        schemes = self.layer_schemes
+        request = Request(
+            mask=mask,
+            bias=max((scheme.bias for scheme in schemes), key=BIASES.index),
+            far=far,
+            normalizer=self.attention_weights != "softmax",
+            softcap=self.attention_softcap > 0,
+            segments=segmented,
+            head_dim=max(scheme.score_channels(self.head_dim) for scheme in schemes),
+            dtype=self.compute_dtype,
+            length=length,
+            row_devices=row_devices,
+        )
+        return choose_backend(self.attention, self.platform, length, request)
+
+    def learns_per_layer(self, scheme: Scheme) -> bool:
+        """Whether each layer with the scheme has parameters of its own for it."""
+        return isinstance(scheme, LayerScheme) and scheme.per_layer
+
+    def scheme_layers(self, scheme: Scheme) -> int:
+        """Layers that have the scheme."""
+        return self.layers // len(self.layer_schemes) * self.layer_schemes.count(scheme)
+
+    @property
+    def position_scheme(self) -> str:
+        """The schemes in words: "rope", "rope/rope/rope/none", "abacus + fire", "randomized t5"."""
+        names = [scheme.name for scheme in self.layer_schemes]
+        layers = names[0] if len(set(names)) == 1 else "/".join(names)
+        words = "randomized " if self.positions.randomized else ""
+        if self.input_scheme is None:
+            return words + layers
+        return words + self.input_scheme.name + ("" if layers == "none" else f" + {layers}")
+
+    @property
+    def cache_block(self) -> int:
+        """Tokens of a cache, and queries to it, that attention takes at a time."""
+        return self.attention_block or 512
+
+    @property
+    def residual_scale(self) -> float:
+        """Factor on the initial output matrices of attention and MLP: 1 / sqrt(2 * layers).
+
+        Keeps the variance of the residual stream at initialization independent of depth (GPT-2).
+        """
+        return (2 * self.layers) ** -0.5
