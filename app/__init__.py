@@ -1,4 +1,4 @@
-"""The application: the command line, the modes, and one run of training or scoring.
+"""Application: the command line, its modes, one run of training and scoring.
 
 Invariants and decisions: docs/design.md#app
 """

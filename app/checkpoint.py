@@ -1,4 +1,4 @@
-"""A checkpoint of a work directory, ready to be run on what one likes."""
+"""Restored checkpoint of a work directory, ready to run on any input."""
 
 import contextlib
 from pathlib import Path
@@ -19,7 +19,7 @@ from lengthwise.train.programs.setup import Setup
 
 
 def step_to_score(experiment: Experiment, checkpoints: Checkpoints, workdir: Path) -> int:
-    """The checkpoint that eval.checkpoint names. Raises UserError where there is none."""
+    """Step of the checkpoint that eval.checkpoint names. Raises UserError: there is none."""
     best = experiment.eval_checkpoint == "best"
     step = checkpoints.best_step() if best else checkpoints.latest_step()
     if step is None:

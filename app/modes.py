@@ -13,7 +13,7 @@ from lengthwise.app.store import open_store
 from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import Experiment, load
 from lengthwise.data.store.token_store import summary
-from lengthwise.eval.inference.generation import read_prompts, save_rows, written_texts
+from lengthwise.eval.inference.generation import generate_texts, read_prompts, save_rows
 from lengthwise.eval.inference.scorer import Setting
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import FREE_IN_SCORING, check_config, locked, read_config
@@ -25,7 +25,7 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
     """Runs one mode in `workdir`; returns the exit status.
 
     Raises:
-      UserError: what the user can put right.
+      UserError: a mistake of the user, as a message with the way out.
     """
     directory = Path(workdir)
     if mode == "plan":
@@ -47,7 +47,7 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         assert saved is not None
         check_config(directory, experiment.resolved, FREE_IN_SCORING)
         if mode == "generate":
-            return write_on(experiment, directory)
+            return generate(experiment, directory)
         # What was trained stays what it was; only the scoring may be asked for anew.
         resolved = {**saved, "eval": experiment.resolved["eval"]}
         scored = dataclasses.replace(experiment, resolved=resolved)
@@ -59,7 +59,7 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
 
 @contextlib.contextmanager
 def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
-    """A run that is to be trained; its work directory is held meanwhile.
+    """Opens a run for training; its work directory is locked meanwhile.
 
     Raises:
       UserError: what the user can put right.
@@ -72,18 +72,18 @@ def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
         yield Session(experiment, store, workdir, follows_plan=True)
 
 
-def write_on(experiment: Experiment, workdir: Path) -> int:
-    """Prints what a checkpoint writes behind the prompts of `generate`, and keeps it as a file."""
+def generate(experiment: Experiment, workdir: Path) -> int:
+    """Generates from the prompts of `generate`; prints the texts and saves them as a file."""
     config = experiment.generate
     prompts = read_prompts(config)  # before the minutes that the rest may take
     sampling = config.sampling
     trained = Trained(experiment, open_store(experiment, workdir), workdir)
-    written = written_texts(
+    texts = generate_texts(
         trained.model.cached(Setting()), trained.text_tokenizer(), prompts, config, sampling
     )
-    for row in written:
+    for row in texts:
         print(f"--- {row['prompt']!r}\n{row['text']}")
-    rows = [{"checkpoint_step": trained.step, **row} for row in written]
+    rows = [{"checkpoint_step": trained.step, **row} for row in texts]
     if is_first_process():
         print(f"generated: {save_rows(workdir / 'generate', rows)}")
     return 0

@@ -1,4 +1,4 @@
-"""Scoring of a run: what is measured while it trains, and reported of a checkpoint."""
+"""Interface of scoring: measurements while a run trains, and the report of a checkpoint."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Subject:
         return {phase.config.rope_scaling for phase in self.phases.phases}
 
     def identity(self, step: int) -> RunIdentity:
-        """Of the checkpoint at `step`."""
+        """Provenance of the scores of the checkpoint at `step`."""
         return RunIdentity(
             corpus_fingerprint=self.store.manifest.corpus_fingerprint,
             checkpoint_step=step,

@@ -1,4 +1,4 @@
-"""One run of training or scoring: wires data, model and train together, whatever is scored."""
+"""Session: one run of training or scoring, which wires data, model, train and eval."""
 
 import contextlib
 from pathlib import Path
@@ -75,7 +75,7 @@ class Session:
         scoring_of(experiment).check(experiment)
 
     def _describe(self) -> None:
-        """Prints what was decided before anything is compiled."""
+        """Prints layouts, buckets, attention and model, before anything is compiled."""
         blueprint = self.setup.blueprint
         for reason in self.scoring.left_out:
             print(f"note: left out: {reason}")
@@ -109,7 +109,7 @@ class Session:
         return [phase.layout.accounting.as_dict() for phase in self.phases.phases]
 
     def _run_inputs(self) -> RunInputs:
-        """What the report says of any run."""
+        """Inputs of the report that any run has."""
         manifest = self.store.manifest
         return RunInputs(
             title=self.workdir.resolve().name,
@@ -140,7 +140,7 @@ class Session:
         return 0
 
     def score_checkpoint(self, checkpoints: Checkpoints) -> None:
-        """Scores the checkpoint that eval.checkpoint names, and writes what is known of it.
+        """Scores and reports the checkpoint that eval.checkpoint names.
 
         Raises UserError: there is none.
         """
@@ -164,7 +164,7 @@ class Session:
             write_json(self.workdir / "layouts.json", self._layouts())
 
     def training_run(self, checkpoints: Checkpoints) -> TrainingRun:
-        """This run, to be trained."""
+        """This run as training takes it."""
         return TrainingRun(
             self.setup,
             self.workdir,

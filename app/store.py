@@ -1,4 +1,4 @@
-"""The token store of a run."""
+"""Token store of a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ def open_store(
     workdir: Path,
     build: Callable[[DataConfig, Path], None] = build_locally,
 ) -> TokenStore:
-    """The token store, made by `build` when missing."""
+    """Opens the token store, made by `build` where it is missing."""
     directory = Path(experiment.store) if experiment.store else workdir / "store"
     store = first_alone(lambda: prepare(experiment.data, directory, build))
     manifest = store.manifest

@@ -1,4 +1,4 @@
-"""A run on a task: trained as on any corpus, scored by whether answers are right."""
+"""Scoring of a run on a task: exact match and right tokens of answers."""
 
 import dataclasses
 import time
@@ -78,9 +78,9 @@ class TaskScoring:
         if answers.selection_lengths:
             _tested(task, answers.selection_lengths, "eval.answers.selection_lengths")
         for name in ("scorers", "tasks", "during"):
-            if asked := getattr(experiment.eval, name):
+            if names := getattr(experiment.eval, name):
                 raise UserError(
-                    f"eval.{name}={asked} score models of text; runs on a task are scored by their "
+                    f"eval.{name}={names} score models of text; runs on a task are scored by their "
                     "answers (eval.answers): leave it empty"
                 )
         if experiment.train.stopping.score != NLL:
@@ -121,13 +121,13 @@ class TaskScoring:
         self._next_tokens = other._next_tokens
 
     def _documents(self, split: str) -> dict[int, SampleBatch]:
-        """The samples of a split by length, "selection" or "report"."""
+        """Samples of a split, "selection" or "report", by length."""
         lengths = self.selection_lengths if split == "selection" else self.report_lengths
         count = np.arange(self.config.answers.samples)
         return {length: self.samples.scored(split, length, count) for length in lengths}
 
     def _shapes(self) -> set[tuple[int, int]]:
-        """Rows and tokens of the device batches in which answers are scored."""
+        """Shapes (rows, tokens) of the device batches in which answers are scored."""
         shapes = set()
         for split in ("selection", "report"):
             documents = self._documents(split)
@@ -175,20 +175,20 @@ class TaskScoring:
         resolved = self._subject.experiment.resolved
         name, *_ = distinct_names([workdir, *map(Path, self.config.compare)])
         key = run_key(resolved, name, self.report_lengths, self.config.answers.samples)
-        chance_K = [self._chance(length, asked) for length, asked in documents.items()]
+        chance_K = [self._chance(length, tested) for length, tested in documents.items()]
         mine = TaskRun(key, tuple(hits))
         trained = self.samples.low, self.samples.high
         alone = score_training(Training((mine,)), trained, chance_K, self.config).answers
         identity = self._subject.identity(checkpoint.step)
         path = workdir / "eval" / "answers.json"
         self._announce_replaced(workdir, path)
-        written = {
+        content = {
             **dataclasses.asdict(identity),
             "task": resolved["data"]["sources"][0]["task"],
             **alone.as_dict(),
             "decoded": checks,
         }
-        write_json(path, written)
+        write_json(path, content)
         save_hits(hits, workdir / HITS)
         print(alone.table())
         for check in checks:
@@ -221,33 +221,34 @@ class TaskScoring:
         print(f"report: {write_answers(workdir, inputs)}")
 
     def _announce_replaced(self, workdir: Path, path: Path) -> None:
-        """Tells where a folder has scores of other lengths or of another number of samples."""
+        """Prints a note where scores of other lengths or another number of samples are replaced."""
         try:
-            had = [(each.length, each.hits_N.size) for each in load_hits(workdir)]
+            previous = [(each.length, each.hits_N.size) for each in load_hits(workdir)]
         except UserError:
             return  # there are none, or broken ones: nothing is lost by writing anew
-        if had != [(n, self.config.answers.samples) for n in self.report_lengths]:
+        if previous != [(n, self.config.answers.samples) for n in self.report_lengths]:
             print(
-                f"{path} had scores of lengths {had[0][0]} to {had[-1][0]}, {had[0][1]} samples of "
+                f"{path} had scores of lengths {previous[0][0]} to {previous[-1][0]}, "
+                f"{previous[0][1]} samples of "
                 "each, which these replace"
             )
 
-    def _chance(self, length: int, asked: SampleBatch) -> float:
-        seen = self.samples.scored("guess", length, np.arange(self.config.answers.samples))
-        return constant_guess(seen, asked)
+    def _chance(self, length: int, tested: SampleBatch) -> float:
+        reference = self.samples.scored("guess", length, np.arange(self.config.answers.samples))
+        return constant_guess(reference, tested)
 
     def _examples(self, documents: Mapping[int, SampleBatch]) -> list[Example]:
         """A sample of the shortest tested length, of the longest one in range, of the longest."""
         lengths = list(documents)
         in_range = [n for n in lengths if self.samples.low <= n <= self.samples.high]
         text = self.samples.symbols.text
-        found = []
+        examples = []
         for length in dict.fromkeys((lengths[0], *in_range[-1:], lengths[-1])):
             (row,) = rows_of(documents[length].tokens[:1])
             size = int(documents[length].prompt[0])
             # Behind the prompt stands the sign for the answer, behind the answer its end.
-            found.append(Example(length, text(row[: size - 1]), text(row[size:-1])))
-        return found
+            examples.append(Example(length, text(row[: size - 1]), text(row[size:-1])))
+        return examples
 
     def _decode_some(self, hits: list[Hits], next_tokens: NextTokens) -> list[dict[str, int]]:
         """Decodes some samples of the longest tested length in range, and of the longest."""
@@ -257,19 +258,18 @@ class TaskScoring:
         for each in {h.length: h for h in (*in_range[-1:], hits[-1])}.values() if count else ():
             documents = self.samples.scored("report", each.length, np.arange(count))
             agree = decoded(documents, next_tokens) == each.exact_N[:count]
-            found = {"length": each.length, "samples": count, "agree": int(agree.sum())}
-            checks.append(found)
+            checks.append({"length": each.length, "samples": count, "agree": int(agree.sum())})
         return checks
 
 
 def _tested(task: Task, span: tuple[int, ...], where: str) -> tuple[int, ...]:
-    """Those of the lengths (first, last, step) that the task has. Raises UserError: it has none, or
+    """Lengths of the span (first, last, step) that the task has. Raises UserError: it has none, or
     not up to the last."""
     if len(span) != 3:
         raise UserError(f"{where}={span} must be (first, last, step)")
     low, high, step = span
     task.check_lengths(low, high, where)
-    found = tuple(n for n in range(low, high + 1, step) if n not in task.missing)
-    if not found:
+    lengths = tuple(n for n in range(low, high + 1, step) if n not in task.missing)
+    if not lengths:
         raise UserError(f"{where}={span}: {task.name} has no problems of these lengths")
-    return found
+    return lengths

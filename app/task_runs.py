@@ -1,4 +1,4 @@
-"""Runs on a task by their work directories: which training, and which answers, they hold."""
+"""Runs on a task by their work directories: identity and scored answers."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from lengthwise.train.machine.workdir import read_config, training_fingerprint
 
 
 def run_key(config: Mapping[str, Any], name: str, lengths: tuple[int, ...], samples: int) -> RunKey:
-    """Of the resolved config of a run on a task."""
+    """Identity of a run on a task, by its resolved config."""
     task = config["data"]["sources"][0]["task"]
     seedless = copy.deepcopy(dict(config))
     seedless["data"]["sources"][0]["task"]["seed"] = 0
@@ -21,7 +21,7 @@ def run_key(config: Mapping[str, Any], name: str, lengths: tuple[int, ...], samp
 
 
 def scored_run(workdir: Path, name: str) -> TaskRun:
-    """A run that was scored before. Raises UserError: `workdir` holds none on a task."""
+    """Loads a run that was scored before. Raises UserError: `workdir` holds none on a task."""
     config = read_config(workdir)
     if config is None:
         raise UserError(f"eval.compare: {workdir} holds no run")
@@ -33,7 +33,7 @@ def scored_run(workdir: Path, name: str) -> TaskRun:
 
 
 def distinct_names(workdirs: Sequence[Path]) -> list[str]:
-    """Last parts of their paths, one more where one doesn't tell them apart."""
+    """Names by the last part of each path, or the last two where one is ambiguous."""
     parts = [workdir.resolve().parts for workdir in workdirs]
     size = 1 if len({each[-1] for each in parts}) == len(parts) else 2
     return ["/".join(each[-size:]) for each in parts]

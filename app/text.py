@@ -1,4 +1,4 @@
-"""A run on text: scored by losses and by what it finds in long inputs; report and card."""
+"""Scoring of a run on text: losses, tasks on long inputs, report and card."""
 
 import dataclasses
 import time
@@ -14,7 +14,7 @@ from lengthwise.common.files import write_json
 from lengthwise.configs.resolve import Experiment
 from lengthwise.data.schedule.exposure import total_exposure
 from lengthwise.data.store.splits import Split
-from lengthwise.eval.card.contestants import load_beside
+from lengthwise.eval.card.contestants import load_others
 from lengthwise.eval.config import EvalConfig, tested_contexts
 from lengthwise.eval.inference.dry_run import DryModel
 from lengthwise.eval.inference.model_scorer import BoundModel
@@ -48,7 +48,7 @@ class TextScoring:
         self._subject = subject
         experiment, store, l_train = subject.experiment, subject.store, subject.l_train
         self.contexts = tested_contexts(experiment.eval, l_train)
-        self.config, self.left_out = self._without_what_needs_rope(experiment.eval)
+        self.config, self.left_out = self._applicable(experiment.eval)
         # Before hours of training, not after: too few long documents is an error here.
         self._selection = SelectionProbe(store, l_train, self.config)
         choose_targets(store, Split.REPORT, self.contexts[-1], self.config)
@@ -68,7 +68,7 @@ class TextScoring:
         self._others: list[Evaluation] = []
 
     def _check_programs(self) -> None:
-        """That there are positions for each context, and a backend for each method."""
+        """Checks for positions at each context, and a backend for each method."""
         inference, l_train = self.inference, self._subject.l_train
         trained = self._subject.phases.phases[-1].config.rope_scaling
         settings = every_setting(self.config, l_train, self.contexts)
@@ -83,12 +83,12 @@ class TextScoring:
 
     @classmethod
     def check(cls, experiment: Experiment) -> None:
-        """See `Scoring`; what text is scored by, its corpus decides."""
+        """See `Scoring`; settings for text need their corpus to be checked."""
 
     def compare_with_others(self, workdir: Path) -> None:
         """See `Scoring`."""
         resolved = self._subject.experiment.resolved
-        self._others = load_beside(
+        self._others = load_others(
             self.config.compare,
             workdir,
             training_fingerprint(resolved),
@@ -96,20 +96,19 @@ class TextScoring:
             self._subject.store.manifest.corpus_fingerprint,
         )
 
-    def _without_what_needs_rope(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
-        """The settings of scoring without the methods that have no meaning for the model, and what
-        was left out and why."""
+    def _applicable(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
+        """Drops methods that need RoPE where the model has none; returns the rest and reasons."""
         if any(scheme.scalable for scheme in self._subject.model.schemes):
             return config, ()
         methods = without_rope(config.methods)
         dropped = [name for name in config.methods if name not in methods]
         why = (f"eval.methods {', '.join(dropped)}: they need RoPE",) if dropped else ()
-        asked = tuple(name for name in config.scorer_methods if name in methods)
-        return dataclasses.replace(config, methods=methods, scorer_methods=asked), why
+        remaining = tuple(name for name in config.scorer_methods if name in methods)
+        return dataclasses.replace(config, methods=methods, scorer_methods=remaining), why
 
     @property
     def _why_no_positions(self) -> str:
-        """Why a prompt can't be scored with position ids of another length; empty: it can."""
+        """Reason against position ids of another length than the prompt's; empty: there is none."""
         model = self._subject.model
         if not any(scheme.reads_positions for scheme in model.schemes):
             return f"{model.position_scheme} reads no position ids"
@@ -170,7 +169,7 @@ class TextScoring:
                 self.inference.programs.get(program)
 
     def scores(self, checkpoint: Checkpoint) -> tuple[Results, ScorerResult]:
-        """Losses of the report split, and what eval.scorers and eval.tasks name.
+        """Scores the report split: losses, then eval.scorers and eval.tasks.
 
         Raises UserError: a score is not finite.
         """
@@ -187,19 +186,19 @@ class TextScoring:
                 model.by_document if self._joins_documents else None,
                 reads_positions=any(scheme.reads_positions for scheme in subject.model.schemes),
             )
-            asked = self._run_scorers(model, results.multipliers)
+            others = self._run_scorers(model, results.multipliers)
         except FloatingPointError as error:
             raise UserError(
                 f"{error} in the scores of checkpoint {step}; score another with "
                 "--config.eval.checkpoint=best or train with a lower optimizer.learning_rate"
             ) from error
         left_out = (*self.left_out, *results.left_out)
-        return dataclasses.replace(results, left_out=left_out), asked
+        return dataclasses.replace(results, left_out=left_out), others
 
     def report(self, checkpoint: Checkpoint, workdir: Path, run: Callable[[], RunInputs]) -> None:
         """See `Scoring`: results.json, exposure.json, report and card."""
         start = time.perf_counter()
-        results, asked = self.scores(checkpoint)
+        results, others = self.scores(checkpoint)
         seconds = time.perf_counter() - start
         if not is_first_process():
             return
@@ -220,10 +219,10 @@ class TextScoring:
             length_p95=total["length_p95"],
             targets_by_length=dict(zip(total["context"], total["targets_by_length"], strict=True)),
             scored=ScorerResult(
-                (*results.curves, *asked.curves),
-                asked.grids,
-                asked.said,
-                (*results.left_out, *asked.left_out),
+                (*results.curves, *others.curves),
+                others.grids,
+                others.sentences,
+                (*results.left_out, *others.left_out),
             ),
             seconds={**run_seconds(inputs.metrics), "scoring": seconds},
         )
@@ -231,18 +230,18 @@ class TextScoring:
             print(line)
 
     def _run_scorers(self, model: ScorerFactory, chosen: dict[str, float]) -> ScorerResult:
-        """What eval.scorers and eval.tasks name; prints what no curve says. chosen: multipliers."""
+        """Runs eval.scorers and eval.tasks, and prints their sentences. chosen: multipliers."""
         names, l_train = self.config.scorer_methods, self._subject.l_train
         methods = chosen_methods(names, chosen, self.config, l_train, model)
-        found = [scorer(methods) for scorer in self._scorers]
-        curves = tuple(curve for each in found for curve in each.curves)
-        said = [said for each in found for said in each.said]
-        asked = ScorerResult(
+        results = [scorer(methods) for scorer in self._scorers]
+        curves = tuple(curve for each in results for curve in each.curves)
+        sentences = [sentence for each in results for sentence in each.sentences]
+        merged = ScorerResult(
             curves,
-            tuple(grid for each in found for grid in each.grids),
-            (*said, *complexity(curves, l_train, self.config)),
-            tuple(why for each in found for why in each.left_out),
+            tuple(grid for each in results for grid in each.grids),
+            (*sentences, *complexity(curves, l_train, self.config)),
+            tuple(reason for each in results for reason in each.left_out),
         )
-        for line in asked.said:
+        for line in merged.sentences:
             print(line)
-        return asked
+        return merged

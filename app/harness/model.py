@@ -1,6 +1,6 @@
-"""A checkpoint as a model of lm-evaluation-harness, without torch.
+"""Model of lm-evaluation-harness over a checkpoint, without torch.
 
-What is too long is an error, never cut. Documents are scored whole, in one window.
+Too long requests are errors, never cut. Documents are scored whole, in one window.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _MAX_NEW_TOKENS = 256  # where a task names no number, as in the harness's own m
 
 
 class CheckpointLM(TemplateLM):
-    """Args: longest: tokens of context and continuation together, at most."""
+    """A checkpoint under the interface of the harness.
+
+    Args:
+      longest: tokens of context and continuation together, at most.
+    """
 
     def __init__(self, model: CachedModel, tokenizer: Tokenizer, longest: int):
         super().__init__()
@@ -59,23 +63,25 @@ class CheckpointLM(TemplateLM):
         disable_tqdm: bool = False,
         **kwargs: Any,
     ) -> list[tuple[float, bool]]:
-        """(log-likelihood in nats, whether it is what greedy decoding would write) of each
-        continuation, in the order of the requests."""
+        """Scores continuations in the order of the requests: log-likelihood in nats, and whether
+        greedy decoding would generate it."""
         by_context: dict[tuple[int, ...], list[int]] = {}
         for number, (texts, context, continuation) in enumerate(requests):
             self._check(len(context) + len(continuation))
             if not continuation:
                 raise UserError(f"the continuation {texts[1]!r} has no token of its own")
             by_context.setdefault(tuple(context), []).append(number)
-        # Contexts of like lengths together: what fills rows up is computed too.
+        # Contexts of like lengths together: padding is computed too.
         contexts = sorted(by_context, key=len)
         scored: dict[int, Continuation] = {}
         starts = range(0, len(contexts), _AT_A_TIME)
         for start in tqdm(starts, desc="scoring", unit="batch", disable=disable_tqdm or None):
             part = contexts[start : start + _AT_A_TIME]
-            asked = [[np.array(requests[i][2], np.int32) for i in by_context[c]] for c in part]
-            found = self._scorer([np.array(c, np.int32) for c in part], asked)
-            for ids, each in zip(part, found, strict=True):
+            continuations = [
+                [np.array(requests[i][2], np.int32) for i in by_context[c]] for c in part
+            ]
+            results = self._scorer([np.array(c, np.int32) for c in part], continuations)
+            for ids, each in zip(part, results, strict=True):
                 scored |= dict(zip(by_context[ids], each, strict=True))
         return [
             (-float(scored[i].nats.sum(dtype=np.float64)), scored[i].greedy)
@@ -83,17 +89,16 @@ class CheckpointLM(TemplateLM):
         ]
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
-        """Of each whole text behind an end of text."""
+        """Log-likelihoods in nats of whole texts behind an end of text."""
         texts = [request.args[0] for request in requests]
         pairs = [(("", text), [self.eot_token_id], self.tok_encode(text)) for text in texts]
         some = [pair for pair in pairs if pair[2]]
-        found = iter(self._loglikelihood_tokens(some, disable_tqdm=disable_tqdm))
-        return [next(found)[0] if pair[2] else 0.0 for pair in pairs]
+        scores = iter(self._loglikelihood_tokens(some, disable_tqdm=disable_tqdm))
+        return [next(scores)[0] if pair[2] else 0.0 for pair in pairs]
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
-        """Greedy, or as a task's temperature, top_k and top_p say, up to the first of its `until`.
-
-        Nothing is drawn but with the seed 0 and the number of the request.
+        """Generates greedily, or by a task's temperature, top_k and top_p, up to the first of its
+        `until`. Sampling is seeded by 0 and the number of the request.
         """
         by_way: dict[tuple[Sampling, int], list[int]] = {}
         stops = []
@@ -105,7 +110,7 @@ class CheckpointLM(TemplateLM):
         for (sampling, count), members in by_way.items():
             prompts = [self.tok_encode(requests[i].args[0]) or [self.eot_token_id] for i in members]
             self._check(max(map(len, prompts)) + count)
-            found = generate(
+            generated = generate(
                 self._model,
                 [np.array(prompt, np.int32) for prompt in prompts],
                 sampling=sampling,
@@ -113,7 +118,7 @@ class CheckpointLM(TemplateLM):
                 seed=0,
                 end_of_text=self.eot_token_id,
             )
-            for i, tokens in zip(members, found, strict=True):
+            for i, tokens in zip(members, generated, strict=True):
                 texts[i] = _cut(self._tokens.decode(tokens), stops[i])
         return texts
 
@@ -126,7 +131,7 @@ class CheckpointLM(TemplateLM):
 
 
 def _generation(arguments: dict[str, Any]) -> tuple[Sampling, int, Sequence[str]]:
-    """The sampling, the number of tokens and the texts to stop at that a task asks for."""
+    """Sampling, number of tokens and stop texts that a task requests."""
     until = arguments.get("until") or []
     temperature = float(arguments.get("temperature") or 0.0)
     if not arguments.get("do_sample", temperature > 0):
@@ -141,6 +146,6 @@ def _generation(arguments: dict[str, Any]) -> tuple[Sampling, int, Sequence[str]
 
 
 def _cut(text: str, until: Sequence[str]) -> str:
-    """The text before the first of what it stops at."""
+    """Text up to the first stop text."""
     ends = [text.find(stop) for stop in until if stop and stop in text]
     return text[: min(ends)] if ends else text

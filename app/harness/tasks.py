@@ -1,4 +1,4 @@
-"""The tasks on long inputs (eval/prompts/tasks.py) as tasks of lm-evaluation-harness."""
+"""Tasks of lm-evaluation-harness made from the tasks on long inputs (eval/prompts/tasks.py)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ PREFIX = "lengthwise_"
 
 
 def names(length: object) -> list[str]:
-    """Every task at a length: lengthwise_passkey_1024."""
+    """Names of all tasks at a length: lengthwise_passkey_1024."""
     return [f"{PREFIX}{task}_{length}" for task in TASKS]
 
 
@@ -27,8 +27,8 @@ def is_own(name: str) -> bool:
 def task_config(
     name: str, tokenizer: Tokenizer, maker: PromptMaker, count: int, seed: int
 ) -> dict[str, Any]:
-    """The config of a task by its name; multiple choice among an answer and its distractors, of
-    several answers each behind the right ones before it.
+    """Makes the config of a task by its name: multiple choice among an answer and its distractors;
+    of several answers, each behind the right ones before it.
 
     The harness takes text, which it encodes as a whole: by other tokenizers than bytes that can be
     a few tokens fewer than the length. There are no controls: for those see `eval.tasks`.

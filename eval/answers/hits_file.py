@@ -1,4 +1,4 @@
-"""Right tokens of single samples in a file, so that runs can be compared sample by sample."""
+"""File of the right tokens of single samples, for paired comparisons of runs."""
 
 import io
 import zipfile
@@ -34,7 +34,7 @@ def save_hits(hits: Sequence[Hits], path: Path) -> None:
 
 
 def load_hits(workdir: Path) -> list[Hits]:
-    """What `save_hits` wrote in a work directory. Raises UserError: it holds none, or no whole one.
+    """Reads the file of `save_hits` in a work directory. Raises UserError: none, or no whole one.
 
     Sample i of a length is the same problem in all runs with the same data.task.
     """

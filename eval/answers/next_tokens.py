@@ -1,4 +1,4 @@
-"""The likeliest next token behind each token of rows: what greedy decoding would say there."""
+"""Likeliest next token behind each token of rows: the choice of greedy decoding."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, compi
 
 
 class TokenRows(NamedTuple):
-    """What next tokens are asked of; sizes and numbers decide positions that are drawn."""
+    """Rows to continue; sizes and numbers seed positions that are drawn."""
 
     tokens: np.ndarray  # int [R, W], left-aligned, with -1 behind them
     sizes: np.ndarray  # int [R]: tokens of each row once its answer stands in it
@@ -28,7 +28,7 @@ NextTokens = Callable[[TokenRows], np.ndarray]
 
 
 def padded_length(tokens: int) -> int:
-    """Tokens of the rows that so many are scored in: a power of two, so that programs are few."""
+    """Row length for `tokens` tokens: a power of two, so that programs are few."""
     return 1 << (tokens - 1).bit_length()
 
 
@@ -97,38 +97,38 @@ class NextTokenScorer:
     def bind(self, params: object, trained: RopeScaling) -> NextTokens:
         """The next tokens of one checkpoint, trained under a scaling."""
 
-        def next_tokens(asked: TokenRows) -> np.ndarray:
-            rows, width = asked.tokens.shape
+        def next_tokens(rows: TokenRows) -> np.ndarray:
+            count, width = rows.tokens.shape
             length = padded_length(width)
-            batch = self.batch_size(rows, length)
+            batch = self.batch_size(count, length)
             run = self.compile(batch, length, trained)
             tables = self._inference.architecture.tables(UNSCALED, trained, length)
             view = self._inference.architecture.view(batch, length)
-            padded = np.full((rows, length), END, np.int32)
-            padded[:, :width] = np.where(asked.tokens >= 0, asked.tokens, END)
-            positions = self._positions(asked, length)
+            padded = np.full((count, length), END, np.int32)
+            padded[:, :width] = np.where(rows.tokens >= 0, rows.tokens, END)
+            positions = self._positions(rows, length)
             pending = []
-            for start in range(0, rows, batch):
+            for start in range(0, count, batch):
                 # Rows that fill up the batch repeat the last one; they are cut off below.
-                some = batch_rows(start, batch, rows)
+                some = batch_rows(start, batch, count)
                 arrays = view.place(padded[some]), view.place(positions[some])
                 pending.append(run(params, *arrays, tables))
             in_order = [view.in_order(tokens) for tokens in pending]
-            return np.concatenate(in_order)[:rows, :width]
+            return np.concatenate(in_order)[:count, :width]
 
         return next_tokens
 
-    def _positions(self, asked: TokenRows, length: int) -> np.ndarray:
-        """What the position schemes see, [R, length].
+    def _positions(self, rows: TokenRows, length: int) -> np.ndarray:
+        """Position ids for the position schemes, [R, length].
 
         Drawn ones are a row's own, as many as it has tokens, as in training; what is left of the
         draw stands behind it. A row that is decoded has those of the whole row from the start.
         """
         largest, seed = self._inference.randomized, self._inference.batching.seed
         if not largest:
-            return np.broadcast_to(np.arange(length), (len(asked.sizes), length))
-        positions = np.empty((len(asked.sizes), length), np.int64)
-        for row, (size, number) in enumerate(zip(asked.sizes, asked.numbers, strict=True)):
+            return np.broadcast_to(np.arange(length), (len(rows.sizes), length))
+        positions = np.empty((len(rows.sizes), length), np.int64)
+        for row, (size, number) in enumerate(zip(rows.sizes, rows.numbers, strict=True)):
             drawn = np.random.default_rng([seed, size, number]).permutation(largest)[:length]
             positions[row] = *np.sort(drawn[:size]), *np.sort(drawn[size:])
         return positions

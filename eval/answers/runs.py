@@ -16,7 +16,7 @@ EXACT, TOKEN = "exact match", "right tokens"
 
 @dataclass(frozen=True)
 class RunKey:
-    """Which run it is, and what it was asked."""
+    """Identity of a run and of its test: training, seeds, task, lengths, samples."""
 
     name: str  # for people
     training: str  # fingerprint of all that decides the training but seeds
@@ -28,13 +28,13 @@ class RunKey:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A run as its answers were scored."""
+    """Scored answers of one run."""
 
     key: RunKey
     hits: tuple[Hits, ...]  # at each length
 
     def curve(self, metric: str) -> Curve:
-        """EXACT or TOKEN. Chance is left at 0: differences are those of the shares themselves."""
+        """Curve of EXACT or TOKEN. Chance is left at 0, so that differences are of the shares."""
         tokens_NK = np.stack([each.tokens_N for each in self.hits], axis=1).astype(np.float64)
         hits_NK = np.stack([each.hits_N for each in self.hits], axis=1).astype(np.float64)
         exact = metric == EXACT
@@ -68,12 +68,12 @@ class Training:
 
     @property
     def claim(self) -> str:
-        """What its scores speak of: one checkpoint says nothing of the training behind it."""
+        """Scope of its scores: one checkpoint is no evidence of the training behind it."""
         count = len(self.runs)
         return "this checkpoint" if count == 1 else f"this training ({count} seeds)"
 
     def curves(self, metric: str) -> list[Curve]:
-        """That of each seed."""
+        """The curve of each seed."""
         return [run.curve(metric) for run in self.runs]
 
 
@@ -102,7 +102,7 @@ def check_comparable(keys: Sequence[RunKey]) -> None:
 
 
 def trainings(runs: Sequence[TaskRun]) -> list[Training]:
-    """Seeds of one training go together, in the order in which they come.
+    """Groups seeds of one training, in the order in which they come.
 
     Raises UserError as `check_comparable`.
     """

@@ -1,4 +1,4 @@
-"""Answers under teacher forcing, and as greedy decoding really gives them.
+"""Scores of answers: teacher-forced, and checked by greedy decoding.
 
 A greedy answer is right where every token of it, the end included, is the likeliest behind the
 prompt and the right tokens before it. So one pass scores all of an answer; `decoded` shows that it
@@ -18,7 +18,7 @@ from lengthwise.eval.answers.next_tokens import NextTokens, TokenRows, padded_le
 
 @dataclass(frozen=True)
 class Hits:
-    """N samples of a length."""
+    """Right tokens of N samples of one length."""
 
     length: int  # in what the task counts
     hits_N: np.ndarray  # int64: right tokens of each answer, its end included
@@ -31,41 +31,41 @@ class Hits:
 
 
 def score_answers(documents: Mapping[int, SampleBatch], next_tokens: NextTokens) -> list[Hits]:
-    """Teacher forcing: the right tokens stand before each one that is asked for.
+    """Scores answers teacher-forced: each answer token behind the right ones before it.
 
     documents: by length, in what the task counts. Those that are padded to the same rows are scored
     together.
     """
-    found: dict[int, Hits] = {}
+    hits: dict[int, Hits] = {}
     for width, lengths in by_row_length(documents).items():
         tokens = np.concatenate([_padded(documents[n].tokens, width + 1) for n in lengths])
         prompt = np.concatenate([documents[n].prompt for n in lengths])
         targets = tokens[:, 1:]
-        asked = (np.arange(width) >= prompt[:, None] - 1) & (targets >= 0)
+        answers = (np.arange(width) >= prompt[:, None] - 1) & (targets >= 0)
         numbers = np.concatenate([np.arange(len(documents[n].prompt)) for n in lengths])
         rows = TokenRows(tokens[:, :-1], _inputs(tokens), numbers)
-        right = asked & (next_tokens(rows) == targets)
+        right = answers & (next_tokens(rows) == targets)
         ends = np.cumsum([len(documents[n].prompt) for n in lengths])[:-1]
         for length, hits_N, tokens_N in zip(
             lengths,
             np.split(right.sum(axis=1), ends),
-            np.split(asked.sum(axis=1), ends),
+            np.split(answers.sum(axis=1), ends),
             strict=True,
         ):
-            found[length] = Hits(length, hits_N, tokens_N)
-    return [found[length] for length in documents]
+            hits[length] = Hits(length, hits_N, tokens_N)
+    return [hits[length] for length in documents]
 
 
 def by_row_length(documents: Mapping[int, SampleBatch]) -> dict[int, list[int]]:
-    """Lengths by the inputs of the rows that their samples are padded to."""
-    found: dict[int, list[int]] = {}
+    """Groups lengths by the padded row length of their samples, in tokens."""
+    groups: dict[int, list[int]] = {}
     for length, each in documents.items():
-        found.setdefault(padded_length(each.tokens.shape[1] - 1), []).append(length)
-    return found
+        groups.setdefault(padded_length(each.tokens.shape[1] - 1), []).append(length)
+    return groups
 
 
 def _inputs(tokens: np.ndarray) -> np.ndarray:
-    """Tokens of each row that are read when all of it is: nothing is asked behind its end."""
+    """Input tokens of each whole row, [R]: all but its last token."""
     return np.count_nonzero(tokens >= 0, axis=1) - 1
 
 
@@ -74,7 +74,7 @@ def _padded(tokens: np.ndarray, width: int) -> np.ndarray:
 
 
 def decoded(documents: SampleBatch, next_tokens: NextTokens) -> np.ndarray:
-    """Whether greedy decoding of each prompt, token by token, gives the answer; bool [N].
+    """Decodes each prompt greedily, token by token; returns exact matches, bool [N].
 
     documents: the first of their length.
 
@@ -82,27 +82,27 @@ def decoded(documents: SampleBatch, next_tokens: NextTokens) -> np.ndarray:
     """
     tokens = documents.tokens
     rows, width = tokens.shape
-    said = np.where(np.arange(width) < documents.prompt[:, None], tokens, -1)
+    written = np.where(np.arange(width) < documents.prompt[:, None], tokens, -1)
     size_N, inputs_N = documents.prompt.copy(), _inputs(tokens)
     going = np.ones(rows, bool)
     while going.any():
-        found = next_tokens(TokenRows(said, inputs_N, np.arange(rows)))[np.arange(rows), size_N - 1]
-        said[going, size_N[going]] = found[going]
+        likeliest = next_tokens(TokenRows(written, inputs_N, np.arange(rows)))
+        written[going, size_N[going]] = likeliest[going, size_N[going] - 1]
         size_N = size_N + going
-        ended = said[np.arange(rows), size_N - 1] == END
+        ended = written[np.arange(rows), size_N - 1] == END
         going &= ~ended & (size_N < np.count_nonzero(tokens >= 0, axis=1))
-    right: np.ndarray = (said == tokens).all(axis=1)
+    right: np.ndarray = (written == tokens).all(axis=1)
     return right
 
 
-def constant_guess(seen: SampleBatch, asked: SampleBatch) -> float:
-    """Share of `asked` whose whole answer is the most frequent one of `seen`.
+def constant_guess(reference: SampleBatch, tested: SampleBatch) -> float:
+    """Chance level: share of `tested` whose answer is the most frequent one of `reference`.
 
     The two are independent samples of one length, so that the share is not that of a guess which
     was chosen after the fact. 0 where answers hardly ever repeat.
     """
-    answers, counts = np.unique(_answers(seen), axis=0, return_counts=True)
-    right = _answers(asked)
+    answers, counts = np.unique(_answers(reference), axis=0, return_counts=True)
+    right = _answers(tested)
     guess = np.tile(answers[counts.argmax()], (len(right), 1))
     return float(same(guess, right).mean())
 

@@ -1,4 +1,4 @@
-"""Accuracies by length with intervals, and how far they hold."""
+"""Accuracies by length with intervals, and the length at which they fall."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from lengthwise.eval.statistics.resampling import resample
 
 @dataclass(frozen=True)
 class LengthScore:
-    """One length; shares in [0, 1]."""
+    """Accuracies at one length, shares in [0, 1]."""
 
     length: int  # in what the task counts
     in_range: bool  # a length that was trained on
@@ -32,7 +32,7 @@ class LengthScore:
 
 @dataclass(frozen=True)
 class Answers:
-    """All lengths, ascending."""
+    """Accuracies at all tested lengths, ascending."""
 
     scores: tuple[LengthScore, ...]
     threshold: float
@@ -45,11 +45,11 @@ class Answers:
 
     def mean_exact(self, in_range: bool) -> float | None:
         """Mean over the lengths in range or beyond; None where none was tested."""
-        found = [s.exact.value for s in self.scores if s.in_range == in_range]
-        return float(np.mean(found)) if found else None
+        values = [s.exact.value for s in self.scores if s.in_range == in_range]
+        return float(np.mean(values)) if values else None
 
     def table(self) -> str:
-        """For a terminal: a line a length, then what it comes to."""
+        """Table for a terminal: a line a length, then a summary."""
         lines = [f"{'length':>8} {'exact match':>28} {'tokens right':>28}"]
         for score in self.scores:
             cells = (
@@ -86,8 +86,8 @@ def summarize(
     bootstrap_samples: int,
     seed: int,
 ) -> Answers:
-    """Of samples at ascending lengths: Wilson's interval of whole answers, and the bootstrap over
-    samples of tokens.
+    """Summarizes samples at ascending lengths: Wilson's interval for exact match, the bootstrap
+    over samples for tokens.
 
     trained: shortest and longest length of training. chance_K: at each length.
     """
@@ -128,7 +128,7 @@ def over_seeds(
     bootstrap_samples: int,
     seed: int,
 ) -> Answers:
-    """Means over the seeds of a training, with intervals over seeds and samples: samples are
+    """Averages over the seeds of a training, with intervals over seeds and samples: samples are
     resampled, and the mean over seeds moves as Student's t has it (eval/statistics/), so that
     they hold for seeds that were not trained. Cut to [0, 1].
 

@@ -1,4 +1,4 @@
-"""Trainings side by side: what each comes to, over its seeds, and how they differ in pairs."""
+"""Scores of trainings over their seeds, and paired comparisons between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from lengthwise.common.files import write_json
 from lengthwise.eval.answers.runs import EXACT, Training
 from lengthwise.eval.answers.summary import Answers, over_seeds, summarize
-from lengthwise.eval.card.comparison import Comparison, compared
+from lengthwise.eval.card.comparison import Comparison, compare_curves
 from lengthwise.eval.config import EvalConfig
 
 COMPARISON = Path("eval") / "comparison.json"  # in a work directory
@@ -18,7 +18,7 @@ COMPARISON = Path("eval") / "comparison.json"  # in a work directory
 
 @dataclass(frozen=True)
 class TrainingScores:
-    """A training as it is drawn and listed."""
+    """Scores of a training, for tables and pictures."""
 
     name: str
     claim: str  # what its scores speak of
@@ -30,7 +30,7 @@ class TrainingScores:
 def score_training(
     training: Training, trained: tuple[int, int], chance_K: Sequence[float], config: EvalConfig
 ) -> TrainingScores:
-    """trained, chance_K: as `summarize` has them."""
+    """Summarizes one training; trained and chance_K as in `summarize`."""
     if len(training.runs) == 1:
         answers = summarize(
             training.runs[0].hits,
@@ -56,10 +56,12 @@ def score_training(
 
 
 def compare_trainings(group: Sequence[Training], config: EvalConfig) -> list[Comparison]:
-    """Each after the first beside it, by whole answers."""
+    """Compares every other training with the first, by exact match."""
     mine, *others = group
     return [
-        compared(mine.name, other.name, number, mine.curves(EXACT), other.curves(EXACT), config)
+        compare_curves(
+            mine.name, other.name, number, mine.curves(EXACT), other.curves(EXACT), config
+        )
         for number, other in enumerate(others, start=1)
     ]
 
@@ -67,7 +69,7 @@ def compare_trainings(group: Sequence[Training], config: EvalConfig) -> list[Com
 def save_comparison(
     scored: Sequence[TrainingScores], comparisons: Sequence[Comparison], path: Path
 ) -> None:
-    """Strict JSON, whole or not at all."""
+    """Writes strict JSON, whole or not at all."""
     write_json(
         path,
         {
@@ -76,7 +78,7 @@ def save_comparison(
                 for each in scored
             ],
             "comparisons": [
-                {**dataclasses.asdict(each), "said": [str(said) for said in each.said]}
+                {**dataclasses.asdict(each), "said": [str(outcome) for outcome in each.outcomes]}
                 for each in comparisons
             ],
         },

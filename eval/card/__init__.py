@@ -1,1 +1,1 @@
-"""The report card: what the curves of one or several checkpoints say, on one page."""
+"""The report card as data: judgements of curves, and paired comparisons of runs."""

@@ -24,7 +24,7 @@ CARD = Path("eval") / "card.json"  # in a work directory
 
 @dataclass(frozen=True)
 class CardEntry:
-    """A contestant and what its curves say."""
+    """A contestant and the judgements of its curves."""
 
     contestant: Contestant
     judgements: tuple[Judgement, ...]
@@ -36,7 +36,7 @@ class CardEntry:
 
 @dataclass(frozen=True)
 class Card:
-    """entries: the one that was scored now stands first."""
+    """All contestants, the run that was just scored first."""
 
     entries: tuple[CardEntry, ...]
     comparisons: tuple[Comparison, ...]  # of other entries with the first
@@ -50,7 +50,7 @@ class Card:
 
 
 def make_card(evaluations: Sequence[Evaluation], config: EvalConfig) -> Card:
-    """The card of the first evaluation, beside the others.
+    """Judges each contestant, and compares the others with the first.
 
     Raises UserError: evaluations that can't be compared, see `contestants`.
     """
@@ -106,7 +106,7 @@ def _entry(entry: CardEntry) -> dict[str, Any]:
         "judgements": [
             _judgement(each, entry.l_train, first.length_p95) for each in entry.judgements
         ],
-        "said": first.scored.said,
+        "said": first.scored.sentences,
         "left_out": first.scored.left_out,
     }
 
@@ -123,28 +123,28 @@ def _judgement(each: Judgement, l_train: int, p95: int) -> dict[str, Any]:
         "holds": _reach(each.holds, l_train, p95),
         "useful": None if each.useful is None else _reach(each.useful, l_train, p95),
         **{name: _plain(getattr(each, name)) for name in computed},
-        "controls": {name: _plain(found) for name, found in each.controls.items()},
+        "controls": {name: _plain(control) for name, control in each.controls.items()},
         "seconds": each.seconds,
     }
 
 
 def _comparison(each: Comparison) -> dict[str, Any]:
-    return {**dataclasses.asdict(each), "said": [str(said) for said in each.said]}
+    return {**dataclasses.asdict(each), "said": [str(outcome) for outcome in each.outcomes]}
 
 
-def _reach(found: Reach, l_train: int, p95: int) -> dict[str, Any]:
+def _reach(reach: Reach, l_train: int, p95: int) -> dict[str, Any]:
     return {
-        "tokens": found.tokens,
-        "censored": found.censored,
-        "shortest_tested": found.shortest,
-        "longest_tested": found.longest,
-        "over_l_train": found.over(l_train),
-        "over_length_p95": found.over(p95),
+        "tokens": reach.tokens,
+        "censored": reach.censored,
+        "shortest_tested": reach.shortest,
+        "longest_tested": reach.longest,
+        "over_l_train": reach.over(l_train),
+        "over_length_p95": reach.over(p95),
     }
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses and tuples of them as JSON has them."""
+    """Converts dataclasses and tuples of them to what JSON has."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -1,5 +1,5 @@
-"""Side by side, trainings and ways of running one: the same documents and prompts, subtracted one
-by one."""
+"""Paired comparisons of trainings, and of methods of running one: scores of the same documents and
+prompts, subtracted one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lengthwise.eval.statistics.resampling import chance_corrected, resample
 
 
 class Difference(StrEnum):
-    """How the second does beside the first, by the interval of the paired difference."""
+    """Outcome for the second, by the interval of the paired difference."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -25,7 +25,7 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One primary curve of two contestants, or of two methods of one."""
+    """Difference of one primary curve between two contestants, or two methods of one."""
 
     first: str  # name of a contestant, or of a method
     second: str
@@ -40,7 +40,7 @@ class Comparison:
     better: tuple[Estimate, ...]
 
     @property
-    def said(self) -> tuple[Difference, ...]:
+    def outcomes(self) -> tuple[Difference, ...]:
         return tuple(
             Difference.BETTER if e.low > 0 else Difference.WORSE if e.high < 0 else Difference.NONE
             for e in self.better
@@ -48,31 +48,33 @@ class Comparison:
 
 
 def compare(group: Sequence[Contestant], config: EvalConfig) -> list[Comparison]:
-    """Each contestant after the first against it, on every primary curve that both have."""
+    """Compares every other contestant with the first, on the primary curves that they share."""
     first, *others = group
     mine = first.curves()
-    found = []
+    comparisons = []
     for number, other in enumerate(others, start=1):
         theirs = other.curves()
         for key, runs in mine.items():
             if runs[0].primary and runs[0].control == PLAIN_CONTROL and key in theirs:
-                found.append(compared(first.name, other.name, number, runs, theirs[key], config))
-    return found
+                comparisons.append(
+                    compare_curves(first.name, other.name, number, runs, theirs[key], config)
+                )
+    return comparisons
 
 
 def compare_methods(contestant: Contestant, config: EvalConfig) -> list[Comparison]:
-    """Every other way of running the same weights against the plain model."""
+    """Compares every other method of running the same weights with the plain model."""
     curves = contestant.curves()
-    found = []
+    comparisons = []
     for (scorer, metric, method, control), runs in curves.items():
         plain = curves.get((scorer, metric, PLAIN, control))
         if runs[0].primary and control == PLAIN_CONTROL and method != PLAIN and plain:
             # Of several seeds, each is compared with itself: both have the draws of group 0.
-            found.append(compared(PLAIN, method, 0, plain, runs, config))
-    return found
+            comparisons.append(compare_curves(PLAIN, method, 0, plain, runs, config))
+    return comparisons
 
 
-def compared(
+def compare_curves(
     first: str,
     second: str,
     number: int,
@@ -80,6 +82,10 @@ def compared(
     theirs: Sequence[Curve],
     config: EvalConfig,
 ) -> Comparison:
+    """Compares the curve of one training with that of another, each by its seeds.
+
+    number: of the second among the contestants; its seeds are drawn apart from the first's.
+    """
     curve = theirs[0]
     pair: list[Resamples] = []
     for group, runs in ((0, mine), (number, theirs)):

@@ -1,4 +1,4 @@
-"""Who stands on a card: trainings, each with the checkpoints of one or several seeds."""
+"""Contestants of a card: trainings, each with the checkpoints of one or several seeds."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Contestant:
 
     @property
     def claim(self) -> str:
-        """What the card may speak of: one checkpoint says nothing of the training behind it."""
+        """Scope of its scores: one checkpoint is no evidence of the training behind it."""
         count = len(self.evaluations)
         return "this checkpoint" if count == 1 else f"this training ({count} seeds)"
 
     def curves(self) -> dict[Key, list[Curve]]:
-        """By key, the curve of every seed; a curve that a seed lacks is not there."""
+        """Curves of all seeds by key; those that a seed lacks are left out."""
         each = [{curve.key: curve for curve in e.scored.curves} for e in self.evaluations]
         return {
             key: [curves[key] for curves in each]
@@ -48,10 +48,10 @@ class Contestant:
         }
 
 
-def load_beside(
+def load_others(
     directories: Sequence[str], workdir: Path, training: str, seed: int, fingerprint: str
 ) -> list[Evaluation]:
-    """The evaluations that eval.compare names, before that of `workdir` is made.
+    """Loads the evaluations that eval.compare names, before that of `workdir` is made.
 
     training, seed, fingerprint: of the run in `workdir`, as its `Evaluation` will have them.
 
@@ -65,19 +65,19 @@ def load_beside(
                 "in any case; leave it out"
             )
     others = [load_evaluation(Path(directory)) for directory in directories]
-    _check_beside(workdir.resolve().name, training, seed, fingerprint, others)
+    _check_distinct(workdir.resolve().name, training, seed, fingerprint, others)
     return others
 
 
 def contestants(evaluations: Sequence[Evaluation]) -> list[Contestant]:
-    """Seeds of one training go together, in the order in which they come.
+    """Groups seeds of one training, in the order in which they come.
 
     Raises UserError: scores of different corpora, of different targets or prompts, of one
     checkpoint twice.
     """
     first, *others = evaluations
     corpus = first.identity.corpus_fingerprint
-    _check_beside(first.name, first.training, first.seed, corpus, others)
+    _check_distinct(first.name, first.training, first.seed, corpus, others)
     asked = {curve.key: curve for curve in first.scored.curves}
     for other in others:
         _check_comparable(first, other, asked)
@@ -85,10 +85,10 @@ def contestants(evaluations: Sequence[Evaluation]) -> list[Contestant]:
     return [Contestant(tuple(e for e in evaluations if e.training == t)) for t in trainings]
 
 
-def _check_beside(
+def _check_distinct(
     name: str, training: str, seed: int, fingerprint: str, others: Sequence[Evaluation]
 ) -> None:
-    """What needs no scores of the first one."""
+    """Checks what needs no scores of the first evaluation."""
     seen: dict[tuple[str, int], str] = {(training, seed): name}
     for other in others:
         theirs = other.identity.corpus_fingerprint

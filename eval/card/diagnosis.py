@@ -1,4 +1,4 @@
-"""Why a model fails at a task: by which controls it succeeds. One rule.
+"""Diagnosis of failures at a task by its controls: one rule.
 
 All of it is by intervals. A score is above chance where its interval lies above, at chance where it
 lies below NEGLIGIBLE, and unclear else: 40 prompts tell a model that is right 40 % of the time
@@ -20,7 +20,7 @@ NEGLIGIBLE = 0.2
 
 
 class Level(enum.StrEnum):
-    """Where a score stands."""
+    """Position of a score relative to chance."""
 
     ABOVE = "above chance"
     AT = "at chance"
@@ -29,7 +29,7 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known at one length, chance-corrected."""
+    """Chance-corrected scores of all controls at one length."""
 
     scores: Mapping[Control, Estimate]  # the plain one among them
     # The score of the control minus that of the plain prompts, in pairs. For FAR_POSITIONS minus
@@ -50,7 +50,7 @@ class Evidence:
 
 
 def diagnose(evidence: Evidence) -> str:
-    """What the controls say, in words: how the model fares, and what it loses by."""
+    """Diagnosis in words: how the model fares, and what it loses by."""
     level = evidence.level(Control.PLAIN)
     if level == Level.ABOVE and evidence.level(Control.NO_CONTEXT) == Level.ABOVE:
         return "solved in part, but the question alone gives the answer away"
@@ -102,9 +102,11 @@ class Finding:
 def findings(
     lengths: Sequence[int], controls: Mapping[str, Resamples], l_train: int
 ) -> tuple[Finding, ...]:
-    """controls: chance-corrected scores by control, the plain one included, all at `lengths`; what
-    is no control of prompts is passed over. A task without those that the diagnosis asks for has
-    no findings."""
+    """Diagnoses over stretches of lengths; none for a task without the controls that it takes.
+
+    controls: chance-corrected scores by control, the plain one included, all at `lengths`; those
+      that are no control of prompts are skipped.
+    """
     known = {Control(name): scores for name, scores in controls.items() if name in set(Control)}
     if not {Control.PLAIN, Control.NO_CONTEXT, Control.TRUNCATED} <= set(known):
         return ()

@@ -1,4 +1,4 @@
-"""What the curves of one training say: each against chance, its controls and the training length.
+"""Judgements of the curves of one training: against chance, controls and the training length.
 
 Every primary curve is brought to one scale, on which more is better: tasks to the share of the way
 from chance to perfect, losses to the gain over truncation to L_train in nats/token (over the
@@ -36,7 +36,7 @@ from lengthwise.eval.statistics.resampling import chance_corrected, resample
 
 @dataclass(frozen=True)
 class Judgement:
-    """One primary curve. Lengths in tokens."""
+    """Statistics of one primary curve. Lengths in tokens."""
 
     curve: Curve  # that of the first seed: what was scored, and how
     scores: tuple[Estimate, ...]  # as measured, at each length
@@ -65,8 +65,8 @@ class Judgement:
 
 
 def judge(contestant: Contestant, config: EvalConfig, group: int = 0) -> list[Judgement]:
-    """The primary curves of a contestant without controls. A loss whose scorer was not run plain at
-    L_train, so that there is nothing to compare with, has no judgement.
+    """Judges the primary curves of a contestant that are no controls. A loss whose scorer was not
+    run plain at L_train, so that there is nothing to compare with, has no judgement.
 
     group: its number among those on the card, see `resample`.
     """
@@ -157,7 +157,7 @@ def _worse(
     curve: Curve,
     l_train: int,
 ) -> Resamples | None:
-    """The loss minus that of the plain model at L_train, of the same units."""
+    """Excess loss over the plain model at L_train, of the same units; None: not comparable."""
     measured = scores[curve.key]
     if max(curve.lengths) < l_train:
         return None

@@ -70,13 +70,15 @@ def useful_length(lengths: Sequence[int], l_train: int, worse: Resamples) -> Rea
 
 
 def _from_l_train(lengths: Sequence[int], l_train: int, holds: Sequence[bool]) -> Reach:
-    """Where L_train was not tested, it holds."""
-    at = {l_train: True} | {n: held for n, held in zip(lengths, holds, strict=True) if n >= l_train}
+    """Reach from L_train on, which itself holds where it was not tested."""
+    at = {l_train: True} | {
+        n: success for n, success in zip(lengths, holds, strict=True) if n >= l_train
+    }
     return reach(list(at), list(at.values()))
 
 
 def crossing(lengths: Sequence[int], scores: Resamples, threshold: float) -> Crossing:
-    """Where the isotonic fit of a falling curve crosses a threshold, interpolated in log2 length.
+    """Threshold crossing of the isotonic fit to a falling curve, interpolated in log2 length.
 
     Least squares under the constraint that the score never rises with length (Barlow et al. 1972),
     in each resample anew; every length has the same units, so all weigh the same. Unlike L_eff by
@@ -92,7 +94,7 @@ def crossing(lengths: Sequence[int], scores: Resamples, threshold: float) -> Cro
 
 
 def _crossed(log2_K: np.ndarray, score_K: np.ndarray, threshold: float) -> float:
-    """log2 of the length; -inf: below already at the first, inf: at no tested length below."""
+    """Crossing as log2 of the length; -inf: below at the first length, inf: below at none."""
     fit_K = isotonic_regression(score_K, increasing=False).x
     below = int(np.searchsorted(-fit_K, -threshold, side="right"))  # first with fit < threshold
     if below == 0:

@@ -27,7 +27,7 @@ class Areas:
 
 @dataclass(frozen=True)
 class Drop:
-    """A score that fell by more than its interval, from one tested length to the next."""
+    """Significant fall of a score from one tested length to the next."""
 
     start: int  # tokens
     end: int  # tokens, the shortest tested length that is at least GROWTH times `start`

@@ -21,6 +21,8 @@ _SHARED = 4096  # tokens: up to here rows of different lengths have caches of on
 
 @dataclass(frozen=True)
 class CachedModel:
+    """A checkpoint in one setting, in device batches of rows over a cache."""
+
     inference: Inference
     params: object
     setting: Setting
@@ -31,16 +33,16 @@ class CachedModel:
 
     @property
     def pad(self) -> int:
-        """An id that fills up rows behind their tokens, where the model can't see it."""
+        """Padding id behind a row's tokens, where the causal model can't see it."""
         return self.inference.batching.pad
 
     def capacity(self, least: int) -> int:
-        """A capacity of `least` tokens or more, of few different ones: each is compiled for."""
+        """Capacity of `least` tokens or more, from a small set: each is compiled for."""
         expected = max(least, min(self.longest, _SHARED))
         return min(power_of_two(expected), -(-expected // _SHARED) * _SHARED)
 
     def kind(self, rows: int, capacity: int, length: int) -> CacheKind:
-        """A cache for `rows` rows or a few more, see `Inference.cache_kind`."""
+        """Kind of a cache for `rows` rows or a few more, see `Inference.cache_kind`."""
         return self.inference.cache_kind(rows, capacity, self.setting, self.trained, length)
 
     def view(self, kind: CacheKind) -> View:
@@ -88,9 +90,9 @@ class CachedModel:
     def fill(
         self, kind: CacheKind, cache: KVCache, rows: Sequence[np.ndarray], tables: Tables
     ) -> KVCache:
-        """The cache with the tokens of each row, which may have other lengths, or none.
+        """Puts the tokens of each row into the cache, which is donated; returns the filled one.
 
-        The cache that is given is donated.
+        rows: int [n] each, of any lengths, none included.
         """
         longest = max(map(len, rows))
         chunk = min(PREFIX_CHUNK, kind.capacity)

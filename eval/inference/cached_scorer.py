@@ -1,4 +1,4 @@
-"""Scores over a cache of keys and values: long rows part by part, continuations of one prefix."""
+"""Scores over a cache of keys and values: long rows in chunks, continuations of one prefix."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from lengthwise.eval.inference.cache_programs import CacheKind, ScoreChunk
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
 from lengthwise.eval.inference.scorer import TargetScorer, TargetScores, row_batches, score_greedy
 
-_LEAST_WIDTH = 8  # tokens of what goes on: up to here all run in one program
+_LEAST_WIDTH = 8  # tokens of a continuation: up to here all run in one program
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """How a model takes to what goes on from a prefix."""
+    """Per-token NLL of a continuation given its prefix."""
 
-    nats: np.ndarray  # float [m], of each of its tokens
+    nats: np.ndarray  # float [m]
     likeliest: np.ndarray  # bool [m]: whether it is the likeliest token
 
     @property
     def greedy(self) -> bool:
-        """Whether greedy decoding would write it."""
+        """Whether greedy decoding would generate it."""
         return bool(self.likeliest.all())
 
 
 class ContinuationScorer(Protocol):
-    """A causal language model on prefixes, each of which goes on in several ways."""
+    """A causal language model on prefixes with several continuations each."""
 
     def __call__(
         self,
@@ -35,20 +35,20 @@ class ContinuationScorer(Protocol):
         continuations: Sequence[Sequence[np.ndarray]],
         length: int | None = None,
     ) -> list[list[Continuation]]:
-        """int tokens, [n] and [m] with n, m >= 1; as many lists of continuations as prefixes.
+        """Scores int tokens, [n] and [m] with n, m >= 1; a list of continuations a prefix.
 
-        length: tokens of a row, where scalings follow it; None: they must be the same for all.
+        length: tokens of a row, which scalings may follow; None: they must not differ.
         """
         ...
 
 
 @runtime_checkable
 class SharesPrefixes(Protocol):
-    """What a `Scorer` has besides where continuations of one prefix cost it the prefix once."""
+    """A `Scorer` that runs a prefix once for all of its continuations."""
 
     @property
     def continuations(self) -> ContinuationScorer | None:
-        """None: this model can't, since it can't run over a cache."""
+        """None: this model can't run over a cache."""
         ...
 
 
@@ -64,15 +64,15 @@ def score_continuations(
 ) -> list[list[Continuation]]:
     """Scores continuations over the cache of their prefix where the model can, or in a row each.
 
-    length: of the rows; no prefix with what goes on is longer by more than 1. pad: an id that fills
-    them up, where a causal model's scores don't see it.
+    length: tokens of a row; no prefix and continuation together exceed length + 1. pad: an id that
+    fills rows up, which the scores of a causal model don't depend on.
     positions: int [length], position ids of the rows of each prefix; these run in a row each.
     """
     shared = scorer.continuations if isinstance(scorer, SharesPrefixes) else None
     if shared is not None and positions is None:
         return shared(prefixes, continuations, length)
     numbered = [(i, tokens) for i, each in enumerate(continuations) for tokens in each]
-    found: list[list[Continuation]] = [[] for _ in prefixes]
+    scores: list[list[Continuation]] = [[] for _ in prefixes]
     for batch in row_batches(len(numbered), length, tokens_per_call):
         some = numbered[batch]
         rows = np.full((len(some), length + 1), pad, np.int64)
@@ -82,12 +82,12 @@ def score_continuations(
         scored = zip(some, *score_greedy(scorer, rows, ids), strict=True)
         for (i, tokens), nats, likeliest in scored:
             span = slice(len(prefixes[i]) - 1, len(prefixes[i]) + len(tokens) - 1)
-            found[i].append(Continuation(nats[span], likeliest[span]))
-    return found
+            scores[i].append(Continuation(nats[span], likeliest[span]))
+    return scores
 
 
 class CachedScorer:
-    """Scores of a model that is run over a cache."""
+    """`ContinuationScorer`, and rows in chunks, of a model that is run over a cache."""
 
     def __init__(self, model: CachedModel):
         self._model = model
@@ -106,7 +106,7 @@ class CachedScorer:
         if whole > kind.capacity:
             raise ValueError(f"{whole} tokens don't fit a cache of {kind.capacity}")
         filled = np.pad(tokens, ((0, 0), (0, whole - length)), constant_values=model.pad)
-        found = []
+        batches = []
         for start in range(0, rows, kind.batch):
             part = filled[batch_rows(start, kind.batch, rows)]
             cache = model.new_cache(kind, start, length)
@@ -117,13 +117,13 @@ class CachedScorer:
                 column = np.array([first], np.int32)
                 cache, *scores = run(model.params, cache, inputs, targets, column, tables)
                 pending.append(scores)
-            found.append(
+            batches.append(
                 [
                     np.concatenate(list(map(np.asarray, x)), axis=1)
                     for x in zip(*pending, strict=True)
                 ]
             )
-        nats, likeliest = (np.concatenate(x)[:rows, :length] for x in zip(*found, strict=True))
+        nats, likeliest = (np.concatenate(x)[:rows, :length] for x in zip(*batches, strict=True))
         return TargetScores(nats, likeliest)
 
     def __call__(
@@ -132,11 +132,11 @@ class CachedScorer:
         continuations: Sequence[Sequence[np.ndarray]],
         length: int | None = None,
     ) -> list[list[Continuation]]:
-        """See `ContinuationScorer`. Each prefix is run once; a continuation takes the places behind
-        it that the continuation before had, so that there is one cache whatever their number."""
+        """See `ContinuationScorer`. Each prefix is run once; a continuation reuses the cache slots
+        of the one before, so that there is one cache whatever their number."""
         if not all(map(len, prefixes)) or not all(len(c) for cs in continuations for c in cs):
             raise ValueError("a prefix and a continuation have one token at least")
-        found: list[list[Continuation]] = [[] for _ in prefixes]
+        scores: list[list[Continuation]] = [[] for _ in prefixes]
         for members, capacity, width in self._batches(prefixes, continuations):
             scored = self._continued(
                 [prefixes[i] for i in members],
@@ -146,14 +146,14 @@ class CachedScorer:
                 length,
             )
             for number, each in zip(members, scored, strict=True):
-                found[number] = each
-        return found
+                scores[number] = each
+        return scores
 
     def _batches(
         self, prefixes: Sequence[np.ndarray], continuations: Sequence[Sequence[np.ndarray]]
     ) -> Iterator[tuple[list[int], int, int]]:
-        """Numbers of prefixes that run together; the capacity of their cache and the width of what
-        goes on, rounded up so that few programs are compiled."""
+        """Batches: numbers of prefixes, capacity of their cache, width of their continuations; the
+        last two rounded up so that few programs are compiled."""
         by_shape: dict[tuple[int, int], list[int]] = {}
         for number, (prefix, each) in enumerate(zip(prefixes, continuations, strict=True)):
             if each:
@@ -178,23 +178,23 @@ class CachedScorer:
             len(p) - 1 + len(c) for p, cs in zip(prefixes, continuations, strict=True) for c in cs
         ]
         kind = model.kind(power_of_two(rows), capacity, max(totals))
-        held = batch_rows(0, kind.batch, rows)
+        members = batch_rows(0, kind.batch, rows)
         if length is None:
             tables = model.steady_tables(min(totals), max(totals))
         else:
             tables = model.tables(length)
         cache = model.new_cache(kind, 0, max(totals))
-        # The last token of a prefix is the first input of what goes on.
-        cache = model.fill(kind, cache, [prefixes[i][:-1] for i in held], tables)
+        # The last token of a prefix is the first input of its continuation.
+        cache = model.fill(kind, cache, [prefixes[i][:-1] for i in members], tables)
         run = model.inference.programs.get(ScoreChunk(kind, width, by_row=True))
         place = model.view(kind).place
-        first_B = np.array([len(prefixes[i]) - 1 for i in held], np.int32)
+        first_B = np.array([len(prefixes[i]) - 1 for i in members], np.int32)
         most = max(map(len, continuations))
         pending = []
         for turn in range(most):
             inputs_BQ = np.full((kind.batch, width), model.pad, np.int32)
             targets_BQ = np.full((kind.batch, width), model.pad, np.int32)
-            for row, i in enumerate(held):
+            for row, i in enumerate(members):
                 if turn < len(continuations[i]):
                     tokens = continuations[i][turn]
                     inputs_BQ[row, : len(tokens)] = [prefixes[i][-1], *tokens[:-1]]

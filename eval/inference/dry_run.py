@@ -1,7 +1,7 @@
-"""A model without parameters that only compiles what a checkpoint would run.
+"""Dry run: compiles the programs of scorers without parameters.
 
-Whatever a scorer is made of, a run of it on this model compiles all of its programs, so that
-nothing is left to compile once training has begun.
+Running a scorer on this model compiles all of its programs, so that nothing is left to compile once
+training has begun.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from lengthwise.model.positions.rope_scaling import RopeScaling
 
 
 class DryModel:
-    """`eval.inference.scorer.ScorerFactory`. trained: the scaling of training."""
+    """`ScorerFactory` that compiles and returns constant scores.
+
+    trained: the scaling under which parameters are trained.
+    """
 
     def __init__(self, inference: Inference, trained: RopeScaling):
         self._inference = inference
@@ -31,7 +34,7 @@ class DryModel:
 
 
 class DryScorer:
-    """`eval.inference.scorer.TargetScorer` whose loss falls along the row, as fits expect it to."""
+    """`TargetScorer` whose loss falls along the row, as fits expect."""
 
     def __init__(self, inference: Inference, setting: Setting, trained: RopeScaling):
         self._inference, self._setting, self._trained = inference, setting, trained
@@ -49,26 +52,26 @@ class DryScorer:
             self._inference.programs.get(program)
         return losses_that_fall(rows, length)
 
-    def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
-        """Raises NotImplementedError: nothing is written while training."""
+    def generate(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
+        """Raises NotImplementedError: nothing is generated while training."""
         raise NotImplementedError
 
     @functools.cached_property
     def continuations(self) -> ContinuationScorer | None:
-        """See `eval.inference.cached_scorer.SharesPrefixes`."""
+        """See `cached_scorer.SharesPrefixes`."""
         model = BoundModel(self._inference, None, self._trained)
         can = model.continuations(self._setting) is not None
         return _DryContinuations(model.cached(self._setting)) if can else None
 
 
 def losses_that_fall(rows: int, length: int) -> TargetScores:
-    """[rows, length], none of them greedy."""
+    """Scores [rows, length] of a falling loss, no target the likeliest."""
     nats_L = 1 / np.sqrt(np.arange(1, length + 1, dtype=np.float32))
     return TargetScores(np.tile(nats_L, (rows, 1)), np.zeros((rows, length), bool))
 
 
 class _DryContinuations(CachedScorer):
-    """Meets the batches that `CachedScorer` would run."""
+    """Compiles the programs of the batches that `CachedScorer` would run."""
 
     def _continued(
         self,

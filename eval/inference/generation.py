@@ -1,4 +1,4 @@
-"""What a model writes behind prompts: greedy or sampled, in batches of prompts of any lengths."""
+"""Text generation: greedy or sampled, in batches of prompts of any lengths."""
 
 import dataclasses
 import json
@@ -47,10 +47,10 @@ def generate(
     seed: int,
     end_of_text: int,
 ) -> list[np.ndarray]:
-    """What goes on behind each prompt, int32; up to and with the end of text where there is one.
+    """Generates a continuation of each prompt, int32, up to and with the first end of text.
 
-    What the i-th prompt gets depends on (prompts[i], i, seed), but for rounding not on the
-    other prompts.
+    The i-th continuation depends on (prompts[i], i, seed), and but for rounding not on the other
+    prompts.
 
     Args:
       prompts: int [n] each, n >= 1.
@@ -60,9 +60,9 @@ def generate(
     """
     if not all(map(len, prompts)):
         raise ValueError("a prompt has one token at least")
-    # Of like lengths together: what fills a short prompt up is computed too.
+    # Prompts of like lengths together: padding is computed too.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    found: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
+    generated: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
     capacity = model.capacity(max(map(len, prompts)) + max_tokens)
     at_a_time = model.inference.batching.rows(capacity)
     starts = range(0, len(prompts), at_a_time)
@@ -72,40 +72,40 @@ def generate(
         longest = max(lengths) + max_tokens - 1  # the last token is never an input
         kind = model.kind(power_of_two(len(members)), capacity, longest)
         tables = model.steady_tables(min(lengths), longest)
-        held = [members[i] for i in batch_rows(0, kind.batch, len(members))]
+        padded = [members[i] for i in batch_rows(0, kind.batch, len(members))]
         cache = model.new_cache(kind, 0, longest)
-        cache = model.fill(kind, cache, [prompts[i][:-1] for i in held], tables)
+        cache = model.fill(kind, cache, [prompts[i][:-1] for i in padded], tables)
         run = model.inference.programs.get(Decode(kind, sampling, max_tokens, end_of_text))
         tokens_BN, _ = run(
             model.params,
             cache,
-            np.array([prompts[i][-1] for i in held], np.int32),
-            np.array([len(prompts[i]) for i in held], np.int32),
-            np.array(held, np.int32),
+            np.array([prompts[i][-1] for i in padded], np.int32),
+            np.array([len(prompts[i]) for i in padded], np.int32),
+            np.array(padded, np.int32),
             np.uint32(seed),
             tables,
         )
         for i, tokens_N in zip(members, np.asarray(tokens_BN), strict=False):
             ends = np.flatnonzero(tokens_N == end_of_text)
-            found[i] = tokens_N[: ends[0] + 1] if ends.size else tokens_N
-    return found
+            generated[i] = tokens_N[: ends[0] + 1] if ends.size else tokens_N
+    return generated
 
 
-def written_texts(
+def generate_texts(
     model: CachedModel,
     tokenizer: Tokenizer,
     prompts: Sequence[str],
     config: GenerateConfig,
     sampling: Sampling,
 ) -> list[dict[str, Any]]:
-    """A row a prompt and sample: prompt, sample, text, tokens, whether the end of text came.
+    """Generates a row a prompt and sample: prompt, sample, text, tokens, ended, sampling, seed.
 
     A prompt of no tokens begins behind an end of text.
     """
     encoded = tokenizer.encode_batch(list(prompts))
     end = np.array([tokenizer.end_of_text])
     numbered = [(i, sample) for i in range(len(prompts)) for sample in range(config.samples)]
-    found = generate(
+    generated = generate(
         model,
         [encoded[i] if len(encoded[i]) else end for i, _ in numbered],
         sampling=sampling,
@@ -123,7 +123,7 @@ def written_texts(
             "sampling": dataclasses.asdict(sampling),
             "seed": config.seed,
         }
-        for (i, sample), tokens in zip(numbered, found, strict=True)
+        for (i, sample), tokens in zip(numbered, generated, strict=True)
     ]
 
 
@@ -136,7 +136,7 @@ def save_rows(directory: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 
 def read_prompts(config: GenerateConfig) -> list[str]:
-    """The prompts that the config names.
+    """Reads the prompts that the config names.
 
     Raises:
       UserError: both or neither are given, or the file can't be read or is empty.

@@ -1,4 +1,4 @@
-"""Inference with one architecture: device batches, and the programs that they run in."""
+"""Inference with one architecture: device batches and the programs that they run in."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -62,7 +62,7 @@ class ScoreRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Batching:
-    """How rows are put into device batches."""
+    """Division of rows into device batches."""
 
     tokens_per_call: int  # of a device batch; its rows are tokens_per_call / length
     seed: int  # of positions that are drawn, and of their order where they are shuffled
@@ -91,13 +91,13 @@ class Inference:
 
     @property
     def randomized(self) -> int:
-        """The range that positions are drawn from; 0: they count up from 0."""
+        """Range that position ids are drawn from; 0: they count up from 0."""
         return self.architecture.model.positions.randomized
 
     def score_rows(
         self, length: int, setting: Setting, trained: RopeScaling, *, segmented: bool = False
     ) -> ScoreRows:
-        """The program that scores whole rows with a model that was trained under a scaling."""
+        """Program that scores whole rows in a setting, on top of the scaling of the training."""
         scaling = compiled_in(setting.scaling, trained)
         batch = self.batching.rows(length)
         return ScoreRows(batch, length, setting.mask, scaling, segmented)
@@ -115,7 +115,7 @@ class Inference:
     def cache_kind(
         self, rows: int, capacity: int, setting: Setting, trained: RopeScaling, length: int
     ) -> CacheKind:
-        """A cache for `rows` rows or a few more, of up to `length` tokens and what fills them up to
+        """Kind of a cache for `rows` rows or a few more, of up to `length` tokens padded to
         `capacity`.
 
         Raises:
@@ -131,7 +131,7 @@ class Inference:
         return CacheKind(batch, capacity, setting.mask, scaling, setting.shuffled)
 
     def row_kind(self, length: int, setting: Setting, trained: RopeScaling) -> CacheKind:
-        """The cache over which rows are scored chunk by chunk.
+        """Kind of the cache over which rows are scored chunk by chunk.
 
         Raises:
           UserError: this model can't run over a cache; names the field to change.

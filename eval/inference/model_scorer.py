@@ -1,20 +1,20 @@
-"""A trained decoder as a `Scorer`, over the compiled passes of its architecture."""
+"""Scorers of a checkpoint, over the compiled programs of its architecture."""
 
 import functools
 from collections.abc import Sequence
 
 import numpy as np
 
+from lengthwise.eval.inference import generation
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows
 from lengthwise.eval.inference.cached_scorer import CachedScorer, ContinuationScorer
-from lengthwise.eval.inference.generation import GREEDY, generate
 from lengthwise.eval.inference.inference import Inference
 from lengthwise.eval.inference.scorer import Setting, TargetScores
 from lengthwise.model.positions.rope_scaling import RopeScaling
 
 
 class BoundModel:
-    """`eval.inference.scorer.ScorerFactory` of one checkpoint.
+    """`ScorerFactory` of one checkpoint.
 
     trained: the scaling under which its parameters were trained; a tested one comes on top.
     """
@@ -32,7 +32,7 @@ class BoundModel:
         return self._scorers[setting]
 
     def by_document(self, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
-        """The plain model as `eval.inference.scorer.DocumentScorer`."""
+        """Scores with the plain model, as a `DocumentScorer`."""
         return self._run(Setting(), tokens, segments=segments[:, :-1]).nats
 
     def cached(self, setting: Setting) -> CachedModel:
@@ -50,15 +50,15 @@ class BoundModel:
         )
 
     def continuations(self, setting: Setting) -> ContinuationScorer | None:
-        """None where the model can't run over a cache."""
+        """Scorer of continuations; None where the model can't run over a cache."""
         can = self._inference.cache_refusal(setting.mask) is None
         return CachedScorer(self.cached(setting)) if can else None
 
     def score(
         self, setting: Setting, tokens: np.ndarray, positions: np.ndarray | None
     ) -> TargetScores:
-        """Of rows at once or, where they are long, part by part; with given position ids at
-        once."""
+        """Scores whole rows or, where they are long and have no position ids of their own, rows in
+        chunks."""
         batching = self._inference.batching
         if positions is not None or not batching.chunked(tokens.shape[1] - 1):
             return self._run(setting, tokens, positions=positions)
@@ -109,7 +109,7 @@ class BoundModel:
         return TargetScores(nats, greedy)
 
     def _positions(self, segments_BL: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What the position schemes see, [B, L]: counted from the start of each segment."""
+        """Position ids for the position schemes, [B, L], counted from the start of each segment."""
         batch, length = segments_BL.shape
         columns_L = np.arange(length)
         opens_BL = np.diff(segments_BL, axis=1, prepend=0) != 0
@@ -127,7 +127,7 @@ class BoundModel:
 
 
 class BoundScorer:
-    """`eval.inference.scorer.TargetScorer` of a checkpoint; it `cached_scorer.SharesPrefixes`."""
+    """`TargetScorer` of a checkpoint that `cached_scorer.SharesPrefixes`."""
 
     def __init__(self, model: BoundModel, setting: Setting):
         self._model = model
@@ -140,11 +140,16 @@ class BoundScorer:
         """See `TargetScorer`. Raises UserError for positions that the model has none of."""
         return self._model.score(self._setting, tokens, positions)
 
-    def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
+    def generate(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
         """See `TargetScorer`."""
         model = self._model.cached(self._setting)
-        return generate(
-            model, prompts, sampling=GREEDY, max_tokens=tokens, seed=0, end_of_text=model.pad
+        return generation.generate(
+            model,
+            prompts,
+            sampling=generation.GREEDY,
+            max_tokens=tokens,
+            seed=0,
+            end_of_text=model.pad,
         )
 
     @functools.cached_property

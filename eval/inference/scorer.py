@@ -1,4 +1,4 @@
-"""The model as evaluation sees it: tokens in, nats per target out."""
+"""Interfaces of a model under evaluation: tokens in, nats per target out."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class TargetScores:
-    """What is known of each target, [R, c]."""
+    """Scores of single targets, [R, c]."""
 
     nats: np.ndarray  # float32
     greedy: np.ndarray  # bool: it is the likeliest token
 
 
 class TargetScorer(Scorer, Protocol):
-    """A scorer that says more of a target than its nats, in the same pass, and that writes."""
+    """A scorer that tells the likeliest tokens in the same pass, and that generates."""
 
     def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
         """[R, c+1] int tokens -> scores of tokens[:, 1:].
@@ -40,8 +40,8 @@ class TargetScorer(Scorer, Protocol):
         """
         ...
 
-    def written(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
-        """What greedy decoding writes behind each prompt, so many tokens or up to an end of text.
+    def generate(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
+        """Decodes greedily behind each prompt, `tokens` tokens or up to an end of text.
 
         Raises UserError: the model can't run over a cache of keys and values.
         """
@@ -62,7 +62,7 @@ class DocumentScorer(Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """How a checkpoint is run, beside the scaling under which it was trained."""
+    """How a checkpoint is run, on top of the scaling under which it was trained."""
 
     scaling: RopeScaling = UNSCALED  # on top of that of the training
     mask: Mask = CAUSAL
@@ -86,7 +86,7 @@ class Method:
     make_scorer: ScorerFactory
 
     def scorer_at(self, context: int) -> TargetScorer:
-        """The same object for equal settings."""
+        """Scorer at a context; the same object for equal settings."""
         return self.make_scorer(self.setting_at(context))
 
 
@@ -102,11 +102,11 @@ def score_greedy(
     scorer: TargetScorer, tokens: np.ndarray, positions: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nats of `score`, and [R, c] bool: the target is the likeliest token."""
-    found = scorer.targets(tokens, positions)
-    nats = _checked(found.nats, tokens)
-    if found.greedy.shape != nats.shape:
-        raise ValueError(f"scorer returned {found.greedy.shape} greedy for {nats.shape} targets")
-    return nats, found.greedy
+    scores = scorer.targets(tokens, positions)
+    nats = _checked(scores.nats, tokens)
+    if scores.greedy.shape != nats.shape:
+        raise ValueError(f"scorer returned {scores.greedy.shape} greedy for {nats.shape} targets")
+    return nats, scores.greedy
 
 
 def rows_per_call(tokens_per_call: int, length: int) -> int:

@@ -37,7 +37,7 @@ MASKS = {MASKED: "causal within a document", NAIVE: "causal"}
 
 @dataclass(frozen=True)
 class PackedRows:
-    """Rows of L + 1 tokens that hold several pieces, each the end of a document or all of it.
+    """Rows of L + 1 tokens with several pieces each: ends of documents, or whole ones.
 
     Pieces that stand behind another one are numbered by D.
     """
@@ -117,15 +117,18 @@ def boundary_rows(
         first_D = packed.first_D + fewest - 1
         counts_D = np.maximum(0, np.minimum(most, packed.tokens_D - 1) - fewest + 1)
         there = counts_D > 0
-        held = packed.clusters_D[there]
-        if len(np.unique(held)) < enough:
+        clusters_D = packed.clusters_D[there]
+        if len(np.unique(clusters_D)) < enough:
             continue
         sums = {}
         row_D, first_D, last_D = (x[there] for x in (packed.row_D, first_D, first_D + counts_D))
         for name, until_RL in nats_until.items():
             sums[name] = until_RL[row_D, last_D] - until_RL[row_D, first_D]
         bootstrap = ClusterBootstrap(
-            held, samples=config.bootstrap_samples, confidence=config.confidence, seed=config.seed
+            clusters_D,
+            samples=config.bootstrap_samples,
+            confidence=config.confidence,
+            seed=config.seed,
         )
         for metric, name, sums_D in (
             *((BOUNDARY_NLL, name, sums[name]) for name in MASKS),

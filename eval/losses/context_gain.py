@@ -1,4 +1,4 @@
-"""The same target tokens, scored with more and more context: the primary number.
+"""Same-target context gain: the primary number.
 
 Every (method, context) sees identical targets, so differences between them are free of what
 makes deep positions easier or harder than openings, and are estimated in pairs: the nats of a
@@ -30,10 +30,10 @@ class TargetNats:
     nats: Mapping[tuple[str, int], np.ndarray]
 
     def of(self, documents: np.ndarray) -> TargetNats:
-        """The part that lies in `documents`, int64 ids."""
-        kept_R = self.targets.kept_blocks(documents)
+        """Subset that lies in `documents`, int64 ids."""
+        blocks_R = self.targets.in_documents(documents)
         return TargetNats(
-            self.targets.of(documents), {key: nats[kept_R] for key, nats in self.nats.items()}
+            self.targets.of(documents), {key: nats[blocks_R] for key, nats in self.nats.items()}
         )
 
     def per_document(self, method: str, context: int) -> np.ndarray:
@@ -137,7 +137,7 @@ def same_target_rows(
         for context in contexts:
             nats_N = scored.per_document(method.name, context)
             gain = bootstrap.ratio(truncated_N - nats_N, counts_N)
-            for metric, estimate, said in (
+            for metric, estimate, outcome in (
                 (SAME_TARGET_NLL, bootstrap.ratio(nats_N, counts_N), None),
                 (GAIN, gain, verdict(gain).value if context > identity.l_train else None),
             ):
@@ -156,7 +156,7 @@ def same_target_rows(
                         context=context,
                         pass_length=context,
                         role=role,
-                        verdict=said,
+                        verdict=outcome,
                         domain=domain,
                     )
                 )

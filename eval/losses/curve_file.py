@@ -1,4 +1,4 @@
-"""The curves of one evaluation in a file, for cards that compare it with others."""
+"""File of the curves of one evaluation, for cards that compare it with others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T", Curve, Grid)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One checkpoint as it was scored."""
+    """Scores of one checkpoint, and the training behind it."""
 
     name: str  # of the work directory, for people
     seed: int  # of the training
@@ -51,7 +51,7 @@ def save_evaluation(evaluation: Evaluation, path: Path) -> None:
         "length_p95": evaluation.length_p95,
         "targets_by_length": list(evaluation.targets_by_length.items()),
         "seconds": dict(evaluation.seconds),
-        "said": evaluation.scored.said,
+        "said": evaluation.scored.sentences,
         "left_out": evaluation.scored.left_out,
         "curves": _without_arrays(evaluation.scored.curves, "curve", arrays),
         "grids": _without_arrays(evaluation.scored.grids, "grid", arrays),
@@ -106,7 +106,7 @@ def _each(items: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
 def _without_arrays(
     items: Sequence[Curve | Grid], kind: str, arrays: dict[str, np.ndarray]
 ) -> list[dict[str, Any]]:
-    """The fields of each item that are no arrays; the arrays go to `arrays`, named kindN.field."""
+    """Splits items into plain fields, returned, and arrays, put into `arrays` as kindN.field."""
     plain = []
     for number, item in enumerate(items):
         fields = {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}

@@ -1,4 +1,4 @@
-"""The whole evaluation of one checkpoint, and the short one during training."""
+"""Loss evaluation of one checkpoint, and the short one during training."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def evaluate(
     selection = choose_targets(source, Split.SELECTION, 2 * identity.l_train, config)
     plain = plain_method(make_scorer)
 
-    way = partial(method, l_train=identity.l_train, sinks=config.sinks, make_scorer=make_scorer)
+    named = partial(method, l_train=identity.l_train, sinks=config.sinks, make_scorer=make_scorer)
     candidates = {
-        name: {m: replace(way(name, m), name=f"{name} x{m:g}") for m in multipliers(name, config)}
+        name: {m: replace(named(name, m), name=f"{name} x{m:g}") for m in multipliers(name, config)}
         for name in config.methods
     }
     by_factor = {name: by_m for name, by_m in candidates.items() if len(by_m) > 1}
@@ -150,12 +150,12 @@ class SelectionProbe:
         self.targets = choose_targets(source, Split.SELECTION, 2 * l_train, config)
 
     def rows(self, make_scorer: ScorerFactory, identity: RunIdentity) -> list[ResultRow]:
-        """NLL and gain at l_train and 2 l_train, role "selection"."""
+        """Scores NLL and gain at l_train and 2 l_train, role "selection"."""
         return _selection_rows(self.targets, [plain_method(make_scorer)], identity, self.config)[0]
 
     @staticmethod
     def record(rows: list[ResultRow]) -> dict[str, float]:
-        """The rows flat, for metrics.jsonl, in nats/token.
+        """Flattens rows for metrics.jsonl, in nats/token.
 
         score: NLL at 2 l_train, which stopping and the best checkpoint go by, lower is better;
         in_range_score: NLL at l_train; gain: the difference over truncation. Each with _low and

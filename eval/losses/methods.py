@@ -1,6 +1,6 @@
-"""Ways to run one checkpoint beyond its training length, by name.
+"""Methods of running one checkpoint beyond its training length, by name.
 
-A name is one part or several joined by "+": a RoPE scaling, a mask, what far distances count as,
+A name is one part or several joined by "+": a RoPE scaling, a mask, a mapping of far distances,
 scaled queries. "yarn+log_n" is YaRN with log-n scaled queries, "lambda+ceiling" is LM-Infinite. Up
 to L_train every method is the plain model.
 """
@@ -30,7 +30,7 @@ NEED_ROPE = {*BY_FACTOR, *WITHOUT_FACTOR, *DISTANCES}
 
 
 def parts(name: str) -> tuple[str, ...]:
-    """The parts of a method's name.
+    """Splits a method's name into its parts.
 
     Raises:
       UserError: an unknown part, or two of a group.
@@ -54,7 +54,7 @@ def parts(name: str) -> tuple[str, ...]:
 
 
 def without_rope(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the methods that a model without RoPE can be run by."""
+    """Methods that a model without RoPE can be run by."""
     return tuple(name for name in names if not NEED_ROPE & set(parts(name)))
 
 
@@ -88,7 +88,7 @@ def chosen_methods(
     l_train: int,
     make_scorer: ScorerFactory,
 ) -> list[Method]:
-    """The plain method, then those of the names; chosen: name -> m, where there was a choice."""
+    """The plain method, then those named. chosen: name -> m, where there was a choice."""
     return [
         plain_method(make_scorer),
         *(
@@ -105,7 +105,7 @@ def chosen_methods(
 
 
 def multipliers(name: str, config: EvalConfig) -> tuple[float, ...]:
-    """The candidates of a method; 1 alone where it has no factor."""
+    """Candidate multipliers of a method; 1 alone where it has no factor."""
     return config.multipliers if set(parts(name)) & set(BY_FACTOR) else (1.0,)
 
 
@@ -142,7 +142,7 @@ def check_methods(config: EvalConfig, l_train: int) -> None:
 
 
 def setting(name: str, multiplier: float, context: int, l_train: int, sinks: int) -> Setting:
-    """How the method runs the model at a context beyond L_train, both in tokens."""
+    """Setting of a method at a context beyond L_train, both in tokens."""
     found = parts(name)
     return Setting(
         scaling=_scaling(found, multiplier, context, l_train),

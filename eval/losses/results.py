@@ -1,4 +1,4 @@
-"""Result rows: every number with its unit, interval and circumstances, as strict JSON."""
+"""Result rows: estimates with unit, interval and provenance, as strict JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BOUNDARY_GAP = "boundary_gap"  # NLL(naive) - NLL(masked) of those targets, pair
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What was scored; equal for all rows of one evaluation."""
+    """Provenance that all rows of one evaluation share."""
 
     corpus_fingerprint: str  # rows of different corpora are not compared
     checkpoint_step: int  # optimizer steps behind the scored parameters
@@ -37,7 +37,7 @@ class RunIdentity:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One estimate. Contexts and positions are counted in tokens."""
+    """One estimate with its provenance. Contexts and positions are counted in tokens."""
 
     metric: str  # one of the above
     unit: str  # "nats/token"
@@ -85,7 +85,7 @@ def result_row(
     verdict: str | None = None,
     domain: str = "",
 ) -> ResultRow:
-    """A row in nats/token with everything that its number depends on."""
+    """Makes a row in nats/token with everything that its value depends on."""
     setting = method.setting_at(pass_length)
     return ResultRow(
         metric=metric,
@@ -119,7 +119,7 @@ def result_row(
 
 @dataclass(frozen=True)
 class Results:
-    """All rows of one evaluation of one checkpoint.
+    """Rows and curves of one loss evaluation of one checkpoint.
 
     Raises ValueError where rows of different corpora, training lengths or checkpoints meet.
     """
@@ -152,7 +152,7 @@ def save_results(results: Results, path: Path) -> None:
 
 
 def load_results(path: Path) -> Results:
-    """Reads what save_results wrote. UserError for another format version or broken JSON."""
+    """Reads a file of `save_results`. Raises UserError: another format version, broken JSON."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""Which held-out documents are scored, and which of their tokens are targets.
+"""Choice of held-out documents and of the target tokens in them.
 
 Position is confounded with content: text deep inside a document differs from its opening. So
 every context length is scored on the *same target tokens*, only with more or less text before
@@ -25,7 +25,7 @@ from lengthwise.eval.statistics.curves import population
 
 
 class DocumentSource(Protocol):
-    """The part of data.store.token_store.TokenStore that evaluation reads."""
+    """Interface of data.store.token_store.TokenStore that evaluation reads."""
 
     @property
     def document_offsets(self) -> np.ndarray: ...  # int64 [N+1] global token positions
@@ -57,26 +57,26 @@ class Targets:
 
     @property
     def fingerprint(self) -> str:
-        """Equal where the same tokens of the same documents are targets."""
+        """Fingerprint of the target tokens and of their documents."""
         where = (self.split.name, self.longest_context, self.targets_per_block)
         return population(*where, self.documents_N, self.block_end_R)
 
     def of(self, documents: np.ndarray) -> Targets:
-        """The part of these targets that lies in `documents`, int64 ids."""
-        kept_N = np.isin(self.documents_N, documents)
-        kept_R = self.kept_blocks(documents)
-        number_N = np.cumsum(kept_N) - 1
+        """Subset that lies in `documents`, int64 ids."""
+        inside_N = np.isin(self.documents_N, documents)
+        blocks_R = self.in_documents(documents)
+        number_N = np.cumsum(inside_N) - 1
         return dataclasses.replace(
             self,
-            documents_N=self.documents_N[kept_N],
-            starts_N=self.starts_N[kept_N],
-            clusters_N=self.clusters_N[kept_N],
-            block_document_R=number_N[self.block_document_R[kept_R]],
-            block_end_R=self.block_end_R[kept_R],
+            documents_N=self.documents_N[inside_N],
+            starts_N=self.starts_N[inside_N],
+            clusters_N=self.clusters_N[inside_N],
+            block_document_R=number_N[self.block_document_R[blocks_R]],
+            block_end_R=self.block_end_R[blocks_R],
         )
 
-    def kept_blocks(self, documents: np.ndarray) -> np.ndarray:
-        """bool [R]: which blocks lie in `documents`."""
+    def in_documents(self, documents: np.ndarray) -> np.ndarray:
+        """Mask of the blocks that lie in `documents`, bool [R]."""
         return np.isin(self.documents_N, documents)[self.block_document_R]
 
     def row_ends(self, per_row: int) -> np.ndarray:
@@ -99,7 +99,7 @@ class Targets:
 def choose_targets(
     source: DocumentSource, split: Split, longest_context: int, config: EvalConfig
 ) -> Targets:
-    """Documents of `split` with room for `longest_context`, and target blocks in each.
+    """Chooses documents of `split` with room for `longest_context`, and target blocks in each.
 
     At most `config.documents`, seeded, documents of different near-duplicate clusters first; in
     each at most `config.blocks` non-overlapping blocks that all have `longest_context` tokens of
@@ -148,18 +148,18 @@ def targets_in(
 def choose_by_domain(
     targets: Targets, domains: Sequence[str], config: EvalConfig
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Documents that stand for each domain, and a sentence for each domain that has too few.
+    """Chooses documents for each domain.
 
     A domain has the documents that are among `targets` already and, where those are fewer than an
     equal share of `config.documents` (at least `config.min_documents`), more of the same split, by
     the same seeded choice. A domain needs `config.min_documents` clusters, as a split does.
 
-    Returns: domain -> int64 ids, ascending; the reasons.
+    Returns: domain -> int64 ids, ascending; a sentence for each domain that has too few.
     """
     source, longest = targets.source, targets.longest_context
     ids = source.documents(targets.split)
     ids = _long_enough(source, ids, longest)
-    wanted = max(config.min_documents, config.documents // len(domains))
+    share = max(config.min_documents, config.documents // len(domains))
     chosen: dict[str, np.ndarray] = {}
     left_out = []
     for number, name in enumerate(domains):
@@ -172,9 +172,9 @@ def choose_by_domain(
                 f"{config.min_documents}"
             )
             continue
-        more = seeded_choice(source, targets.split, mine, wanted, config.seed)
+        more = seeded_choice(source, targets.split, mine, share, config.seed)
         there = np.intersect1d(targets.documents_N, mine)
-        chosen[name] = there if len(there) >= wanted else np.union1d(there, more)
+        chosen[name] = there if len(there) >= share else np.union1d(there, more)
     return chosen, tuple(left_out)
 
 

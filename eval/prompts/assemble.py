@@ -1,4 +1,4 @@
-"""Prompts of an exact number of tokens, with any tokenizer of text."""
+"""Assembly of prompts of an exact number of tokens, with any tokenizer of text."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from lengthwise.eval.prompts.prompt import (
     PromptPart,
     PromptTask,
 )
-from lengthwise.eval.prompts.vocabulary import words_of
+from lengthwise.eval.prompts.vocabulary import vocabulary_of
 
 # Raised when a task's prompts become others, so that a card pairs no old score with a new one.
 GENERATION = 2
 EASY_SENTENCE = "The sky is blue. "
-_ENCODED = 65_536  # texts whose tokens are kept
+_CACHE = 65_536  # texts whose tokens are cached
 
 
 class PromptMaker:
-    """Makes prompts; pieces of text are encoded one by one and joined as tokens.
+    """Assembles prompts; pieces of text are encoded one by one and joined as tokens.
 
     Args:
       prose: gives the sentences of the haystacks that are held-out text, when they are needed.
@@ -53,7 +53,7 @@ class PromptMaker:
         self._l_train = l_train
         self._prose = prose
         self._shots = shots
-        self.encode = functools.lru_cache(maxsize=_ENCODED)(self._encode)
+        self.encode = functools.lru_cache(maxsize=_CACHE)(self._encode)
 
     def _encode(self, text: str) -> np.ndarray:
         return self._tokenizer.encode_batch([text])[0].astype(np.int32)
@@ -68,7 +68,7 @@ class PromptMaker:
         prompting: Prompting = Prompting.DIRECT,
         place: Callable[[int], float | int] | None = None,
     ) -> list[Prompt]:
-        """`count` prompts; the i-th is about the same, whatever the control and the prompting.
+        """Assembles `count` prompts; the i-th has the same facts under any control and prompting.
 
         place: number of a prompt -> where its needles stand instead of at random: a share of the
           filler before them (float), or the tokens between them and the question (int).
@@ -78,20 +78,20 @@ class PromptMaker:
           UserError: the tokenizer or corpus can't give it.
         """
         name = int.from_bytes(task.name.encode(), "little")
-        made = []
+        prompts = []
         for number in range(count):
             rng = np.random.default_rng([seed, length, number, name])
-            words = words_of(rng, lambda text: self.encode(text).size, self._prose)
+            words = vocabulary_of(rng, lambda text: self.encode(text).size, self._prose)
             material = task.make(words)
             if place is not None:
                 material = dataclasses.replace(material, depths=())
             examples = [task.make(words) for _ in range(self._shots * (prompting == "few_shot"))]
             at = None if place is None else place(number)
-            made.append(self._prompt(task, length, control, prompting, material, examples, at))
-        return made
+            prompts.append(self._prompt(task, length, control, prompting, material, examples, at))
+        return prompts
 
     def misfit(self, task: PromptTask, length: int, count: int, seed: int) -> UserError | None:
-        """Why there are no such prompts of `length` tokens; None: there are."""
+        """Error of `prompts` for such prompts of `length` tokens; None: they fit."""
         try:
             self.prompts(task, length, count, seed)
         except UserError as error:
@@ -111,36 +111,36 @@ class PromptMaker:
         question = self.encode("\n" + material.question)  # behind a sentence that is cut
         steps = "\n" + material.scratchpad if prompting == Prompting.SCRATCHPAD else ""
         parts = self._parts(material, steps)
-        shown = [self.encode(_example(one)) for one in examples]
+        shots = [self.encode(_example(one)) for one in examples]
         fixed = question.size + parts[-1].lead.size + parts[-1].answer.size
-        room = length - fixed - sum(one.size for one in shown)
+        room = length - fixed - sum(one.size for one in shots)
         if place is None:
             context = self._context(material, room, control)
         else:
-            context = self._placed(material, room, place)
+            context = self._needles_at(material, room, place)
         if context is None:
             raise DoesNotFit(f"a prompt of {task.name} doesn't fit {length} tokens")
         if control == Control.NO_CONTEXT:
-            context, shown = context[:0], []
-        tokens = np.concatenate([*shown, context, question])
+            context, shots = context[:0], []
+        tokens = np.concatenate([*shots, context, question])
         if control == Control.TRUNCATED:
-            kept = self._l_train - (fixed - question.size)
-            if kept <= question.size:
+            visible = self._l_train - (fixed - question.size)
+            if visible <= question.size:
                 raise DoesNotFit(
                     f"the question of {task.name} alone exceeds {self._l_train} tokens"
                 )
-            tokens = tokens[-kept:]
+            tokens = tokens[-visible:]
         depth = float(np.mean(material.depths)) if material.depths else 0.0
         return Prompt(tokens, tokens.size - question.size, parts, {"depth": depth})
 
     def _parts(self, material: Material, steps: str) -> tuple[PromptPart, ...]:
-        """What is asked for; each lead holds all that stands behind the question before it."""
+        """Requested answers; each lead holds everything between the question and it."""
         parts: list[PromptPart] = []
         lead = [self.encode(steps)] if steps else []
-        for asked in material.asked:
-            if asked.lead:
-                lead.append(self.encode(asked.lead))
-            answer, *wrong = map(self.encode, asked.candidates)
+        for requested in material.answers:
+            if requested.lead:
+                lead.append(self.encode(requested.lead))
+            answer, *wrong = map(self.encode, requested.candidates)
             before = np.concatenate([answer[:0], *lead])
             parts.append(PromptPart(before, answer, tuple(wrong)))
             lead.append(answer)
@@ -158,14 +158,14 @@ class PromptMaker:
         ends = np.cumsum([0, *(piece.size for piece in pieces)])
         depths = [1.0] * len(needles) if control == Control.DISTANCE_0 else material.depths
         joined: list[np.ndarray] = [intro]
-        placed = 0
+        inserted = 0
         for needle, depth in zip(needles, depths, strict=True):
             before = int(np.searchsorted(ends, depth * room, side="right")) - 1
-            joined += [*pieces[placed:before], needle]
-            placed = before
-        return np.concatenate([*joined, *pieces[placed:]])
+            joined += [*pieces[inserted:before], needle]
+            inserted = before
+        return np.concatenate([*joined, *pieces[inserted:]])
 
-    def _placed(self, material: Material, room: int, place: float | int) -> np.ndarray | None:
+    def _needles_at(self, material: Material, room: int, place: float | int) -> np.ndarray | None:
         """[room] tokens, the needles together at an exact place; None: no room."""
         # On a line of their own: the sentence before them is cut.
         intro, needles = self.encode(material.intro), self.encode("\n" + "".join(material.needles))
@@ -190,5 +190,5 @@ class PromptMaker:
 def _example(material: Material) -> str:
     """A solved prompt without filler."""
     context = material.intro + "".join(material.needles)
-    answers = "".join(asked.lead + asked.candidates[0] for asked in material.asked)
+    answers = "".join(each.lead + each.candidates[0] for each in material.answers)
     return f"{context}\n{material.question}{answers}\n"

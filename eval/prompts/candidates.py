@@ -1,4 +1,4 @@
-"""How a model takes to the candidates of prompts, under teacher forcing."""
+"""Teacher-forced log-likelihoods of candidate answers, and greedy answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lengthwise.eval.prompts.prompt import Prompt
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The parts of P prompts, each prompt's own as a row; all prompts of a task have as many."""
+    """Scores of P prompts with A answers each."""
 
     margin_PA: np.ndarray  # float64, nats by which the answer is likelier than the best distractor
     greedy_PA: np.ndarray  # bool: each of its tokens is the likeliest one
@@ -71,27 +71,27 @@ def score_prompts(
     )
 
 
-def write_answers(scorer: TargetScorer, prompts: Sequence[Prompt]) -> np.ndarray:
-    """[P] share of each prompt's answers that stand in what greedy decoding writes behind it.
+def generate_answers(scorer: TargetScorer, prompts: Sequence[Prompt]) -> np.ndarray:
+    """[P] share of each prompt's answers that greedy decoding generates behind it.
 
-    As many tokens are written as the right answers take with what stands between them, so that
+    As many tokens are generated as the right answers take with what stands between them, so that
     naming everything does not help.
     """
     size = max(prompt.size - prompt.tokens.size for prompt in prompts)
-    found = scorer.written([prompt.tokens for prompt in prompts], size)
+    texts = scorer.generate([prompt.tokens for prompt in prompts], size)
     return np.array(
         [
-            np.mean([_stands_in(part.answer, written) for part in prompt.parts])
-            for prompt, written in zip(prompts, found, strict=True)
+            np.mean([_occurs(part.answer, text) for part in prompt.parts])
+            for prompt, text in zip(prompts, texts, strict=True)
         ]
     )
 
 
-def _stands_in(answer: np.ndarray, written: np.ndarray) -> bool:
-    if answer.size > written.size:
+def _occurs(answer: np.ndarray, text: np.ndarray) -> bool:
+    if answer.size > text.size:
         return False
-    places = np.lib.stride_tricks.sliding_window_view(written, answer.size)
-    return bool((places == answer).all(axis=1).any())
+    windows = np.lib.stride_tricks.sliding_window_view(text, answer.size)
+    return bool((windows == answer).all(axis=1).any())
 
 
 def _nats(continuation: Continuation, behind: int) -> float:

@@ -1,4 +1,4 @@
-"""Tasks whose answer follows from counts over all of a long input."""
+"""Tasks of aggregation: answers follow from counts over all of a long input."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lengthwise.eval.prompts.lookups import CANDIDATES, depths
-from lengthwise.eval.prompts.prompt import Asked, Material, Words
+from lengthwise.eval.prompts.prompt import Answer, Material, Vocabulary
 
 ODDS = (9, 4, 2, 1)
 TEN_TO_ONE = (10, 1, 1, 1)
 
 
-def common_word(words: Words) -> Material:
-    """The word that stands ten times as often as others, at any length; after RULER's cwe."""
+def common_word(words: Vocabulary) -> Material:
+    """One word ten times as frequent as the others, at any length; after RULER's cwe."""
     return _most_frequent(words, TEN_TO_ONE, lambda: words.keys(7))
 
 
-def frequent_word(words: Words) -> Material:
-    """Words at odds of 9 : 4 : 2 : 1 in one block after the other; after RULER's fwe."""
+def frequent_word(words: Vocabulary) -> Material:
+    """Vocabulary at odds of 9 : 4 : 2 : 1 in one block after the other; after RULER's fwe."""
     return _most_frequent(words, ODDS, list)
 
 
-def _most_frequent(words: Words, counts: Sequence[int], more: Callable[[], list[str]]) -> Material:
+def _most_frequent(
+    words: Vocabulary, counts: Sequence[int], more: Callable[[], list[str]]
+) -> Material:
     names = words.keys(CANDIDATES)
     first, blocks = _counted(words.rng, names, counts, "{}", more)
     return Material(
@@ -33,13 +35,13 @@ def _most_frequent(words: Words, counts: Sequence[int], more: Callable[[], list[
         (0.0,),
         blocks,
         ". The most frequent word is",
-        (Asked(tuple(names)),),
+        (Answer(tuple(names)),),
         f"{_counts(words.rng, names, counts)}. So the most frequent word is",
     )
 
 
-def survey(words: Words) -> Material:
-    """Where most people live, of whom each has a sentence: an aggregate over all of the input."""
+def survey(words: Vocabulary) -> Material:
+    """Place where most people live, a sentence a person: an aggregate over all of the input."""
     places = words.keys(CANDIDATES)
     first, more = _counted(words.rng, places, ODDS, "One lives in{}. ", list)
     return Material(
@@ -48,13 +50,13 @@ def survey(words: Words) -> Material:
         (0.0,),
         more,
         "Most live in",
-        (Asked(tuple(places)),),
+        (Answer(tuple(places)),),
         f"{_counts(words.rng, places, ODDS)}. So most live in",
     )
 
 
-def joined_survey(words: Words) -> Material:
-    """The number of the place where most people live: places have theirs in sentences of their own,
+def joined_survey(words: Vocabulary) -> Material:
+    """Number of the place where most people live: places have theirs in sentences of their own,
     spread over the input."""
     places, numbers = words.keys(CANDIDATES), words.values(CANDIDATES)
     first, more = _counted(words.rng, places, ODDS, "One lives in{}. ", list)
@@ -65,7 +67,7 @@ def joined_survey(words: Words) -> Material:
         (0.0, *depths(words.rng, CANDIDATES)),
         more,
         "Most live in the place of number",
-        (Asked(tuple(numbers)),),
+        (Answer(tuple(numbers)),),
         f"Most live in{places[0]}. The number of{places[0]} is",
     )
 
@@ -91,8 +93,10 @@ def _counted(
     """
 
     def block() -> list[str]:
-        held = [w for w, count in zip(words, counts, strict=True) for _ in range(count)] + more()
-        return [sentence.format(held[i]) for i in rng.permutation(len(held))]
+        block_words = [
+            w for w, count in zip(words, counts, strict=True) for _ in range(count)
+        ] + more()
+        return [sentence.format(block_words[i]) for i in rng.permutation(len(block_words))]
 
     stream = itertools.chain.from_iterable(block() for _ in itertools.count())
     return "".join(block()), lambda: next(stream)

@@ -1,4 +1,4 @@
-"""A small world of people, places and things, told fact by fact, with questions about it.
+"""A small world of people, places and things: a history of facts, and questions about it.
 
 The families of bAbI (Weston et al. 2015, arXiv 1502.05698) by how many facts an answer needs: one,
 two or three supporting facts, yes or no, counting. Names are given, so that any vocabulary will do.
@@ -27,7 +27,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Fact:
-    """What one person did. Exactly one of place and thing is named."""
+    """One event: a person goes to a place, takes or drops a thing; exactly one of the last two."""
 
     person: str
     place: str | None = None  # where they went
@@ -48,7 +48,7 @@ class Question:
 
 @dataclass
 class World:
-    """Who is where and holds what, with the number of the fact that says so."""
+    """State of the world, with the number of the fact behind each part of it."""
 
     at: dict[str, tuple[str, int]] = field(default_factory=dict)  # person -> place
     held: dict[str, tuple[str, int]] = field(default_factory=dict)  # thing -> person

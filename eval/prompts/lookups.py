@@ -1,4 +1,4 @@
-"""Tasks that ask for facts by their key, and for the end of chains of facts."""
+"""Tasks of retrieval: facts by their key, and the end of chains of facts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lengthwise.eval.prompts.prompt import Asked, Material, Words, WordSampler
+from lengthwise.eval.prompts.prompt import Answer, Material, Vocabulary, WordSampler
 
 CANDIDATES = 4  # the answer and three distractors
 SEVERAL = 4  # values of a key, or keys that are asked for
@@ -24,8 +24,8 @@ def depths(rng: np.random.Generator, count: int) -> tuple[float, ...]:
     return tuple(np.sort(rng.uniform(size=count)).tolist())
 
 
-def passkey(words: Words) -> Material:
-    """One number in noise (arXiv 2305.16300)."""
+def passkey(words: Vocabulary) -> Material:
+    """One passkey in noise (arXiv 2305.16300)."""
     candidates = words.values(CANDIDATES)
     return Material(
         "Keep the pass key. ",
@@ -33,43 +33,43 @@ def passkey(words: Words) -> Material:
         depths(words.rng, 1),
         noise(),
         "The pass key is",
-        (Asked(tuple(candidates)),),
+        (Answer(tuple(candidates)),),
         "What stands there as the pass key is",
     )
 
 
-def single_key(words: Words) -> Material:
+def single_key(words: Vocabulary) -> Material:
     """One fact of a named key in noise."""
     return _lookup(words, noise(), facts=1)
 
 
-def key_in_prose(words: Words) -> Material:
+def key_in_prose(words: Vocabulary) -> Material:
     """One fact of a named key in held-out text."""
     return _lookup(words, words.prose, facts=1)
 
 
-def code_in_prose(words: Words) -> Material:
+def code_in_prose(words: Vocabulary) -> Material:
     """One fact with a value of 32 hexadecimal digits in held-out text."""
     return _lookup(words, words.prose, facts=1, values=words.codes)
 
 
-def several_keys(words: Words) -> Material:
+def several_keys(words: Vocabulary) -> Material:
     """Four facts in held-out text, one of them asked for; the others are the distractors."""
     return _lookup(words, words.prose, facts=CANDIDATES)
 
 
-def only_keys(words: Words) -> Material:
+def only_keys(words: Vocabulary) -> Material:
     """A haystack of facts and nothing else: key-value retrieval."""
     return _lookup(words, _facts(words.keys, words.values), facts=CANDIDATES)
 
 
-def only_codes(words: Words) -> Material:
+def only_codes(words: Vocabulary) -> Material:
     """A haystack of facts whose keys and values have 32 hexadecimal digits."""
     filler = _facts(words.codes, words.codes)
     return _lookup(words, filler, facts=CANDIDATES, keys=words.codes, values=words.codes)
 
 
-def several_values(words: Words) -> Material:
+def several_values(words: Vocabulary) -> Material:
     """A key with four values in held-out text, all asked for in their order of appearance."""
     names = words.keys(2)
     values = words.values(2 * SEVERAL)
@@ -79,8 +79,8 @@ def several_values(words: Words) -> Material:
     order = words.rng.permutation(2 * SEVERAL)
     left, right = iter(needles), iter([_fact(names[1], value) for value in others])
     merged = [next(left) if i < SEVERAL else next(right) for i in order]
-    asked = [
-        Asked((value, *np.roll(others, -i)[: CANDIDATES - 1].tolist()), "," if i else "")
+    answers = [
+        Answer((value, *np.roll(others, -i)[: CANDIDATES - 1].tolist()), "," if i else "")
         for i, value in enumerate(mine)
     ]
     return Material(
@@ -89,21 +89,21 @@ def several_values(words: Words) -> Material:
         depths(words.rng, len(merged)),
         words.prose,
         f"The codes of{names[0]}, in their order, are",
-        tuple(asked),
+        tuple(answers),
         f"What stands there as the codes of{names[0]} is",
     )
 
 
-def several_queries(words: Words) -> Material:
+def several_queries(words: Vocabulary) -> Material:
     """Four keys of eight in held-out text, all asked for."""
     names, values = words.keys(2 * SEVERAL), words.values(2 * SEVERAL)
     needles = [_fact(*pair) for pair in zip(names, values, strict=True)]
-    asked = []
+    answers = []
     for i in range(SEVERAL):
         # The values of other keys, asked for or not.
         wrong = [v for j, v in enumerate(values) if j != i]
         picked = words.rng.permutation(len(wrong))[: CANDIDATES - 1]
-        asked.append(Asked((values[i], *(wrong[j] for j in picked)), "," if i else ""))
+        answers.append(Answer((values[i], *(wrong[j] for j in picked)), "," if i else ""))
     listed = ",".join(names[:SEVERAL])
     return Material(
         "Keep the codes. ",
@@ -111,12 +111,12 @@ def several_queries(words: Words) -> Material:
         depths(words.rng, len(needles)),
         words.prose,
         f"The codes of{listed}, in this order, are",
-        tuple(asked),
+        tuple(answers),
         f"What stands there as the codes of{listed} is",
     )
 
 
-def threading(words: Words) -> Material:
+def threading(words: Vocabulary) -> Material:
     """Each fact names the key of the next; three hops from the first (arXiv 2411.05000)."""
     names, ends = words.keys(3), words.keys(CANDIDATES)
     steps = [f"From{a} one goes to" for a in names]
@@ -130,12 +130,12 @@ def threading(words: Words) -> Material:
         depths(words.rng, len(needles)),
         noise(),
         f"From{names[0]} one goes in three steps to",
-        (Asked(tuple(ends)),),
+        (Answer(tuple(ends)),),
         "".join(chain[:2]) + steps[2],
     )
 
 
-def tracing(words: Words) -> Material:
+def tracing(words: Vocabulary) -> Material:
     """Variables that copy each other, four hops from a value; RULER's vt, asked backwards.
 
     Its value is the first, second, third or fourth to be named, each as often: the chain alone
@@ -158,13 +158,13 @@ def tracing(words: Words) -> Material:
         depths(words.rng, 8),
         noise(),
         f"The value of{names[-1]} is",
-        (Asked(tuple(candidates)),),
+        (Answer(tuple(candidates)),),
         f"Backwards:{back} and{names[0]} is",
     )
 
 
 def _lookup(
-    words: Words,
+    words: Vocabulary,
     filler: Callable[[], str],
     facts: int,
     keys: WordSampler | None = None,
@@ -179,7 +179,7 @@ def _lookup(
         depths(words.rng, facts),
         filler,
         f"The code of{names[0]} is",
-        (Asked(tuple(candidates)),),
+        (Answer(tuple(candidates)),),
         f"What stands there as the code of{names[0]} is",
     )
 

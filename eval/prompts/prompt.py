@@ -1,4 +1,4 @@
-"""A prompt with its answers, and what a task says before it is assembled."""
+"""Prompts, and the material of a task that they are assembled from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DoesNotFit(UserError):
 
 
 class Control(enum.StrEnum):
-    """How a prompt is made easier, to see why a model fails at the plain one."""
+    """Variant of a prompt that tells why a model fails at the plain one."""
 
     PLAIN = "plain"
     NO_CONTEXT = "no_context"  # the question alone: what guessing is worth
@@ -30,7 +30,7 @@ class Control(enum.StrEnum):
 
 
 class Prompting(enum.StrEnum):
-    """What stands around the question beside the text that it is about."""
+    """Way of prompting: examples or steps around the question."""
 
     DIRECT = "direct"
     FEW_SHOT = "few_shot"  # solved examples before everything
@@ -39,7 +39,7 @@ class Prompting(enum.StrEnum):
 
 @dataclass(frozen=True)
 class PromptPart:
-    """One thing that is asked for. A prompt with several has one of these for each."""
+    """One requested answer of a prompt, with its distractors."""
 
     lead: np.ndarray  # int32 [n], what stands between question and answer: earlier answers, steps
     answer: np.ndarray  # int32 [m]
@@ -52,7 +52,7 @@ class PromptPart:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Plain prompts and those of other filler have exactly the length that was asked for."""
+    """An assembled prompt; under PLAIN and EASY_FILLER of exactly the requested length."""
 
     tokens: np.ndarray  # int32 [n], context and question
     question_at: int  # column of the question's first token
@@ -72,8 +72,8 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The text of one part."""
+class Answer:
+    """Text of one requested answer."""
 
     candidates: tuple[str, ...]  # the answer, then the distractors
     lead: str = ""  # what stands between the answer before and this one
@@ -81,14 +81,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Material:
-    """The text of one prompt, before filler brings it to a length."""
+    """Text of one prompt, before filler brings it to a length."""
 
     intro: str
     needles: tuple[str, ...]  # in their order of appearance
     depths: tuple[float, ...]  # of the needles, ascending, share of the filler before each
     filler: Callable[[], str]  # the next sentence of the haystack
     question: str  # ends right before the answer
-    asked: tuple[Asked, ...]
+    answers: tuple[Answer, ...]
     scratchpad: str  # all steps but the last; ends right before the first answer, as the question
 
 
@@ -99,8 +99,8 @@ class WordSampler(Protocol):
 
 
 @dataclass(frozen=True)
-class Words:
-    """What a task draws its text from. All of it follows from one prompt's random numbers."""
+class Vocabulary:
+    """Vocabulary of one prompt, drawn by its random generator."""
 
     rng: np.random.Generator
     keys: WordSampler  # invented words
@@ -110,7 +110,7 @@ class Words:
     size: Callable[[str], int]  # tokens of a text
 
     def equal(self, sets: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-        """The first of several sets of words that have equally many tokens.
+        """First of several sets of words that have equally many tokens.
 
         Raises UserError: none has.
         """
@@ -123,23 +123,23 @@ class Words:
 
 @dataclass(frozen=True)
 class PromptTask:
-    """One task.
+    """One task on long inputs.
 
-    Placed by how hard what it asks for is to find (dispersion) and how much there is of it (scope),
-    as arXiv 2407.00402 has it.
+    Classified as in arXiv 2407.00402: how hard the requested information is to find (dispersion),
+    and how much of it there is (scope).
     """
 
     name: str
     dispersion: str  # low | mid | high
     scope: str  # low | mid | high
-    make: Callable[[Words], Material]
+    make: Callable[[Vocabulary], Material]
     # Answers that follow from all of the filler change with it: no control by needles or filler.
     aggregates: bool = False
     stand_in: bool = False  # invented text in the place of a published data set
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """Those that the prompts have; see eval/scorers/prompts.py for the one by position ids."""
+        """Controls of its prompts; eval/scorers/prompts.py makes the one by position ids."""
         if self.aggregates:
             return Control.PLAIN, Control.NO_CONTEXT, Control.TRUNCATED, Control.FAR_POSITIONS
         return tuple(Control)

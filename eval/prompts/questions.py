@@ -1,4 +1,4 @@
-"""Questions about documents, as RULER's qa_1 and qa_2 ask: local files, or invented documents.
+"""Question answering over documents, as RULER's qa_1 and qa_2: local files, or invented documents.
 
 RULER takes SQuAD (arXiv 1606.05250) and HotpotQA (arXiv 1809.09600) and hides the documents that
 hold the answer among others. With `eval.qa_1` or `eval.qa_2` this reads such a file. Without one,
@@ -16,14 +16,14 @@ from typing import Any
 
 from lengthwise.common.errors import UserError, reason
 from lengthwise.eval.prompts.lookups import CANDIDATES, depths
-from lengthwise.eval.prompts.prompt import Asked, Material, PromptTask, Words
+from lengthwise.eval.prompts.prompt import Answer, Material, PromptTask, Vocabulary
 
 _TRIES = 1000  # questions in a row that have too few answers of as many tokens
 
 
 @dataclass(frozen=True)
 class QuestionRecord:
-    """A question of a file."""
+    """A question of a file, with its answer."""
 
     question: str
     answer: str
@@ -39,19 +39,19 @@ class QuestionFile:
 
 
 def read_squad(content: Any) -> QuestionFile:
-    """SQuAD's JSON, 1.1 or 2.0; questions without an answer are left out."""
+    """Reads SQuAD's JSON, 1.1 or 2.0; questions without an answer are left out."""
     paragraphs = [paragraph for article in content["data"] for paragraph in article["paragraphs"]]
     entries = [
-        QuestionRecord(asked["question"], asked["answers"][0]["text"], (paragraph["context"],))
+        QuestionRecord(qa["question"], qa["answers"][0]["text"], (paragraph["context"],))
         for paragraph in paragraphs
-        for asked in paragraph["qas"]
-        if asked["answers"]
+        for qa in paragraph["qas"]
+        if qa["answers"]
     ]
     return QuestionFile(tuple(entries), tuple(paragraph["context"] for paragraph in paragraphs))
 
 
 def read_hotpot(content: Any) -> QuestionFile:
-    """HotpotQA's JSON: every question with its paragraphs, some of which support the answer."""
+    """Reads HotpotQA's JSON: questions with their paragraphs, some of which support the answer."""
     entries: list[QuestionRecord] = []
     documents: dict[str, None] = {}
     for each in content:
@@ -85,7 +85,7 @@ def from_file(task: PromptTask, file: QuestionFile, path: Path) -> PromptTask:
         raise UserError(f"{path} has {len(file.entries)} questions; {CANDIDATES} are needed")
     answers = tuple(dict.fromkeys(f" {entry.answer}" for entry in file.entries))
 
-    def make(words: Words) -> Material:
+    def make(words: Vocabulary) -> Material:
         for _ in range(_TRIES):
             entry = file.entries[int(words.rng.integers(len(file.entries)))]
             answer = f" {entry.answer}"
@@ -103,15 +103,15 @@ def from_file(task: PromptTask, file: QuestionFile, path: Path) -> PromptTask:
             depths(words.rng, len(entry.documents)),
             (lambda: _document(others[next(order)])) if others else words.prose,
             f"Question: {entry.question}\nAnswer:",
-            (Asked((answer, *(wrong[i] for i in picked))),),
+            (Answer((answer, *(wrong[i] for i in picked))),),
             "The documents say so. Answer:",
         )
 
     return PromptTask(task.name, task.dispersion, task.scope, make)
 
 
-def reading(words: Words) -> Material:
-    """A stand-in for qa_1: where someone of whom there is a document was born."""
+def reading(words: Vocabulary) -> Material:
+    """Stand-in for qa_1: place of birth of a person who has a document."""
     people, places = words.keys(CANDIDATES), words.keys(CANDIDATES)
     needles = [_life(words, p, place) for p, place in zip(people, places, strict=True)]
     return Material(
@@ -120,14 +120,14 @@ def reading(words: Words) -> Material:
         depths(words.rng, CANDIDATES),
         lambda: _life(words, words.keys(1)[0], words.keys(1)[0]),
         f"Question: Where was{people[0]} born?\nAnswer: It was in",
-        (Asked(tuple(places)),),
+        (Answer(tuple(places)),),
         f"There is a document on{people[0]}. It says that{people[0]} was born in",
     )
 
 
-def joined_reading(words: Words) -> Material:
-    """A stand-in for qa_2: in which place the house is that someone worked for, from a document on
-    the person and one on the house."""
+def joined_reading(words: Vocabulary) -> Material:
+    """Stand-in for qa_2: place of the house that a person worked for, from a document on the person
+    and one on the house."""
     people, houses, places = (words.keys(CANDIDATES) for _ in range(3))
     needles = [
         *(_work(words, p, house) for p, house in zip(people, houses, strict=True)),
@@ -139,22 +139,22 @@ def joined_reading(words: Words) -> Material:
         depths(words.rng, len(needles)),
         lambda: _life(words, words.keys(1)[0], words.keys(1)[0]),
         f"Question: Where is the house that{people[0]} worked for?\nAnswer: It is in",
-        (Asked(tuple(places)),),
+        (Answer(tuple(places)),),
         f"By one document{people[0]} worked for{houses[0]}. By another,{houses[0]} is in",
     )
 
 
-def _life(words: Words, person: str, place: str) -> str:
+def _life(words: Vocabulary, person: str, place: str) -> str:
     year = int(words.rng.integers(1700, 2000))
     return _document(f"Of{person}. In {year}{person} was born in{place}, as one of five. ")
 
 
-def _work(words: Words, person: str, house: str) -> str:
+def _work(words: Vocabulary, person: str, house: str) -> str:
     years = int(words.rng.integers(2, 40))
     return _document(f"Of{person}. For {years} years{person} worked for{house}. ")
 
 
-def _house(words: Words, house: str, place: str) -> str:
+def _house(words: Vocabulary, house: str, place: str) -> str:
     year = int(words.rng.integers(1700, 2000))
     return _document(f"Of{house}. Founded in {year},{house} is a house in{place}. ")
 
@@ -168,7 +168,7 @@ def tasks_of_files(tasks: dict[str, PromptTask], qa_1: str, qa_2: str) -> dict[s
 
     Raises UserError: no such file, or of another form.
     """
-    found = dict(tasks)
+    merged = dict(tasks)
     readers: Sequence[tuple[str, str, str, str, Callable[[Any], QuestionFile]]] = (
         ("reading", "eval.qa_1", qa_1, "SQuAD's JSON", read_squad),
         ("joined_reading", "eval.qa_2", qa_2, "HotpotQA's JSON", read_hotpot),
@@ -176,5 +176,5 @@ def tasks_of_files(tasks: dict[str, PromptTask], qa_1: str, qa_2: str) -> dict[s
     for name, field, path, form, read in readers:
         if path:
             file = _questions(Path(path), field, form, read)
-            found[name] = from_file(tasks[name], file, Path(path))
-    return found
+            merged[name] = from_file(tasks[name], file, Path(path))
+    return merged

@@ -1,4 +1,4 @@
-"""Invented names of equally many tokens, and sentences of held-out text."""
+"""Vocabulary of a prompt: invented names of equally many tokens, sentences of held-out text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lengthwise.common.errors import UserError, reason
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.losses.targets import DocumentSource
-from lengthwise.eval.prompts.prompt import Words, WordSampler
+from lengthwise.eval.prompts.prompt import Vocabulary, WordSampler
 
 SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "zo")
 _MISSES = 1000  # names in a row that are taken or of another size, before one gives up
@@ -22,10 +22,10 @@ _PROSE_CHARACTERS = 1 << 21  # of text that haystacks are cut from, at most
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?\n]\s*|$)")
 
 
-def words_of(
+def vocabulary_of(
     rng: np.random.Generator, size: Callable[[str], int], prose: Callable[[], Sequence[str]]
-) -> Words:
-    """What one prompt is made of.
+) -> Vocabulary:
+    """Draws the vocabulary of one prompt.
 
     size: text -> its number of tokens. prose: gives sentences of held-out text.
     """
@@ -35,17 +35,17 @@ def words_of(
         return lambda count: list(itertools.islice(names, count))
 
     def held_out() -> Iterator[str]:
-        """From a random place on, and again from the beginning."""
-        found = prose()
-        if not found:
+        """Sentences from a random one on, cyclically."""
+        texts = prose()
+        if not texts:
             raise UserError("there is no held-out text for a haystack; name some in eval.haystack")
-        start = int(rng.integers(len(found)))
+        start = int(rng.integers(len(texts)))
         while True:
-            yield from found[start:]
+            yield from texts[start:]
             start = 0
 
     sentences = held_out()
-    return Words(
+    return Vocabulary(
         rng=rng,
         keys=draw(_word),
         values=draw(_number),
@@ -104,17 +104,17 @@ def sentences_of_files(path: Path) -> list[str]:
     """Sentences of a text file, or of the .txt files of a folder. Raises UserError: it has none."""
     files = sorted(path.glob("**/*.txt")) if path.is_dir() else [path]
     try:
-        found = sentences("\n".join(file.read_text(encoding="utf-8") for file in files))
+        texts = sentences("\n".join(file.read_text(encoding="utf-8") for file in files))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot read eval.haystack={str(path)!r}: {reason(error)}; name a text file in UTF-8, "
             "or a folder of .txt"
         ) from error
-    if not found:
+    if not texts:
         raise UserError(
             f"eval.haystack={str(path)!r} holds no text; name a text file, or a folder of .txt"
         )
-    return found
+    return texts
 
 
 def sentences(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Questions about a small world whose facts stand between held-out text, after BABILong.
+"""Tasks on a small world whose facts are spread over held-out text, after BABILong.
 
 The facts are those of `facts_world.py`: bAbI's families (arXiv 1502.05698), in a haystack as
 BABILong (arXiv 2406.10149) has them.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lengthwise.eval.prompts.facts_world import Fact, Names, Question, story
 from lengthwise.eval.prompts.lookups import CANDIDATES, depths
-from lengthwise.eval.prompts.prompt import Asked, Material, Words
+from lengthwise.eval.prompts.prompt import Answer, Material, Vocabulary
 
 PEOPLE, THINGS = 3, 4
 FACTS = 12  # of a story: the longest chain takes three of them, the others distract
@@ -19,37 +19,37 @@ TRUTH = ((" right", " wrong"), (" true", " false"), (" yes", " not"))
 COUNTS = ((" 0", " 1", " 2", " 3"), (" none", " one", " two", " three"))
 
 
-def one_fact(words: Words) -> Material:
-    """Where someone is."""
+def one_fact(words: Vocabulary) -> Material:
+    """Place of a person."""
     places, facts, question = _story(words, "one_fact")
     return _material(words, facts, question, f"{question.person} is in", _other(places, question))
 
 
-def two_facts(words: Words) -> Material:
-    """Where a thing is, that someone carried away."""
+def two_facts(words: Vocabulary) -> Material:
+    """Place of a thing that a person carried away."""
     places, facts, question = _story(words, "two_facts")
     return _material(words, facts, question, f"{question.thing} is in", _other(places, question))
 
 
-def three_facts(words: Words) -> Material:
-    """Where a thing was before it came to where it is."""
+def three_facts(words: Vocabulary) -> Material:
+    """Place of a thing before its present one."""
     # One place more: no model takes the one that the question names for the answer.
     places, facts, question = _story(words, "three_facts", CANDIDATES + 1)
-    asked = f"Before{question.place},{question.thing} was in"
-    return _material(words, facts, question, asked, _other(places, question))
+    clause = f"Before{question.place},{question.thing} was in"
+    return _material(words, facts, question, clause, _other(places, question))
 
 
-def yes_no(words: Words) -> Material:
-    """Whether someone is at a place."""
+def yes_no(words: Vocabulary) -> Material:
+    """Truth of a person being at a place."""
     right, wrong = words.equal(TRUTH)
     _, facts, question = _story(words, "yes_no")
-    asked = f"That{question.person} is in{question.place} is"
+    clause = f"That{question.person} is in{question.place} is"
     candidates = (right, wrong) if question.answer else (wrong, right)
-    return _material(words, facts, question, asked, candidates)
+    return _material(words, facts, question, clause, candidates)
 
 
-def counting(words: Words) -> Material:
-    """How many things someone carries."""
+def counting(words: Vocabulary) -> Material:
+    """Number of things that a person carries."""
     named = words.equal(COUNTS)
     _, facts, question = _story(words, "counting")
     count = int(question.answer)
@@ -60,7 +60,7 @@ def counting(words: Words) -> Material:
 
 
 def _story(
-    words: Words, family: str, count: int = CANDIDATES
+    words: Vocabulary, family: str, count: int = CANDIDATES
 ) -> tuple[list[str], tuple[Fact, ...], Question]:
     places = words.keys(count)
     names = Names(words.keys(PEOPLE), places, words.keys(THINGS))
@@ -68,16 +68,16 @@ def _story(
 
 
 def _other(places: Sequence[str], question: Question) -> tuple[str, ...]:
-    """The answer and the places that the question does not name."""
+    """Candidates: the answer and the places that the question does not name."""
     answer = str(question.answer)
     return answer, *(place for place in places if place not in (answer, question.place))
 
 
 def _material(
-    words: Words,
+    words: Vocabulary,
     facts: Sequence[Fact],
     question: Question,
-    asked: str,
+    clause: str,
     candidates: tuple[str, ...],
 ) -> Material:
     sentences = [_sentence(fact) for fact in facts]
@@ -87,9 +87,9 @@ def _material(
         tuple(sentences),
         depths(words.rng, len(sentences)),
         words.prose,
-        asked.strip(),
-        (Asked(candidates),),
-        f"{steps}So{asked}" if asked.startswith(" ") else f"{steps}{asked}",
+        clause.strip(),
+        (Answer(candidates),),
+        f"{steps}So{clause}" if clause.startswith(" ") else f"{steps}{clause}",
     )
 
 

@@ -1,1 +1,1 @@
-"""Scorers by name: each takes the ways to run a checkpoint and hands over curves."""
+"""Scorers by name: each scores the methods of running a checkpoint, and returns curves."""

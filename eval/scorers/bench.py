@@ -1,4 +1,4 @@
-"""What scorers are made from, and what one is."""
+"""Interface of scorers, and the bench that they are made from."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Bench:
 
 
 class CurveScorer(Protocol):
-    """One thing that is measured. Made before training from a `Bench`: what it can't score with
-    these settings raises UserError then."""
+    """One measurement. Made from a `Bench` before training: settings that it can't score with raise
+    UserError then."""
 
     name: str
 
@@ -60,5 +60,5 @@ class CurveScorer(Protocol):
         ...
 
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
-        """Scores a checkpoint in each of several ways; the plain one stands first."""
+        """Scores a checkpoint by each method; the plain one comes first."""
         ...

@@ -20,14 +20,14 @@ _METRIC = "accuracy"
 
 
 def complexity(curves: Sequence[Curve], l_train: int, config: EvalConfig) -> list[str]:
-    """A sentence for each family of which two levels or more were scored within L_train and beyond,
-    and each method."""
+    """Estimates critical complexity: a sentence for each method and family of which two levels or
+    more were scored within L_train and beyond."""
     plain = {
         (curve.method, curve.scorer): curve
         for curve in curves
         if curve.control == PLAIN_CONTROL and curve.metric == _METRIC
     }
-    said = []
+    sentences = []
     for family, levels in FAMILIES.items():
         for method in dict.fromkeys(curve.method for curve in curves):
             scored = {
@@ -35,14 +35,14 @@ def complexity(curves: Sequence[Curve], l_train: int, config: EvalConfig) -> lis
                 for task, level in levels.items()
                 if (method, task) in plain
             }
-            said += _sentence(family, method, scored, l_train, config)
-    return said
+            sentences += _sentence(family, method, scored, l_train, config)
+    return sentences
 
 
 def _sentence(
     family: str, method: str, scored: dict[int, Curve], l_train: int, config: EvalConfig
 ) -> list[str]:
-    """scored: level -> curve. Empty: too little to say something of."""
+    """One sentence on the curves by level; empty: too few levels or lengths."""
     if len(scored) < 2:
         return []
     lengths = set.intersection(*(set(curve.lengths) for curve in scored.values()))
@@ -54,7 +54,7 @@ def _sentence(
         np.stack([_shares(curve, length) for curve in scored.values()], axis=1)
         for length in (near, far)
     )
-    found = scylla(
+    result = scylla(
         list(scored),
         inside_NK,
         outside_NK,
@@ -62,7 +62,7 @@ def _sentence(
         confidence=config.confidence,
         seed=config.seed,
     )
-    return [f"{family} ({method}), {far} tokens against {near}: {found}"]
+    return [f"{family} ({method}), {far} tokens against {near}: {result}"]
 
 
 def _shares(curve: Curve, length: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The forgetting curve: how much of a text a model can copy, against how far back it stands.
+"""Forgetting curve: share of a text that a model can copy, against its distance.
 
 After arXiv 2410.04727. The same text x, n tokens of a held-out document, is scored twice:
 
@@ -39,7 +39,7 @@ _SHORTEST = 8  # tokens of a row
 
 
 class ForgettingCurve:
-    """Copies of held-out text. Raises UserError: too few documents, or too short lengths."""
+    """Scorer of copies of held-out text. Raises UserError: too few documents, too short lengths."""
 
     name = NAME
 
@@ -78,7 +78,7 @@ class ForgettingCurve:
         return ScorerResult(tuple(curves))
 
     def _right(self, method: Method, length: int, copies: bool) -> np.ndarray:
-        """[N] right tokens of the last half of each document's second x."""
+        """Right tokens of the last half of each document's second x, [N]."""
         n, config = copied(length), self._bench.config
         x_NT = self._targets.rows(self._ends_N, n - 1)
         before_NT = x_NT if copies else x_NT[self._other_N]
@@ -141,7 +141,7 @@ def copied(length: int) -> int:
 
 
 def _other(clusters_N: np.ndarray) -> np.ndarray:
-    """For each document the number of another one, of another cluster."""
+    """Number of another document for each, from another cluster, [N]."""
     order = np.argsort(clusters_N, kind="stable")
     ordered = clusters_N[order]
     # The first of the next cluster; behind the last one, the first of all.

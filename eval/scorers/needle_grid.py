@@ -1,4 +1,4 @@
-"""A needle at every depth, and at every distance, of inputs of every length.
+"""Needle grids: retrieval by length of the input and depth, or distance, of a needle.
 
 One fact of a named key stands in noise (the task `single_key`), at an exact token. Each cell has
 trials of its own, with their own keys, values and haystack. The card draws the grids; a model that
@@ -34,7 +34,7 @@ AXES = {DEPTH: "depth (share of the input)", DISTANCE: "distance, tokens"}
 
 
 class NeedleGrid:
-    """Needles by depth or by distance. Raises UserError: no prompt fits the tested lengths."""
+    """Scorer of needles by depth or distance. Raises UserError: no prompt fits the lengths."""
 
     def __init__(self, name: str, bench: Bench, maker: PromptMaker):
         """name: DEPTH or DISTANCE."""
@@ -92,7 +92,7 @@ class NeedleGrid:
         )
 
     def _prompts(self, length: int, row: int, place: float | int) -> list[Prompt] | None:
-        """The trials of a cell; None: they don't fit."""
+        """Prompts of a cell; None: they don't fit."""
         config = self._bench.config
         try:
             return self._maker.prompts(
@@ -126,8 +126,11 @@ class NeedleGrid:
         return prompts[0].chance
 
     def _curve(self, method: Method, right_NDK: np.ndarray, seconds: float) -> Curve:
-        """By depth: the mean over depths, a unit a trial of a number at all depths. By distance: at
-        the longest input, where all distances fit, against the distance."""
+        """Curve of the grid.
+
+        By depth: the mean over depths, a unit a trial of a number at all depths. By distance: at
+        the longest input, where all distances fit, against the distance.
+        """
         if self.name == DEPTH:
             lengths, sums_NK = self.lengths, right_NDK.sum(axis=1)
             counts = float(len(self.places))

@@ -1,4 +1,4 @@
-"""Does loss go on falling beyond L_train as it fell before?
+"""Power-law forecast of the loss beyond L_train from the loss up to it.
 
 The loss of a language model falls with the number of preceding tokens x about as
 
@@ -40,7 +40,7 @@ _EXPONENTS = (-4.0, -1e-3)
 
 @dataclass(frozen=True)
 class Bins:
-    """J stretches of positions, in preceding tokens."""
+    """J bins of positions, in preceding tokens."""
 
     from_J: np.ndarray  # int64, fewest
     most_J: np.ndarray  # int64
@@ -71,8 +71,7 @@ class PowerLaw:
 
 
 def fit(bins: Bins, loss_J: np.ndarray) -> PowerLaw:
-    """Least squares, each target weighing the same; for each b the best a and c are known in closed
-    form."""
+    """Fits by least squares, all targets weighing the same; a and c in closed form for each b."""
     weights_J = bins.counts_J / bins.counts_J.sum()
     mean_loss = weights_J @ loss_J
 
@@ -130,7 +129,7 @@ def excess(
 
 
 class PowerLawForecast:
-    """Held-out documents from their beginning. Raises UserError: L_train or the longest tested
+    """Scorer of the excess loss over the forecast. Raises UserError: L_train or the longest tested
     length is too short."""
 
     name = NAME
@@ -159,7 +158,7 @@ class PowerLawForecast:
         plain = next(method for method in methods if method.name == PLAIN)
         near_NJ: np.ndarray | None = None
         curves: list[Curve] = []
-        said: list[str] = []
+        sentences: list[str] = []
         edges = np.concatenate([self._near, self._far])  # the first bin ends at edges[0]
         fitted = len(self._near) - 1
         bins = [
@@ -175,13 +174,13 @@ class PowerLawForecast:
             seconds = time.perf_counter() - begin
             curves.append(self._curve(method, excess_NK, bins[1].counts_J, seconds))
             if method is plain:
-                said.append(
+                sentences.append(
                     f"loss up to L_train: {law.a:.3g} x^{law.b:.3g} + {law.c:.3g} nats/token "
                     "at x preceding tokens"
                 )
                 if not _EXPONENTS[0] * 0.99 < law.b < _EXPONENTS[1] * 1.1 or law.a <= 0:
-                    said.append("that is no falling power law: its forecast means little")
-        return ScorerResult(tuple(curves), said=tuple(said))
+                    sentences.append("that is no falling power law: its forecast means little")
+        return ScorerResult(tuple(curves), sentences=tuple(sentences))
 
     def _sums(self, method: Method, edges: np.ndarray) -> np.ndarray:
         """[N, J] nats of each document in the bins between the edges, in preceding tokens."""

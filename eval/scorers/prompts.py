@@ -1,4 +1,4 @@
-"""Tasks as a scorer: prompts with their controls at each length, under teacher forcing."""
+"""Scorer of a long-input task: prompts and their controls at each length, teacher-forced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lengthwise.common.errors import UserError
 from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.prompts.assemble import GENERATION, PromptMaker
-from lengthwise.eval.prompts.candidates import Outcomes, score_prompts, write_answers
+from lengthwise.eval.prompts.candidates import Outcomes, generate_answers, score_prompts
 from lengthwise.eval.prompts.prompt import Control, DoesNotFit, Prompt, Prompting, PromptTask
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.statistics.bootstrap import within_bounds
@@ -24,7 +24,7 @@ WRITTEN = (Control.PLAIN, Prompting.FEW_SHOT)
 
 
 class PromptScorer:
-    """One task at every length that its prompts fit.
+    """Scorer of one task, at every length that its prompts fit.
 
     Raises UserError: it fits no length, or the tokenizer has no text.
     """
@@ -72,37 +72,39 @@ class PromptScorer:
         return 1 << (longest - 1).bit_length()
 
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
-        """Curves of each method, control and way of prompting; gains by the latter, in words."""
+        """Scores each method, control and way of prompting; the gains by the last are sentences."""
         curves: list[Curve] = []
-        said: list[str] = []
+        sentences: list[str] = []
         left_out = list(self.left_out)
         total = len(methods) * len(self._variants) * len(self.lengths)
         short = self._question_row
         with tqdm(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
             for method in methods:
-                found: dict[Variant, dict[int, Outcomes]] = {}
+                outcomes: dict[Variant, dict[int, Outcomes]] = {}
                 for variant in self._variants:
                     begin = time.perf_counter()
-                    found[variant] = {}
+                    outcomes[variant] = {}
                     for length in self.lengths:
                         progress.update()
                         try:
-                            outcomes = self._outcomes(method, variant, length, short)
+                            at_length = self._outcomes(method, variant, length, short)
                         except UserError as error:
                             left_out.append(f"{self.name}, {variant}, at {length} tokens: {error}")
                         else:
-                            found[variant][length] = outcomes
-                    if found[variant]:
+                            outcomes[variant][length] = at_length
+                    if outcomes[variant]:
                         seconds = time.perf_counter() - begin
-                        curves += self._curves(method, variant, found[variant], seconds)
+                        curves += self._curves(method, variant, outcomes[variant], seconds)
                     if self._bench.config.generate and variant in WRITTEN:
                         try:
-                            curves.append(self._written(method, variant, tuple(found[variant])))
+                            curves.append(self._written(method, variant, tuple(outcomes[variant])))
                         except UserError as error:
                             left_out.append(f"{self.name}, {variant}, written: {error}")
                     if isinstance(variant, Prompting):
-                        said += self._gains(method, variant, found[variant], found[Control.PLAIN])
-        return ScorerResult(tuple(curves), said=tuple(said), left_out=tuple(left_out))
+                        sentences += self._gains(
+                            method, variant, outcomes[variant], outcomes[Control.PLAIN]
+                        )
+        return ScorerResult(tuple(curves), sentences=tuple(sentences), left_out=tuple(left_out))
 
     def _outcomes(self, method: Method, variant: Variant, length: int, short: int) -> Outcomes:
         context, gap, row = length, 0, length
@@ -138,20 +140,20 @@ class PromptScorer:
         )
 
     def _curves(
-        self, method: Method, variant: Variant, found: dict[int, Outcomes], seconds: float
+        self, method: Method, variant: Variant, by_length: dict[int, Outcomes], seconds: float
     ) -> list[Curve]:
         """Accuracy, greedy answers and margin. A unit is a prompt, whose parts are its trials."""
-        prompts, parts = next(iter(found.values())).right_PA.shape
-        counts_NK = np.full((prompts, len(found)), float(parts))
-        shared = self._shared(method, variant, tuple(found), counts_NK)
+        prompts, parts = next(iter(by_length.values())).right_PA.shape
+        counts_NK = np.full((prompts, len(by_length)), float(parts))
+        shared = self._shared(method, variant, tuple(by_length), counts_NK)
 
         def sums(what: str) -> np.ndarray:
             return np.stack(
-                [getattr(each, what).sum(axis=1, dtype=np.float64) for each in found.values()],
+                [getattr(each, what).sum(axis=1, dtype=np.float64) for each in by_length.values()],
                 axis=1,
             )
 
-        chance_K = np.array([each.chance_PA.mean() for each in found.values()])
+        chance_K = np.array([each.chance_PA.mean() for each in by_length.values()])
         return [
             Curve.of_share(
                 sums_NK=sums("right_PA"),
@@ -163,7 +165,8 @@ class PromptScorer:
                 metric="greedy",
                 primary=False,
                 sums_NK=sums("greedy_PA"),
-                chance_K=np.zeros(len(found)),  # of a vocabulary to the power of the answer's size
+                # One in a vocabulary to the power of the answer's size.
+                chance_K=np.zeros(len(by_length)),
                 **shared,
             ),
             Curve.of_share(
@@ -174,7 +177,7 @@ class PromptScorer:
     def _shared(
         self, method: Method, variant: Variant, lengths: tuple[int, ...], counts_NK: np.ndarray
     ) -> dict[str, Any]:
-        """What all curves of a variant have in common."""
+        """Fields that all curves of a variant have in common."""
         task, config = self._task, self._bench.config
         return {
             "scorer": task.name,
@@ -195,10 +198,10 @@ class PromptScorer:
         }
 
     def _written(self, method: Method, variant: Variant, lengths: tuple[int, ...]) -> Curve:
-        """Share of the answers that the model writes."""
+        """Curve of the answers that greedy decoding writes."""
         right_NK = np.stack(
             [
-                write_answers(method.scorer_at(length), self._prompts(length, variant))
+                generate_answers(method.scorer_at(length), self._prompts(length, variant))
                 for length in lengths
             ],
             axis=1,
@@ -215,13 +218,13 @@ class PromptScorer:
         self,
         method: Method,
         prompting: Prompting,
-        found: dict[int, Outcomes],
+        by_length: dict[int, Outcomes],
         plain: dict[int, Outcomes],
     ) -> list[str]:
-        """What a way of prompting changes at each length, in pairs."""
+        """Paired gains by a way of prompting at each length, as sentences."""
         config = self._bench.config
-        said = []
-        for length, outcomes in found.items():
+        sentences = []
+        for length, outcomes in by_length.items():
             change_P1 = (outcomes.right_PA - plain[length].right_PA.astype(float)).mean(
                 axis=1, keepdims=True
             )
@@ -235,8 +238,8 @@ class PromptScorer:
                 seed=config.seed,
             ).estimates()
             verdict = "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "inconclusive"
-            said.append(
+            sentences.append(
                 f"{self.name} ({method.name}) at {length} tokens, {prompting}: "
                 f"{gain.value:+.0%} [{gain.low:+.0%}, {gain.high:+.0%}] right answers, {verdict}"
             )
-        return said
+        return sentences

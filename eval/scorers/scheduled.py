@@ -1,4 +1,4 @@
-"""Scorers on a schedule: what a checkpoint scores while it is trained.
+"""Scheduled scorers: scores of checkpoints during training.
 
 On the selection split and at most at twice the training length, since stopping and the best
 checkpoint may be chosen by it: the report's documents and prompts are other ones, scored once.
@@ -24,7 +24,7 @@ NLL = "nll"  # what stopping.score calls the same-target NLL at twice the traini
 
 
 class ScheduledScorers:
-    """What eval.during names, of the plain model. A figure is named scorer@length, with the task's
+    """Scorers of eval.during, for the plain model. A figure is named scorer@length, with the task's
     own name where RULER's was given.
 
     Raises UserError: an unknown name, a scorer that these settings don't serve, or a stopping.score
@@ -32,10 +32,10 @@ class ScheduledScorers:
     """
 
     def __init__(self, bench: Bench, stopping_score: str):
-        given = bench.config.during
-        scorers = tuple(name for name in given if name in SCORERS)
+        names = bench.config.during
+        scorers = tuple(name for name in names if name in SCORERS)
         tasks = task_names(
-            [name for name in given if name not in SCORERS], "eval.during", tuple(SCORERS)
+            [name for name in names if name not in SCORERS], "eval.during", tuple(SCORERS)
         )
         names = (*scorers, *tasks)
         lengths = (bench.l_train, 2 * bench.l_train)
@@ -61,19 +61,19 @@ class ScheduledScorers:
             )
 
     def figures(self, make_scorer: ScorerFactory) -> dict[str, dict[str, Any]]:
-        """{scorer@length: value, low, high, unit, seconds, higher_is_better} of a checkpoint."""
-        found: dict[str, dict[str, Any]] = {}
+        """Scores a checkpoint: scorer@length -> value, low, high, unit, seconds, ..."""
+        figures: dict[str, dict[str, Any]] = {}
         for scorer in self._scorers:
             begin = time.perf_counter()
             curves = scorer([plain_method(make_scorer)]).curves
             seconds = time.perf_counter() - begin
             for curve in curves:
                 if curve.primary and curve.control == PLAIN_CONTROL:
-                    found |= self._of_curve(curve, seconds)
-        return found
+                    figures |= self._of_curve(curve, seconds)
+        return figures
 
     def _of_curve(self, curve: Curve, seconds: float) -> dict[str, dict[str, Any]]:
-        """With the intervals that the card would give them."""
+        """Figures of a curve, with the intervals that the card would give them."""
         scores = resample(
             [curve],
             samples=self._config.bootstrap_samples,
@@ -92,7 +92,7 @@ class ScheduledScorers:
         }
 
     def judged(self, nll: float, figures: dict[str, dict[str, Any]]) -> float:
-        """What stopping.score names, lower is better.
+        """Score that stopping goes by, as stopping.score names it; lower is better.
 
         Raises UserError: the scorer has no score at that length.
         """

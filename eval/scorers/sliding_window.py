@@ -1,4 +1,4 @@
-"""Perplexity of whole documents by a sliding window, each token counted once and alike.
+"""Sliding-window perplexity of whole documents, each token counted once and alike.
 
 A window of W inputs moves by its stride S; each scores the targets that none before it has, so that
 every target but those of the first window has W - S + 1 to W preceding tokens. The last window ends
@@ -49,8 +49,8 @@ def windows(targets: int, window: int, stride: int) -> list[tuple[int, int]]:
 
 
 class SlidingWindow:
-    """Whole documents in windows of the tested lengths. Raises UserError: too few documents, or a
-    stride that is no whole number of tokens."""
+    """Scorer of documents in windows of the tested lengths. Raises UserError: too few documents, or
+    a stride that is no whole number of tokens."""
 
     name = NAME
 

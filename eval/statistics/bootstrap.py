@@ -19,7 +19,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval, all in the unit of the value."""
+    """Point estimate and its interval, in the unit of the value."""
 
     value: float
     low: float
@@ -28,10 +28,10 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Resamples:
-    """K numbers, and the same numbers in each of S resamples.
+    """K statistics, and their values in each of S bootstrap resamples.
 
-    Whatever is computed from them has an interval: the same is computed in each resample. Two that
-    were resampled alike (same clusters, same seed) are compared in pairs by their difference.
+    A function of them has an interval, since it is computed in each resample. Two that were
+    resampled alike (same clusters, same seed) are compared in pairs by their difference.
     """
 
     value_K: np.ndarray
@@ -63,7 +63,7 @@ class Resamples:
 
 
 def over_seeds(runs: Sequence[Resamples], seed: int) -> Resamples:
-    """The mean over training seeds, with an interval that holds for seeds that were not trained.
+    """Mean over training seeds, with an interval that covers untrained seeds.
 
     runs: the same units under each seed, resampled alike. Documents are resampled for all seeds
     together, since all read the same ones (Owen 2007, the pigeonhole bootstrap: resampled for each
@@ -94,7 +94,7 @@ def within_bounds(
     confidence: float,
     seed: int,
 ) -> Resamples:
-    """`ClusterBootstrap.ratios` of scores that can't lie outside of bounds.
+    """`ClusterBootstrap.ratios` of bounded scores, with two pseudo-units.
 
     The resamples have two units more, one at each bound: where all units agree, resampling them
     says that nothing is uncertain, after 20 prompts as after 20,000 (Agresti and Coull 1998 add as
@@ -119,7 +119,7 @@ def within_bounds(
 
 
 class ClusterBootstrap:
-    """Resampling weights drawn once, so that every quantity sees the same resamples."""
+    """Bootstrap over clusters; all statistics share one draw of resampling weights."""
 
     def __init__(self, clusters_N: np.ndarray, *, samples: int, confidence: float, seed: int):
         """clusters_N: cluster id per document. samples: resamples. confidence: in (0, 1).

@@ -1,4 +1,4 @@
-"""What every scorer hands over: scores by document or prompt at each length.
+"""Scorer output: scores of single documents or prompts at each length.
 
 A `Curve` is one metric of one scorer under one method and one control. It holds the scores of
 single units (a document, a prompt), not means: so every statistic of the card (effective length,
@@ -20,7 +20,7 @@ PLAIN_CONTROL = "plain"  # of the score itself; a control is a curve of its own
 
 
 class Group(enum.StrEnum):
-    """What a scorer is about."""
+    """Subject of a scorer."""
 
     LANGUAGE = "language"  # loss of held-out text
     RETRIEVAL = "retrieval"  # something that stands in the input is asked for
@@ -111,7 +111,7 @@ class Curve:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """Which curve of an evaluation it is."""
+        """Identity within an evaluation: scorer, metric, method, control."""
         return self.scorer, self.metric, self.method, self.control
 
 
@@ -140,16 +140,16 @@ class Grid:
 
 @dataclass(frozen=True)
 class ScorerResult:
-    """What one scorer found."""
+    """Curves and grids of one scorer, with what neither shows."""
 
     curves: tuple[Curve, ...]
     grids: tuple[Grid, ...] = ()
-    said: tuple[str, ...] = ()  # what no curve says, as sentences: "critical complexity: 2 facts"
+    sentences: tuple[str, ...] = ()  # beside the curves: "critical complexity: 2 facts"
     left_out: tuple[str, ...] = ()  # what could not be scored and why
 
 
 def population(*parts: object) -> str:
-    """Fingerprint of what was asked: equal parts, equal string. Arrays count with their values."""
+    """Fingerprint of the scored units: equal parts give equal strings; arrays count by value."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -1,4 +1,4 @@
-"""How far something holds, going up through the tested lengths.
+"""Reach: the longest tested length up to which a property holds.
 
 Lengths are tested in ascending order and the walk stops at the first that fails (fixed-sequence
 testing), so that the chance of a length that is too long is that of one test, however many lengths
@@ -36,10 +36,13 @@ class Reach:
 
 
 def reach(lengths: Sequence[int], holds: Sequence[bool]) -> Reach:
-    """lengths: tested, ascending, in tokens. holds: whether each does."""
+    """Walks up the lengths to the first that fails.
+
+    lengths: tested, ascending, in tokens. holds: whether the property holds at each.
+    """
     reached = None
-    for length, held in zip(lengths, holds, strict=True):
-        if not held:
+    for length, success in zip(lengths, holds, strict=True):
+        if not success:
             break
         reached = length
     return Reach(reached, lengths[0], lengths[-1])

@@ -1,4 +1,4 @@
-"""Curves as resamples: the one way from scores of units to intervals."""
+"""Resamples of curves: the one code path from scores of units to intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def resample(
     group: int = 0,
     opposed: bool = False,
 ) -> Resamples:
-    """The scores of a curve at its K lengths; of several training seeds, their mean.
+    """Resamples of a curve's scores at its K lengths, or of their mean over training seeds.
 
     Two curves of one population are resampled alike, so that their difference is one of pairs.
     A score with a best is a share, which `within_bounds` resamples.
@@ -35,19 +35,19 @@ def resample(
       (Agresti and Min 2005).
     """
     settings: dict[str, Any] = {"samples": samples, "confidence": confidence, "seed": seed}
-    drawn = []
+    seeds = []
     for curve in runs:
         scores = curve.sums_NK, curve.counts_NK
         if curve.best is None:
-            drawn.append(ClusterBootstrap(curve.clusters_N, **settings).ratios(*scores))
+            seeds.append(ClusterBootstrap(curve.clusters_N, **settings).ratios(*scores))
         else:
             bounds = (curve.best, 0.0) if opposed else (0.0, curve.best)
-            drawn.append(within_bounds(*scores, curve.clusters_N, bounds, **settings))
-    return over_seeds(drawn, seed=seed + group)
+            seeds.append(within_bounds(*scores, curve.clusters_N, bounds, **settings))
+    return over_seeds(seeds, seed=seed + group)
 
 
 def chance_corrected(curve: Curve, scores: Resamples) -> Resamples:
-    """0 at chance, 1 at the perfect score, at each length. ValueError: the curve has no chance."""
+    """Rescales scores to 0 at chance, 1 at perfect. Raises ValueError without a chance level."""
     if curve.chance_K is None or curve.best is None:
         raise ValueError(f"{curve.scorer}: {curve.metric} has no chance level")
     chance_K, span_K = curve.chance_K, curve.best - curve.chance_K

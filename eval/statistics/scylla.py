@@ -22,7 +22,7 @@ from lengthwise.eval.statistics.bootstrap import Estimate, Resamples, within_bou
 
 @dataclass(frozen=True)
 class Scylla:
-    """What is known of a task over its levels."""
+    """Accuracies and generalization gap of a task over its levels of complexity."""
 
     levels: tuple[int, ...]
     in_distribution: tuple[Estimate, ...]  # accuracy at each level
@@ -56,7 +56,7 @@ def scylla(
     confidence: float,
     seed: int,
 ) -> Scylla:
-    """Scores of N examples in distribution and of M out of it, at each of K levels, ascending.
+    """Estimates the gap from N examples in distribution and M out of it, at K ascending levels.
 
     Examples are resampled, the two kinds by themselves. A score is 0 to 1: right or wrong, or the
     share of an example's parts. Raises ValueError: levels that don't ascend, or shapes that don't
@@ -66,23 +66,23 @@ def scylla(
         raise ValueError(f"levels {levels} are not ascending")
     if inside_NK.shape[1:] != (len(levels),) or outside_MK.shape[1:] != (len(levels),):
         raise ValueError(f"{inside_NK.shape} and {outside_MK.shape} scores at {len(levels)} levels")
-    drawn = [
-        _resampled(scores, samples, confidence, seed + number)
+    shares = [
+        _resample(scores, samples, confidence, seed + number)
         for number, scores in enumerate((inside_NK, outside_MK))
     ]
-    apart = drawn[0].minus(drawn[1])
-    gap = apart.map(lambda x: np.maximum(x, 0))
+    difference = shares[0].minus(shares[1])
+    gap = difference.map(lambda x: np.maximum(x, 0))
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     critical = low = high = None
     # By the difference itself: cut at zero, no bound would lie below.
-    if (np.quantile(apart.draws_SK, tails[0] / len(levels), axis=0) > 0).any():
+    if (np.quantile(difference.draws_SK, tails[0] / len(levels), axis=0) > 0).any():
         peak_S = np.argmax(gap.draws_SK, axis=1)
         critical = levels[int(np.argmax(gap.value_K))]
         low, high = (levels[int(k)] for k in np.quantile(peak_S, tails, method="inverted_cdf"))
     return Scylla(
         levels=tuple(levels),
-        in_distribution=tuple(drawn[0].estimates()),
-        out_of_distribution=tuple(drawn[1].estimates()),
+        in_distribution=tuple(shares[0].estimates()),
+        out_of_distribution=tuple(shares[1].estimates()),
         gap=tuple(gap.estimates()),
         critical=critical,
         critical_low=low,
@@ -91,7 +91,7 @@ def scylla(
     )
 
 
-def _resampled(scores_NK: np.ndarray, samples: int, confidence: float, seed: int) -> Resamples:
+def _resample(scores_NK: np.ndarray, samples: int, confidence: float, seed: int) -> Resamples:
     return within_bounds(
         scores_NK,
         np.ones_like(scores_NK, dtype=np.float64),

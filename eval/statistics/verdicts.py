@@ -1,4 +1,4 @@
-"""When is a context beyond the training length worth having?
+"""Verdicts on contexts beyond the training length.
 
 The number to beat is *truncation*: the plain model, the same targets, the context cut to the
 last L_train tokens. The gain of a method at context c is
@@ -29,7 +29,7 @@ from lengthwise.eval.statistics.reach import reach
 
 
 class Verdict(StrEnum):
-    """How a context compares with truncation to L_train."""
+    """Comparison of a context with truncation to L_train."""
 
     USEFUL = "useful"
     WORSE = "worse"
@@ -38,14 +38,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class UsefulLength:
-    """tokens: L_train or longer. censored: all tested contexts were useful."""
+    """Longest context up to which every tested one is useful.
+
+    tokens: L_train or longer. censored: all tested contexts were useful.
+    """
 
     tokens: int
     censored: bool
 
 
 def verdict(gain: Estimate) -> Verdict:
-    """The verdict on a gain over truncation (positive = the longer context helps)."""
+    """Verdict on a gain over truncation, in nats/token; positive: the longer context helps."""
     if gain.low > 0:
         return Verdict.USEFUL
     if gain.high < 0:
@@ -54,7 +57,7 @@ def verdict(gain: Estimate) -> Verdict:
 
 
 def useful_length(verdicts: Mapping[int, Verdict], l_train: int) -> UsefulLength:
-    """verdicts: context in tokens -> verdict. Contexts up to l_train are ignored."""
+    """Useful length by the verdict at each context, in tokens; those up to l_train are ignored."""
     beyond = sorted(context for context in verdicts if context > l_train)
     useful = [verdicts[context] is Verdict.USEFUL for context in beyond]
     reached = reach([l_train, *beyond], [True, *useful])

@@ -139,7 +139,7 @@ class Reader:
     def __call__(self, tokens):
         return self.targets(tokens).nats
 
-    def written(self, prompts, tokens):
+    def generate(self, prompts, tokens):
         expected = [self.completion(BYTES.decode(prompt))[1] for prompt in prompts]
         return [BYTES.encode_batch([text])[0][:tokens].astype(np.int32) for text in expected]
 

@@ -67,7 +67,7 @@ def _sentence(comparison: Comparison) -> str:
     """At which lengths the second is better or worse than the first."""
     found = []
     for kind in (Difference.BETTER, Difference.WORSE):
-        said_K = zip(comparison.lengths, comparison.said, strict=True)
+        said_K = zip(comparison.lengths, comparison.outcomes, strict=True)
         lengths = [length for length, said in said_K if said == kind]
         if lengths:
             found.append(f"{kind} at {_listed(lengths)}")

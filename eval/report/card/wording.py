@@ -224,7 +224,7 @@ def _above_chance(each: Judgement, l_train: int) -> bool:
 
 def _comparison_sentence(card: Card, other: CardEntry) -> str:
     mine = [c for c in card.comparisons if c.second == other.contestant.name]
-    last = [c.said[-1] for c in mine]
+    last = [c.outcomes[-1] for c in mine]
     counts = ", ".join(f"{last.count(said)} {said}" for said in dict.fromkeys(last))
     return (
         f"Beside {card.first.contestant.name}, {other.contestant.name} is, at the longest length "
@@ -241,7 +241,7 @@ def compared_lengths(comparisons: Sequence[Comparison], l_train: int, most: int 
 
 def difference_cells(comparison: Comparison, lengths: Sequence[int]) -> list[IntervalCell | None]:
     """The paired difference at each of these lengths, with its verdict; None: not tested."""
-    found = zip(comparison.better, comparison.said, strict=True)
+    found = zip(comparison.better, comparison.outcomes, strict=True)
     at = dict(zip(comparison.lengths, found, strict=True))
     return [_difference(comparison, *at[n]) if n in at else None for n in lengths]
 

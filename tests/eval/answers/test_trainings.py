@@ -107,7 +107,7 @@ def test_trainings_are_compared_in_pairs_length_by_length(tmp_path):
     )
     assert [each.name for each in group] == ["first and another seed", "other"]
     (difference,) = compare_trainings(group, CONFIG)
-    assert difference.said == (Difference.NONE, Difference.BETTER)
+    assert difference.outcomes == (Difference.NONE, Difference.BETTER)
     # Both are right on the same half, so that only what one has more is uncertain.
     assert difference.better[1].high - difference.better[1].low < 0.06
     scored = [score_training(each, TRAINED, [0.0, 0.0], CONFIG) for each in group]

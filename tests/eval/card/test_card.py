@@ -10,7 +10,7 @@ import pytest
 from lengthwise.common.errors import UserError
 from lengthwise.eval.card.card import make_card, save_card
 from lengthwise.eval.card.comparison import Difference, compare
-from lengthwise.eval.card.contestants import contestants, load_beside
+from lengthwise.eval.card.contestants import contestants, load_others
 from lengthwise.eval.card.lengths import Crossing, CrossingPoint
 from lengthwise.eval.losses.curve_file import CURVES, load_evaluation, save_evaluation
 from lengthwise.eval.report.card.pictures import draw_heat
@@ -240,7 +240,7 @@ def test_differences_are_in_pairs():
     for k, estimate in enumerate(loss.better):
         assert estimate.value == pytest.approx(-0.1 if beyond[k] else 0, abs=0.01)
         assert estimate.high - estimate.low < 0.03
-    assert loss.said == tuple(Difference.WORSE if b else Difference.NONE for b in beyond)
+    assert loss.outcomes == tuple(Difference.WORSE if b else Difference.NONE for b in beyond)
 
 
 def test_ways_of_running_the_same_weights_are_compared_in_pairs():
@@ -267,7 +267,7 @@ def test_ways_of_running_the_same_weights_are_compared_in_pairs():
         for k, estimate in enumerate(ntk.better):
             assert estimate.value == pytest.approx(expected[k], abs=0.02)
             assert estimate.high - estimate.low < 0.06
-        assert ntk.said == (Difference.NONE,) * 2 + (Difference.BETTER,) * 3
+        assert ntk.outcomes == (Difference.NONE,) * 2 + (Difference.BETTER,) * 3
 
 
 def test_who_stands_beside_is_checked_before_anything_is_scored(tmp_path, monkeypatch):
@@ -278,7 +278,7 @@ def test_who_stands_beside_is_checked_before_anything_is_scored(tmp_path, monkey
     corpus = made.identity.corpus_fingerprint
 
     def beside(*names, seed=0, corpus=corpus):
-        return load_beside(names, tmp_path / "mine", "a", seed, corpus)
+        return load_others(names, tmp_path / "mine", "a", seed, corpus)
 
     assert [each.name for each in beside("seed", "other")] == ["seed", "other"]
     # Whether it was scored before or not, and by whatever path.

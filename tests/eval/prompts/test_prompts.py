@@ -14,10 +14,10 @@ from lengthwise.eval.card.diagnosis import NEGLIGIBLE, Evidence, diagnose
 from lengthwise.eval.inference.scorer import TargetScores
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.candidates import score_prompts
-from lengthwise.eval.prompts.prompt import Control, Prompting, Words
+from lengthwise.eval.prompts.prompt import Control, Prompting, Vocabulary
 from lengthwise.eval.prompts.questions import tasks_of_files
 from lengthwise.eval.prompts.tasks import RULER, TASKS, task_names
-from lengthwise.eval.prompts.vocabulary import sentences, sentences_of_files, words_of
+from lengthwise.eval.prompts.vocabulary import sentences, sentences_of_files, vocabulary_of
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.scorers.prompts import PromptScorer
 from lengthwise.eval.statistics.bootstrap import Estimate
@@ -398,16 +398,16 @@ def test_haystacks_are_cut_from_text(tmp_path):
     (tmp_path / "sub").mkdir()
     with pytest.raises(UserError, match="holds no text"):
         sentences_of_files(tmp_path / "sub")
-    words = words_of(np.random.default_rng(0), len, lambda: ["a ", "b ", "c "])
+    words = vocabulary_of(np.random.default_rng(0), len, lambda: ["a ", "b ", "c "])
     drawn = "".join(words.prose() for _ in range(7))
     assert drawn in "a b c a b c a b c "
     with pytest.raises(UserError, match=r"name some in eval\.haystack"):
-        words_of(np.random.default_rng(0), len, list).prose()
+        vocabulary_of(np.random.default_rng(0), len, list).prose()
 
 
 def test_words_that_must_be_of_equal_size(bpe):
-    words = words_of(np.random.default_rng(0), len, list)
-    assert isinstance(words, Words)
+    words = vocabulary_of(np.random.default_rng(0), len, list)
+    assert isinstance(words, Vocabulary)
     assert words.equal(((" yes", " no"), (" right", " wrong"))) == (" right", " wrong")
     with pytest.raises(UserError, match=r"gives yes, no different numbers of tokens"):
         words.equal(((" yes", " no"),))

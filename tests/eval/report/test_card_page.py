@@ -93,7 +93,7 @@ def test_one_run_speaks_of_a_checkpoint_and_several_seeds_of_a_training():
 def test_text_from_outside_is_escaped():
     evil = "<script>alert(1)</script>"
     made = evaluation(evil)
-    scored = dataclasses.replace(made.scored, said=(evil,), left_out=(evil,))
+    scored = dataclasses.replace(made.scored, sentences=(evil,), left_out=(evil,))
     text = stub([dataclasses.replace(made, scored=scored), evaluation(evil, training="b")])
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 6

@@ -165,7 +165,7 @@ class PowerLawModel:
 def check_power_law():
     lengths = (64, 128, 256, 512)
     good, scored = language("power_law", PowerLawModel(10**9), lengths, 64)
-    exponent = float(re.search(r"x\^(\S+)", scored.said[0])[1])
+    exponent = float(re.search(r"x\^(\S+)", scored.sentences[0])[1])
     assert exponent == pytest.approx(-0.4, abs=0.01)
     for estimate in resample(
         [good["excess_nll", "plain"]], samples=400, confidence=0.95, seed=0
@@ -181,7 +181,7 @@ def check_power_law():
         assert value == pytest.approx((3 * 64**-0.4 - 3 * x**-0.4).mean(), abs=0.006)
     alike, scored = language("power_law", Uniform(VOCAB), lengths, 64)
     assert scores(alike["excess_nll", "plain"]) == pytest.approx(0, abs=1e-5)
-    assert "no falling power law" in scored.said[1]
+    assert "no falling power law" in scored.sentences[1]
 
 
 def grid(name, scorer):
@@ -356,13 +356,15 @@ def test_a_prompting_that_helps_is_said_to():
     held = bench(BYTES, (512, 1024), 512, prompts=12, prompting=("few_shot", "scratchpad"))
     maker = PromptMaker(BYTES, 512, lambda: PROSE)
     scored = PromptScorer(TASKS["single_key"], held, maker)(methods(Shown()))
-    assert len(scored.said) == 4
+    assert len(scored.sentences) == 4
     # Twelve of twelve, and none of twelve, are not certain.
     found = re.search(
-        r"few_shot: \+100% \[\+(\d+)%, \+100%\] right answers, helps$", scored.said[0]
+        r"few_shot: \+100% \[\+(\d+)%, \+100%\] right answers, helps$", scored.sentences[0]
     )
     assert 30 < int(found[1]) < 85
-    same = re.search(r": \+0% \[-(\d+)%, \+(\d+)%\] right answers, inconclusive$", scored.said[-1])
+    same = re.search(
+        r": \+0% \[-(\d+)%, \+(\d+)%\] right answers, inconclusive$", scored.sentences[-1]
+    )
     assert all(10 <= int(bound) <= 40 for bound in same.groups())
     controls = {curve.control for curve in scored.curves}
     assert {"few_shot", "scratchpad", "far_positions"} <= controls
