@@ -16,7 +16,7 @@ from lengthwise.data.schedule.exposure import total_exposure
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.card.contestants import load_others
 from lengthwise.eval.config import EvalConfig, tested_contexts
-from lengthwise.eval.inference.dry_run import DryModel
+from lengthwise.eval.inference.dry_run import dry_model
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.eval.inference.scorer import ScorerFactory, Setting
 from lengthwise.eval.losses.curve_file import Evaluation
@@ -163,7 +163,7 @@ class TextScoring:
         for length, setting, scaling in tqdm(wanted, desc="compiling scores", unit="shape"):
             self.inference.prepare(length, setting, scaling)
         for scaling in trained:
-            self._scheduled.figures(DryModel(self.inference, scaling))
+            self._scheduled.figures(dry_model(self.inference, scaling))
             if self._joins_documents:
                 program = self.inference.score_rows(l_train, Setting(), scaling, segmented=True)
                 self.inference.programs.get(program)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.eval.inference.cache_programs import CacheKind, FillCache, NewCache, ScoreChunk
+from lengthwise.eval.inference.cache_programs import CacheKind, FillCache, NewCache
 from lengthwise.eval.inference.inference import Inference
 from lengthwise.eval.inference.programs import View
 from lengthwise.eval.inference.scorer import Setting
@@ -48,12 +48,6 @@ class CachedModel:
     def view(self, kind: CacheKind) -> View:
         """The mesh view of a cache and of the arrays [B, tokens] that go with it."""
         return self.inference.architecture.view(*kind.shape)
-
-    def prepare(self, kind: CacheKind, width: int) -> None:
-        """Compiles the programs that score continuations of up to `width` tokens."""
-        chunk = min(PREFIX_CHUNK, kind.capacity)
-        for program in (NewCache(kind), FillCache(kind, chunk), ScoreChunk(kind, width, True)):
-            self.inference.programs.get(program)
 
     def tables(self, length: int) -> Tables:
         """Position tables of rows of `length` tokens."""

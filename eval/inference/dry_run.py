@@ -1,92 +1,43 @@
-"""Dry run: compiles the programs of scorers without parameters.
+"""Dry run: compiles every program that a checkpoint would run in a scorer, and runs none."""
 
-Running a scorer on this model compiles all of its programs, so that nothing is left to compile once
-training has begun.
-"""
+from typing import Any
 
-from __future__ import annotations
-
-import functools
-from collections.abc import Sequence
-
+import jax
 import numpy as np
 
-from lengthwise.eval.inference.cached_model import power_of_two
-from lengthwise.eval.inference.cached_scorer import CachedScorer, Continuation, ContinuationScorer
 from lengthwise.eval.inference.inference import Inference
 from lengthwise.eval.inference.model_scorer import BoundModel
-from lengthwise.eval.inference.scorer import Setting, TargetScores
+from lengthwise.eval.inference.programs import Program, Programs, Specification
 from lengthwise.model.positions.rope_scaling import RopeScaling
 
 
-class DryModel:
-    """`ScorerFactory` that compiles and returns constant scores.
+class DryPrograms(Programs):
+    """Programs that return stand-ins for their results. Those of `programs` are shared."""
 
-    trained: the scaling under which parameters are trained.
+    def __init__(self, programs: Programs):
+        super().__init__(programs.architecture)
+        self.compiled = programs.compiled
+
+    def get(self, specification: Specification) -> Program:
+        """Compiles the program. Raises UserError: the model can't compute what it specifies."""
+        super().get(specification)
+        results = self.compiled[specification].out_info
+        return lambda *operands: jax.tree.map(stand_in, results)
+
+
+def stand_in(result: Any) -> np.ndarray:
+    """Zeros; floats [rows, tokens] are a loss that falls along the row, as fits expect."""
+    array = np.zeros(result.shape, result.dtype)
+    if array.ndim == 2 and array.dtype.kind == "f":
+        array[:] = 1 / np.sqrt(np.arange(1, array.shape[1] + 1, dtype=array.dtype))
+    return array
+
+
+def dry_model(inference: Inference, trained: RopeScaling) -> BoundModel:
+    """`ScorerFactory` without parameters: running a scorer on it leaves nothing to compile.
+
+    trained: the scaling under which parameters will be trained.
     """
-
-    def __init__(self, inference: Inference, trained: RopeScaling):
-        self._inference = inference
-        self._trained = trained
-
-    def __call__(self, setting: Setting) -> DryScorer:
-        return DryScorer(self._inference, setting, self._trained)
-
-
-class DryScorer:
-    """`TargetScorer` whose loss falls along the row, as fits expect."""
-
-    def __init__(self, inference: Inference, setting: Setting, trained: RopeScaling):
-        self._inference, self._setting, self._trained = inference, setting, trained
-
-    def __call__(self, tokens: np.ndarray) -> np.ndarray:
-        return self.targets(tokens).nats
-
-    def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
-        """See `TargetScorer`."""
-        rows, length = tokens.shape[0], tokens.shape[1] - 1
-        if positions is None:
-            self._inference.prepare(length, self._setting, self._trained)
-        else:
-            program = self._inference.score_rows(length, self._setting, self._trained)
-            self._inference.programs.get(program)
-        return losses_that_fall(rows, length)
-
-    def generate(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
-        """Raises NotImplementedError: nothing is generated while training."""
-        raise NotImplementedError
-
-    @functools.cached_property
-    def continuations(self) -> ContinuationScorer | None:
-        """See `cached_scorer.SharesPrefixes`."""
-        model = BoundModel(self._inference, None, self._trained)
-        can = model.continuations(self._setting) is not None
-        return _DryContinuations(model.cached(self._setting)) if can else None
-
-
-def losses_that_fall(rows: int, length: int) -> TargetScores:
-    """Scores [rows, length] of a falling loss, no target the likeliest."""
-    nats_L = 1 / np.sqrt(np.arange(1, length + 1, dtype=np.float32))
-    return TargetScores(np.tile(nats_L, (rows, 1)), np.zeros((rows, length), bool))
-
-
-class _DryContinuations(CachedScorer):
-    """Compiles the programs of the batches that `CachedScorer` would run."""
-
-    def _continued(
-        self,
-        prefixes: list[np.ndarray],
-        continuations: list[Sequence[np.ndarray]],
-        capacity: int,
-        width: int,
-        length: int | None,
-    ) -> list[list[Continuation]]:
-        longest = max(
-            len(p) - 1 + len(c) for p, cs in zip(prefixes, continuations, strict=True) for c in cs
-        )
-        kind = self._model.kind(power_of_two(len(prefixes)), capacity, longest)
-        self._model.prepare(kind, width)
-        return [
-            [Continuation(np.zeros(len(c), np.float32), np.zeros(len(c), bool)) for c in each]
-            for each in continuations
-        ]
+    dry = Inference(inference.architecture, inference.batching)
+    dry.programs = DryPrograms(inference.programs)
+    return BoundModel(dry, None, trained)

@@ -125,7 +125,7 @@ class Programs:
 
     def __init__(self, architecture: Architecture):
         self.architecture = architecture
-        self.compiled: dict[Specification, Program] = {}
+        self.compiled: dict[Specification, jax.stages.Compiled] = {}
 
     def get(self, specification: Specification) -> Program:
         """The compiled program. Raises UserError: the model can't compute what it specifies."""

@@ -6,7 +6,8 @@ import pytest
 from lengthwise.common.errors import UserError
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import IdsTokenizer
-from lengthwise.eval.inference.dry_run import losses_that_fall
+from lengthwise.eval.inference.dry_run import stand_in
+from lengthwise.eval.inference.scorer import TargetScores
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.scorers.registry import SCORERS
 from lengthwise.eval.scorers.scheduled import NLL, ScheduledScorers
@@ -49,13 +50,14 @@ def test_every_scorer_can_be_run_dry(name):
 
 
 class Falling:
-    """As eval.inference.dry_run.DryScorer, with no programs behind it."""
+    """Scores as those of `eval.inference.dry_run.dry_model`, with no programs behind them."""
 
     def __call__(self, tokens):
         return self.targets(tokens).nats
 
     def targets(self, tokens, positions=None):
-        return losses_that_fall(*np.subtract(tokens.shape, (0, 1)))
+        shape = np.subtract(tokens.shape, (0, 1))
+        return TargetScores(*(stand_in(np.empty(shape, x)) for x in (np.float32, bool)))
 
 
 class Recorder(CountingScorer):
