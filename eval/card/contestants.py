@@ -78,9 +78,9 @@ def contestants(evaluations: Sequence[Evaluation]) -> list[Contestant]:
     first, *others = evaluations
     corpus = first.identity.corpus_fingerprint
     _check_distinct(first.name, first.training, first.seed, corpus, others)
-    asked = {curve.key: curve for curve in first.scored.curves}
+    reference = {curve.key: curve for curve in first.scored.curves}
     for other in others:
-        _check_comparable(first, other, asked)
+        _check_comparable(first, other, reference)
     trainings = dict.fromkeys(e.training for e in evaluations)
     return [Contestant(tuple(e for e in evaluations if e.training == t)) for t in trainings]
 
@@ -107,15 +107,15 @@ def _check_distinct(
         seen[who] = other.name
 
 
-def _check_comparable(first: Evaluation, other: Evaluation, asked: dict[Key, Curve]) -> None:
-    common = [curve for curve in other.scored.curves if curve.key in asked]
+def _check_comparable(first: Evaluation, other: Evaluation, reference: dict[Key, Curve]) -> None:
+    common = [curve for curve in other.scored.curves if curve.key in reference]
     if not common:
         raise UserError(
             f"eval.compare: {other.name!r} and {first.name!r} have no score in common; score both "
             "with the same eval.methods and eval.tasks"
         )
     for curve in common:
-        same = asked[curve.key]
+        same = reference[curve.key]
         if (curve.population, curve.lengths) != (same.population, same.lengths):
             raise UserError(
                 f"eval.compare: {other.name!r} was scored on other targets, prompts or lengths "

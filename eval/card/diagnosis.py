@@ -110,14 +110,14 @@ def findings(
     known = {Control(name): scores for name, scores in controls.items() if name in set(Control)}
     if not {Control.PLAIN, Control.NO_CONTEXT, Control.TRUNCATED} <= set(known):
         return ()
-    found: list[Finding] = []
+    stretches: list[Finding] = []
     for k, length in enumerate(lengths):
         words = diagnose(_evidence(known, lengths, k, l_train))
-        if found and found[-1].words == words:
-            found[-1] = Finding(found[-1].start, length, words)
+        if stretches and stretches[-1].words == words:
+            stretches[-1] = Finding(stretches[-1].start, length, words)
         else:
-            found.append(Finding(length, length, words))
-    return tuple(found)
+            stretches.append(Finding(length, length, words))
+    return tuple(stretches)
 
 
 def _evidence(
@@ -126,9 +126,9 @@ def _evidence(
     plain = known[Control.PLAIN]
     changes = {}
     for control, scores in known.items():
-        beside = k
+        reference = k
         if control == Control.FAR_POSITIONS and lengths[k] > l_train:
-            beside = list(lengths).index(l_train)  # the prompts whose ids were moved
-        (changes[control],) = scores.at(k).minus(plain.at(beside)).estimates()
+            reference = list(lengths).index(l_train)  # the prompts whose ids were moved
+        (changes[control],) = scores.at(k).minus(plain.at(reference)).estimates()
     levels = {control: scores.estimates()[k] for control, scores in known.items()}
     return Evidence(levels, changes)

@@ -103,7 +103,7 @@ def _task(
 ) -> Judgement:
     measured, lengths = scores[curve.key], curve.lengths
     corrected = chance_corrected(curve, measured)
-    kept = corrected.map(lambda x: x - RELATIVE * x[..., :1])
+    margin = corrected.map(lambda x: x - RELATIVE * x[..., :1])
     controls = {
         other.control: chance_corrected(other, scores[key])
         for key, (other, *_) in curves.items()
@@ -115,7 +115,7 @@ def _task(
         judged=tuple(corrected.estimates()),
         holds=relative_length(lengths, corrected),
         useful=absolute_length(lengths, corrected),
-        holds_fit=crossing(lengths, kept, 0.0) if corrected.estimates()[0].low > 0 else None,
+        holds_fit=crossing(lengths, margin, 0.0) if corrected.estimates()[0].low > 0 else None,
         useful_fit=crossing(lengths, corrected, ABSOLUTE),
         areas=areas(lengths, l_train, corrected),
         drops=sudden_drops(lengths, measured, higher_is_better=True),

@@ -44,9 +44,9 @@ def relative_length(lengths: Sequence[int], corrected: Resamples) -> Reach:
     The two scores are compared within each resample. A model whose score at the shortest length is
     not above chance has nothing to keep: its length is below all.
     """
-    kept = corrected.map(lambda x: x - RELATIVE * x[..., :1]).estimates()
+    margin = corrected.map(lambda x: x - RELATIVE * x[..., :1]).estimates()
     solved = corrected.estimates()[0].low > 0
-    return reach(lengths, [solved and e.low >= 0 for e in kept])
+    return reach(lengths, [solved and e.low >= 0 for e in margin])
 
 
 def safe_length(lengths: Sequence[int], l_train: int, worse: Resamples) -> Reach:
@@ -86,10 +86,10 @@ def crossing(lengths: Sequence[int], scores: Resamples, threshold: float) -> Cro
     """
     log2_K = np.log2(np.asarray(lengths, np.float64))
     value = _crossed(log2_K, scores.value_K, threshold)
-    drawn_S = np.array([_crossed(log2_K, row, threshold) for row in scores.draws_SK])
+    crossed_S = np.array([_crossed(log2_K, row, threshold) for row in scores.draws_SK])
     tails = ((1 - scores.confidence) / 2, (1 + scores.confidence) / 2)
     # Draws beyond the tested lengths are infinite: quantiles are draws, not means of two.
-    low, high = np.quantile(drawn_S, tails, method="inverted_cdf")
+    low, high = np.quantile(crossed_S, tails, method="inverted_cdf")
     return Crossing(_point(value), _point(low), _point(high))
 
 

@@ -41,15 +41,15 @@ def areas(lengths: Sequence[int], l_train: int, scores: Resamples) -> Areas:
     beyond = _area_of(scores, log2_K, max(split, log2_K[0]), log2_K[-1])
     (inside,) = within.estimates() if within else (None,)
     (outside,) = beyond.estimates() if beyond else (None,)
-    kept = None
+    retention = None
     if within and beyond and inside and inside.low > 0:
         both = Resamples(
             np.concatenate([within.value_K, beyond.value_K]),
             np.concatenate([within.draws_SK, beyond.draws_SK], axis=1),
             scores.confidence,
         )
-        (kept,) = both.map(lambda x: x[..., [1]] / x[..., [0]]).estimates()
-    return Areas(inside, outside, kept)
+        (retention,) = both.map(lambda x: x[..., [1]] / x[..., [0]]).estimates()
+    return Areas(inside, outside, retention)
 
 
 def _area_of(scores: Resamples, log2_K: np.ndarray, start: float, end: float) -> Resamples | None:

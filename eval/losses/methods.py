@@ -35,8 +35,8 @@ def parts(name: str) -> tuple[str, ...]:
     Raises:
       UserError: an unknown part, or two of a group.
     """
-    found = tuple(part.strip() for part in name.split("+"))
-    for part in found:
+    names = tuple(part.strip() for part in name.split("+"))
+    for part in names:
         if not any(part in group for group in GROUPS):
             known = ", ".join(part for group in GROUPS for part in group)
             raise UserError(
@@ -44,13 +44,13 @@ def parts(name: str) -> tuple[str, ...]:
                 "joined by +"
             )
     for group in GROUPS:
-        both = [part for part in found if part in group]
+        both = [part for part in names if part in group]
         if len(both) > 1:
             raise UserError(
                 f"eval.methods joins {' and '.join(both)} in {name!r}, which exclude each other; "
                 "try them one at a time"
             )
-    return found
+    return names
 
 
 def without_rope(names: Sequence[str]) -> tuple[str, ...]:
@@ -143,23 +143,23 @@ def check_methods(config: EvalConfig, l_train: int) -> None:
 
 def setting(name: str, multiplier: float, context: int, l_train: int, sinks: int) -> Setting:
     """Setting of a method at a context beyond L_train, both in tokens."""
-    found = parts(name)
+    names = parts(name)
     return Setting(
-        scaling=_scaling(found, multiplier, context, l_train),
-        mask=_mask(found, l_train, sinks),
+        scaling=_scaling(names, multiplier, context, l_train),
+        mask=_mask(names, l_train, sinks),
     )
 
 
-def _scaling(found: tuple[str, ...], multiplier: float, context: int, l_train: int) -> RopeScaling:
-    kept = max(1, l_train // 16)
+def _scaling(names: tuple[str, ...], multiplier: float, context: int, l_train: int) -> RopeScaling:
+    near = max(1, l_train // 16)
     longest = context  # distance that the frequencies have to bring into the trained range
-    if {"window", "chunks", "ceiling"} & set(found):
+    if {"window", "chunks", "ceiling"} & set(names):
         longest = l_train
-    elif "string" in found:
-        # Near distances end at shift - 1 and shifted ones at context - 1 - shift + kept: this
+    elif "string" in names:
+        # Near distances end at shift - 1 and shifted ones at context - 1 - shift + near: this
         # shift makes the longest of them all the shortest.
-        longest = -(-(context + kept) // 2)
-    kind = next((part for part in found if part in GROUPS[0]), "none")
+        longest = -(-(context + near) // 2)
+    kind = next((part for part in names if part in GROUPS[0]), "none")
     scaling = RopeScaling("none")
     if kind == "dynamic":  # follows the length by itself
         scaling = RopeScaling(kind, multiplier, original_length=l_train)
@@ -173,20 +173,20 @@ def _scaling(found: tuple[str, ...], multiplier: float, context: int, l_train: i
         scaling = RopeScaling(kind)
     return replace(
         scaling,
-        ceiling=l_train - 1 if "ceiling" in found else 0,  # the longest distance in training
-        shift=longest if "string" in found else 0,
-        shift_kept=kept if "string" in found else 0,
-        log_n=l_train if "log_n" in found else 0,
+        ceiling=l_train - 1 if "ceiling" in names else 0,  # the longest distance in training
+        shift=longest if "string" in names else 0,
+        shift_kept=near if "string" in names else 0,
+        log_n=l_train if "log_n" in names else 0,
     )
 
 
-def _mask(found: tuple[str, ...], l_train: int, sinks: int) -> Mask:
+def _mask(names: tuple[str, ...], l_train: int, sinks: int) -> Mask:
     """A mask that never shows more than L_train keys."""
-    if "window" in found:
+    if "window" in names:
         return Mask(window=l_train)
-    if "chunks" in found:
+    if "chunks" in names:
         return Mask(chunk=l_train)
-    if "lambda" in found:
+    if "lambda" in names:
         if not 0 <= sinks < l_train:
             raise UserError(
                 f"eval.sinks is {sinks}, but the Lambda mask shows {l_train} tokens in all; "

@@ -1,1 +1,1 @@
-"""The pages: report of a run, report card, report of a task."""
+"""Pages: report of a run on text or on a task, report card."""

@@ -1,4 +1,4 @@
-"""The names of the ways of running a model, for people."""
+"""Names of methods, for people."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def method_title(name: str) -> str:
 
 
 def in_sentence(name: str) -> str:
-    """How the model is run, as the end of a sentence."""
+    """Method as the end of a sentence."""
     if name == "plain":
         return "run as it is"
     return "with " + " and ".join(PARTS[p][1] if p in PARTS else p for p in parts_of(name))
 
 
 def parts_of(name: str) -> list[str]:
-    """The ways of running a model that a method puts together."""
+    """Parts that a method combines."""
     return [part.strip() for part in name.split("+")]

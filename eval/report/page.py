@@ -1,4 +1,4 @@
-"""What every page is made of: pictures in all their variants, and templates that escape."""
+"""Parts of every page: pictures in all their variants, templates that escape."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Picture:
-    """name: of the PNG beside the page. description: for those who can't see it."""
+    """A picture to draw. name: of the PNG beside the page. description: its alternative text."""
 
     name: str
     caption: str
@@ -39,8 +39,8 @@ class Figure:
     dark_narrow: str
 
 
-def drawn(picture: Picture) -> tuple[Figure, bytes]:
-    """The picture in every variant for the page, and as a PNG."""
+def render_picture(picture: Picture) -> tuple[Figure, bytes]:
+    """Renders the picture in every variant for the page, and as a PNG."""
     drawings = {
         f"{theme.name}_{width}": picture.draw(theme, width == "narrow")
         for theme in (LIGHT, DARK)
@@ -61,14 +61,14 @@ def write_page(
     page.parent.mkdir(parents=True, exist_ok=True)
     figures = {}
     for picture in tqdm(pictures, desc=f"drawing {page.name}", unit="picture"):
-        figures[picture.name], png = drawn(picture)
+        figures[picture.name], png = render_picture(picture)
         atomic_write(page.parent / f"{picture.name}.png", [png])
     atomic_write(page, [render(figures).encode("utf-8")])
     return page
 
 
 def page_environment() -> Environment:
-    """Templates whose values are escaped; a name that is not there raises."""
+    """Environment of templates that escape values and raise on undefined names."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""How pictures look: one palette for light and one for dark pages, the same marks everywhere.
+"""Style of pictures: one palette for light and one for dark pages, the same marks everywhere.
 
 Figures are built without pyplot and without rcParams, so that threads can draw at the same time.
 Method colors follow Okabe and Ito (distinct under every common color blindness) and each method
@@ -104,7 +104,7 @@ def legend(figure: Figure, axes: Axes, theme: Theme, narrow: bool) -> None:
     """One legend above all panels, in reading order."""
     handles, labels = axes.get_legend_handles_labels()
     columns = min(len(labels), 2 if narrow else 6)
-    drawn = figure.legend(
+    box = figure.legend(
         handles,
         labels,
         loc="outside upper left",
@@ -114,7 +114,7 @@ def legend(figure: Figure, axes: Axes, theme: Theme, narrow: bool) -> None:
         handlelength=1.8,
         columnspacing=1.4,
     )
-    for text in drawn.get_texts():
+    for text in box.get_texts():
         text.set_color(theme.ink)
 
 
@@ -210,7 +210,7 @@ def interval_line(
 
 
 def token_scale(tokens: int) -> tuple[float, str]:
-    """What to divide counts of up to `tokens` by, and the word for it."""
+    """Divisor for counts of up to `tokens`, and the word for it."""
     for scale, unit in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if tokens >= scale:
             return scale, unit

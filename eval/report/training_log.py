@@ -1,4 +1,4 @@
-"""metrics.jsonl, summed up for the report: by bucket, over steps, and as speed."""
+"""Training log of metrics.jsonl for the report: by bucket, over steps, and as speed."""
 
 from __future__ import annotations
 

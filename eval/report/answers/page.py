@@ -25,7 +25,7 @@ from lengthwise.eval.report.training_log import TrainingLog, evaluation_rows
 
 @dataclass(frozen=True)
 class Example:
-    """A problem of a length, in words."""
+    """One problem with its answer, as text."""
 
     length: int
     prompt: str
@@ -34,7 +34,7 @@ class Example:
 
 @dataclass(frozen=True)
 class AnswersInputs(RunInputs):
-    """Everything the page shows."""
+    """Content of the page."""
 
     task: str
     counts: str  # what its length counts

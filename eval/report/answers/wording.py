@@ -1,4 +1,4 @@
-"""Scores of answers as sentences and cells."""
+"""Wording of the scores of answers: sentences and table cells."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lengthwise.eval.statistics.bootstrap import Estimate
 
 
 def headline(scored: TrainingScores, trained: tuple[int, int]) -> list[str]:
-    """What a training came to; the first sentence stands alone."""
+    """Outcome of a training in sentences, the first of which stands alone."""
     answers = scored.answers
     scores, fell = answers.scores, answers.falls_at
     lengths = f"{trained[0]} to {trained[1]}" if trained[0] < trained[1] else str(trained[0])
     if fell is None:
-        said = (
+        first = (
             f"Exact match is {answers.threshold:g} or more at all tested lengths, "
             f"{scores[0].length} to {scores[-1].length}; trained on lengths {lengths}."
         )
     else:
         exact = next(score.exact for score in scores if score.length == fell)
-        said = (
+        first = (
             f"Exact match falls under {answers.threshold:g} at length {fell}: "
             f"{exact.value:.3f} {interval(exact)}; trained on lengths {lengths}."
         )
@@ -34,7 +34,7 @@ def headline(scored: TrainingScores, trained: tuple[int, int]) -> list[str]:
         )
         if mean is not None
     ]
-    return [said, f"Mean exact match: {', '.join(means)}."]
+    return [first, f"Mean exact match: {', '.join(means)}."]
 
 
 def share_cell(estimate: Estimate) -> IntervalCell:
@@ -64,15 +64,15 @@ def comparison_lines(
 
 
 def _sentence(comparison: Comparison) -> str:
-    """At which lengths the second is better or worse than the first."""
-    found = []
+    """Sentence on the lengths at which the second is better or worse than the first."""
+    parts = []
     for kind in (Difference.BETTER, Difference.WORSE):
-        said_K = zip(comparison.lengths, comparison.outcomes, strict=True)
-        lengths = [length for length, said in said_K if said == kind]
+        outcomes_K = zip(comparison.lengths, comparison.outcomes, strict=True)
+        lengths = [length for length, outcome in outcomes_K if outcome == kind]
         if lengths:
-            found.append(f"{kind} at {_listed(lengths)}")
-    said = " and ".join(found) if found else f"{Difference.NONE} at any length"
-    return f"{comparison.second} beside {comparison.first}, exact match: {said}"
+            parts.append(f"{kind} at {_listed(lengths)}")
+    outcome = " and ".join(parts) if parts else f"{Difference.NONE} at any length"
+    return f"{comparison.second} beside {comparison.first}, exact match: {outcome}"
 
 
 def _listed(lengths: list[int]) -> str:

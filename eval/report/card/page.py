@@ -1,4 +1,4 @@
-"""The card as a page: one file that needs no network, legible on a phone, in light and dark."""
+"""Page of the card: one file that needs no network, legible on a phone, in light and dark."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from lengthwise.eval.report.style import token_count
 
 
 def write_card(workdir: Path, evaluations: Sequence[Evaluation], config: EvalConfig) -> list[str]:
-    """Keeps the first evaluation's curves in `workdir` and writes the card of all of them.
+    """Saves the first evaluation's curves in `workdir` and writes the card of all evaluations.
 
     evaluations: that of `workdir`, then those that it is compared with.
 
     Returns: the outcome in sentences, and where the page is. Raises UserError where evaluations
-    can't be compared; the curves are kept then.
+    can't be compared; the curves are saved then.
     """
     save_evaluation(evaluations[0], workdir / CURVES)
     card = make_card(evaluations, config)
@@ -91,7 +91,7 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
 
 
 def _pictures(card: Card) -> list[Picture]:
-    """Only what there is something to draw of."""
+    """Pictures for which there is data."""
     alone = len(card.entries) == 1
     pictures = []
     if any(tasks_of(entry) for entry in card.entries):

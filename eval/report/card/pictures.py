@@ -1,4 +1,4 @@
-"""The pictures of the card."""
+"""Pictures of the card."""
 
 from __future__ import annotations
 

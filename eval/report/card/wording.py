@@ -1,4 +1,4 @@
-"""The card in words and as table cells."""
+"""Wording of the card: sentences and table cells."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class JudgementRow:
-    """One primary curve."""
+    """Row of the headline table: one primary curve."""
 
     title: str
     detail: str  # how it was run, or where it stands in dispersion and scope
@@ -72,20 +72,20 @@ def share_cell(estimate: Estimate) -> IntervalCell:
     return IntervalCell(f"{value} %", f"[{low}, {high}]", "")
 
 
-def reach_text(found: Reach) -> str:
+def reach_text(reach: Reach) -> str:
     """ "512", "at least 4,096", "below 64"."""
-    if found.tokens is None:
-        return f"below {token_count(found.shortest)}"
-    least = "at least " if found.censored else ""
-    return least + token_count(found.tokens)
+    if reach.tokens is None:
+        return f"below {token_count(reach.shortest)}"
+    least = "at least " if reach.censored else ""
+    return least + token_count(reach.tokens)
 
 
-def ratio_of(found: Reach, l_train: int, p95: int) -> str:
+def ratio_of(reach: Reach, l_train: int, p95: int) -> str:
     """The reach over the longest training length and over the 95th percentile: "4x / 4.3x"."""
-    if found.tokens is None:
-        return "below " + " / ".join(times(found.shortest / n) for n in (l_train, p95))
-    least = "\N{GREATER-THAN OR EQUAL TO} " if found.censored else ""
-    return least + " / ".join(times(found.tokens / n) for n in (l_train, p95))
+    if reach.tokens is None:
+        return "below " + " / ".join(times(reach.shortest / n) for n in (l_train, p95))
+    least = "\N{GREATER-THAN OR EQUAL TO} " if reach.censored else ""
+    return least + " / ".join(times(reach.tokens / n) for n in (l_train, p95))
 
 
 def times(ratio: float) -> str:
@@ -93,20 +93,20 @@ def times(ratio: float) -> str:
     return ratio_text(float(f"{ratio:.3g}"))
 
 
-def crossing_text(found: Crossing, lengths: Sequence[int]) -> str:
+def crossing_text(crossing: Crossing, lengths: Sequence[int]) -> str:
     """ "310 [256, 402]", with "<64" and ">4,096" where the fit crosses at no tested length."""
     outside = {"below": f"<{token_count(lengths[0])}", "above": f">{token_count(lengths[-1])}"}
 
     def text(point: CrossingPoint) -> str:
         return outside[point.censored] if point.tokens is None else token_count(round(point.tokens))
 
-    value, low, high = (text(point) for point in (found.value, found.low, found.high))
+    value, low, high = (text(point) for point in (crossing.value, crossing.low, crossing.high))
     return value if low == high == value else f"{value} [{low}, {high}]"
 
 
 def headline_rows(entry: CardEntry) -> dict[str, list[JudgementRow]]:
-    """By group, in the order of the curves. Of losses that can't be useful, only the plain model's:
-    its other ways of running stand in the table of details."""
+    """Rows by group, in the order of the curves. Of losses that can't be useful, only the plain
+    model's: other methods stand in the table of details."""
     rows: dict[str, list[JudgementRow]] = {name: [] for name in GROUPS.values()}
     for each in entry.judgements:
         if each.curve.method == PLAIN or each.useful is not None:
@@ -117,18 +117,18 @@ def headline_rows(entry: CardEntry) -> dict[str, list[JudgementRow]]:
 def _headline_row(entry: CardEntry, each: Judgement) -> JudgementRow:
     curve, l_train = each.curve, entry.l_train
     at = curve.lengths.index(l_train) if l_train in curve.lengths else None
-    placed = f"{curve.dispersion} dispersion, {curve.scope} scope" if curve.scope else ""
-    kept = each.areas.retention if each.areas else None
+    difficulty = f"{curve.dispersion} dispersion, {curve.scope} scope" if curve.scope else ""
+    retention = each.areas.retention if each.areas else None
     return JudgementRow(
         title=title(curve.scorer),
-        detail=placed if each.is_task and curve.method == PLAIN else method_title(curve.method),
+        detail=difficulty if each.is_task and curve.method == PLAIN else method_title(curve.method),
         short=None if at is None else score_cell(each, each.scores[at]),
         long=score_cell(each, each.scores[-1]),
         longest=token_count(curve.lengths[-1]),
         holds=reach_text(each.holds),
         useful="" if each.useful is None else reach_text(each.useful),
         ratios=ratio_of(each.holds, l_train, entry.contestant.first.length_p95),
-        retention="" if kept is None else share_cell(kept).value,
+        retention="" if retention is None else share_cell(retention).value,
     )
 
 
@@ -144,30 +144,30 @@ def drops_text(drops: Sequence[Drop]) -> str:
 
 
 def sentences(card: Card) -> list[str]:
-    """The outcome of the first entry, then of the comparisons; the most important first."""
+    """Outcome of the first entry, then of the comparisons, the most important first."""
     entry = card.first
-    said = [*_loss_sentences(entry), *_task_sentences(entry)]
-    said += [_comparison_sentence(card, other) for other in card.entries[1:]]
-    return said or ["No score of this card reaches a length that it could be judged by."]
+    outcome = [*_loss_sentences(entry), *_task_sentences(entry)]
+    outcome += [_comparison_sentence(card, other) for other in card.entries[1:]]
+    return outcome or ["No score of this card reaches a length that it could be judged by."]
 
 
 def _loss_sentences(entry: CardEntry) -> list[str]:
-    found = [
+    losses = [
         (each, each.useful)
         for each in entry.judgements
         if each.useful is not None and not each.is_task
     ]
-    if not found:
+    if not losses:
         return []
-    found = [pair for pair in found if pair[0].curve.scorer == found[0][0].curve.scorer]
-    plain = next((pair for pair in found if pair[0].curve.method == PLAIN), found[0])
+    losses = [pair for pair in losses if pair[0].curve.scorer == losses[0][0].curve.scorer]
+    plain = next((pair for pair in losses if pair[0].curve.method == PLAIN), losses[0])
     safe, used = (_up_to(part, entry.l_train) for part in (plain[0].holds, plain[1]))
     does = (
         f"is safe and makes use of context {used}"
         if safe == used
         else f"is safe {safe} and makes use of context {used}"
     )
-    said = [
+    outcome = [
         f"Trained on up to {token_count(entry.l_train)} tokens and run as it is, "
         f"{entry.contestant.claim} {does}."
     ]
@@ -177,26 +177,26 @@ def _loss_sentences(entry: CardEntry) -> list[str]:
         if n < entry.l_train and gain.low > 0
     ]
     if shorter:
-        said.append(
+        outcome.append(
             f"With {token_count(shorter[0])} tokens of context its loss on the same targets is "
             "lower than with its training length: it has not learned to use the text further back."
         )
-    best, useful = max(found, key=lambda pair: pair[1].tokens or 0)
+    best, useful = max(losses, key=lambda pair: pair[1].tokens or 0)
     if (useful.tokens or 0) > (plain[1].tokens or 0):
-        said.append(
-            f"The best of {len(found)} ways of running it, {in_sentence(best.curve.method)}, makes "
-            f"use of context {_up_to(useful, entry.l_train)}."
+        outcome.append(
+            f"The best of {len(losses)} ways of running it, {in_sentence(best.curve.method)}, "
+            f"makes use of context {_up_to(useful, entry.l_train)}."
         )
-    return said
+    return outcome
 
 
-def _up_to(found: Reach, l_train: int) -> str:
-    """Of a reach that begins at L_train."""
-    if found.tokens is None:
+def _up_to(reach: Reach, l_train: int) -> str:
+    """Text of a reach that begins at L_train."""
+    if reach.tokens is None:
         return "not even up to its training length"
-    if found.tokens == l_train:
+    if reach.tokens == l_train:
         return "up to its training length alone"
-    return f"up to {reach_text(found)} tokens ({times(found.tokens / l_train)})"
+    return f"up to {reach_text(reach)} tokens ({times(reach.tokens / l_train)})"
 
 
 def _task_sentences(entry: CardEntry) -> list[str]:
@@ -217,7 +217,7 @@ def _task_sentences(entry: CardEntry) -> list[str]:
 
 
 def _above_chance(each: Judgement, l_train: int) -> bool:
-    """At some tested length that was trained."""
+    """Whether it is above chance at some tested length within L_train."""
     within = [k for k, length in enumerate(each.lengths) if length <= l_train]
     return any(each.judged[k].low > 0 for k in within)
 
@@ -225,7 +225,7 @@ def _above_chance(each: Judgement, l_train: int) -> bool:
 def _comparison_sentence(card: Card, other: CardEntry) -> str:
     mine = [c for c in card.comparisons if c.second == other.contestant.name]
     last = [c.outcomes[-1] for c in mine]
-    counts = ", ".join(f"{last.count(said)} {said}" for said in dict.fromkeys(last))
+    counts = ", ".join(f"{last.count(outcome)} {outcome}" for outcome in dict.fromkeys(last))
     return (
         f"Beside {card.first.contestant.name}, {other.contestant.name} is, at the longest length "
         f"of each of {len(mine)} scores: {counts}."
@@ -241,19 +241,19 @@ def compared_lengths(comparisons: Sequence[Comparison], l_train: int, most: int 
 
 def difference_cells(comparison: Comparison, lengths: Sequence[int]) -> list[IntervalCell | None]:
     """The paired difference at each of these lengths, with its verdict; None: not tested."""
-    found = zip(comparison.better, comparison.outcomes, strict=True)
-    at = dict(zip(comparison.lengths, found, strict=True))
+    pairs = zip(comparison.better, comparison.outcomes, strict=True)
+    at = dict(zip(comparison.lengths, pairs, strict=True))
     return [_difference(comparison, *at[n]) if n in at else None for n in lengths]
 
 
-def _difference(comparison: Comparison, better: Estimate, said: str) -> IntervalCell:
+def _difference(comparison: Comparison, better: Estimate, outcome: str) -> IntervalCell:
     scale, places = (100, 0) if comparison.unit == "accuracy" else (1, 0)
     if scale == 1 and (better.low, better.high) != (0, 0):
         places = decimals(better.low, better.high)
     value, low, high = (
         number(scale * x, places, signed=True) for x in (better.value, better.low, better.high)
     )
-    return IntervalCell(value, f"[{low}, {high}]", said)
+    return IntervalCell(value, f"[{low}, {high}]", outcome)
 
 
 def cost_rows(entry: CardEntry) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""Pictures of what was trained on: contexts, domains, document boundaries."""
+"""Pictures of the training data: contexts, domains, document boundaries."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def draw_boundary(results: Results, theme: Theme, narrow: bool) -> Figure:
 
 def boundary_gap(results: Results) -> ResultRow | None:
     """Naive minus masked over all targets behind a boundary, where it was scored."""
-    found = [r for r in results.select(metric=BOUNDARY_GAP) if _over_all(r)]
-    return found[0] if found else None
+    rows = [r for r in results.select(metric=BOUNDARY_GAP) if _over_all(r)]
+    return rows[0] if rows else None
 
 
 def draw_domain_losses(log: TrainingLog, theme: Theme, narrow: bool) -> Figure:

@@ -1,4 +1,4 @@
-"""What was trained on, and the scores by domain, in words and as table cells."""
+"""Wording of the training data and of the scores by domain: sentences and table cells."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def domain_table(results: Results, method: str) -> list[DomainRow]:
 
 
 def exposure_sentence(exposure: Mapping[str, Any], l_train: int) -> str:
-    """How much of the training was at long contexts. exposure: `total` of exposure.json."""
+    """Sentence on the share of training at long contexts. exposure: `total` of exposure.json."""
     counts = np.array(exposure["targets"], np.float64)
     last = np.array(exposure["context"])
     if not counts.sum():
@@ -70,14 +70,14 @@ def boundary_sentence(gap: ResultRow) -> str:
     """Naive minus masked over all targets behind a boundary."""
     shown = cell(gap)
     if gap.low > 0:
-        said = "other documents in the row hurt, naive minus masked is"
+        finding = "other documents in the row hurt, naive minus masked is"
     elif gap.high < 0:
-        said = "other documents in the row help, naive minus masked is"
+        finding = "other documents in the row help, naive minus masked is"
     else:
-        said = "no difference is detectable, naive minus masked is"
+        finding = "no difference is detectable, naive minus masked is"
     return (
         f"Over all {gap.n_targets:,} targets behind a boundary ({gap.n_documents} documents), "
-        f"{said} {shown.value} {shown.interval} nats/token."
+        f"{finding} {shown.value} {shown.interval} nats/token."
     )
 
 

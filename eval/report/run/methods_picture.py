@@ -1,4 +1,4 @@
-"""All methods in one picture: the gain of each over truncation, a panel a context."""
+"""Pictures of methods and of scheduled scores: gains over truncation, scores over training."""
 
 from __future__ import annotations
 

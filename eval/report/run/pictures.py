@@ -1,4 +1,4 @@
-"""The pictures of the report. Each draws itself for a theme and a width."""
+"""Pictures of the report, each for a theme and a width."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CURVE_POINTS = 60  # per bucket: enough for the shape, few enough to keep the pa
 
 def draw_same_target(results: Results, theme: Theme, narrow: bool) -> Figure:
     """NLL of the same targets against context, and the paired gain over truncation."""
-    names, others = _told_apart(results)
+    names, others = _split_highlighted(results)
     nll = results.select(metric=SAME_TARGET_NLL, role="result")
     l_train = nll[0].l_train
     (truncation,) = (r for r in nll if r.method == "plain" and r.context == l_train)
@@ -77,7 +77,7 @@ def draw_same_target(results: Results, theme: Theme, narrow: bool) -> Figure:
 
 def draw_position_nll(results: Results, theme: Theme, narrow: bool) -> Figure:
     """NLL in log2 bins of position, one pass."""
-    names, others = _told_apart(results)
+    names, others = _split_highlighted(results)
     rows = results.select(metric=POSITION_NLL, role="result")
     figure, (axes,) = new_figure(narrow, 1, 3.9 if narrow else 4.1)
     for name in names:
@@ -210,7 +210,7 @@ def _intervals(
     )
 
 
-def _told_apart(results: Results) -> tuple[list[str], list[str]]:
+def _split_highlighted(results: Results) -> tuple[list[str], list[str]]:
     """(methods with a color and marker of their own, the others)."""
     names = highlighted(results, LINES)
     return names, [name for name in method_names(results) if name not in names]

@@ -1,4 +1,4 @@
-"""The report: one self-contained page, readable with no network, and its pictures as PNGs."""
+"""Report of a run on text: one self-contained page, readable offline, and its pictures as PNGs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ HEADLINE_RATIOS = (2.0, 4.0)  # beside truncation, which is the plain model at 1
 
 @dataclass(frozen=True)
 class ReportInputs(RunInputs):
-    """Everything the page shows."""
+    """Content of the page."""
 
     exposure: Mapping[str, Any]  # as in exposure.json
     results: Results

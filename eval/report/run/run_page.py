@@ -1,4 +1,4 @@
-"""What the pages of runs on text and on tasks share: training, layout, config, machine, speed."""
+"""Sections of the pages of all runs: training, layout, config, machine, speed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ELSEWHERE = {
 
 
 def account_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Of the rows of metrics.jsonl; none on what they don't tell."""
+    """Sentences on goodput and anomalies, from the rows of metrics.jsonl."""
     return [*_goodput(rows), *_anomalies(rows)]
 
 
@@ -52,25 +52,25 @@ def _goodput(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _anomalies(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    said = []
+    sentences = []
     skips = [row for row in rows if row["kind"] == "skip"]
     if skips:
         steps = ", ".join(f"{row['step']:,} ({row['cause']})" for row in skips[:5])
         more = f" and {len(skips) - 5} more" if len(skips) > 5 else ""
-        said.append(f"Updates that were skipped: {len(skips)}, at step {steps}{more}.")
+        sentences.append(f"Updates that were skipped: {len(skips)}, at step {steps}{more}.")
     for row in rows:
         if row["kind"] == "rollback":
             begin, end = row["passed_over"]
-            said.append(
+            sentences.append(
                 f"Rolled back from step {row['step']:,} ({row['cause']}) to checkpoint "
                 f"{row['to_step']:,}; {end - begin:,} batches were passed over."
             )
-    return said
+    return sentences
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What the page of any run shows."""
+    """Content of the page that any run has."""
 
     title: str
     config: Mapping[str, Any]  # resolved, nested

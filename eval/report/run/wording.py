@@ -1,4 +1,4 @@
-"""The results in words and as table cells."""
+"""Wording of the results: sentences and table cells."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def best_first(results: Results) -> list[str]:
 
 
 def highlighted(results: Results, most: int) -> list[str]:
-    """The methods that a line chart tells apart: the plain model and the best, in their order."""
+    """Methods that a line chart highlights: the plain model and the best, in their order."""
     best = [name for name in best_first(results) if name != "plain"][: most - 1]
     return [name for name in method_names(results) if name == "plain" or name in best]
 
@@ -86,7 +86,7 @@ def useful_text(useful: UsefulLength, l_train: int) -> str:
 
 
 def headline(results: Results) -> list[str]:
-    """The outcome in sentences, the most important first."""
+    """Outcome in sentences, the most important first."""
     lengths = useful_lengths(results)
     gains = results.select(metric=GAIN, role="result")
     l_train = gains[0].l_train
