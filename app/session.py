@@ -56,8 +56,10 @@ class Session:
         machine = jax.devices()
         planned = None
         if follows_plan:
-            wanted = plan_fingerprint(experiment.train, store.manifest.vocab_size, len(machine))
-            planned = planned_executions(workdir / PLAN, self.phases.phases, wanted)
+            fingerprint = plan_fingerprint(
+                experiment.train, store.manifest.vocab_size, len(machine)
+            )
+            planned = planned_executions(workdir / PLAN, self.phases.phases, fingerprint)
         if planned is not None:
             print(f"plan: {workdir / PLAN} says how each bucket is computed")
         self.setup = Setup(experiment.train, self.phases, machine, planned)

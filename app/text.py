@@ -159,8 +159,8 @@ class TextScoring:
         l_train, trained = self._subject.l_train, self._subject.trained_scalings
         rows = {row for scorer in self._scorers for row in scorer.rows}
         settings = every_setting(self.config, l_train, sorted({*self.contexts, *rows}))
-        wanted = [(*pair, scaling) for scaling in trained for pair in settings]
-        for length, setting, scaling in tqdm(wanted, desc="compiling scores", unit="shape"):
+        programs = [(*pair, scaling) for scaling in trained for pair in settings]
+        for length, setting, scaling in tqdm(programs, desc="compiling scores", unit="shape"):
             self.inference.prepare(length, setting, scaling)
         for scaling in trained:
             self._scheduled.figures(dry_model(self.inference, scaling))

@@ -91,11 +91,11 @@ def run(
             name: task_config(name, tokenizer, prompt_maker(bench), config.prompts, config.seed)
             for name in filter(is_own, tasks)
         }
-        asked: list[Any] = [own.get(name, name) for name in tasks]
+        requested: list[Any] = [own.get(name, name) for name in tasks]
         model = CheckpointLM(trained.model.cached(Setting()), tokenizer, longest)
-        found = simple_evaluate(
+        output = simple_evaluate(
             model,
-            tasks=asked,
+            tasks=requested,
             task_manager=manager,
             num_fewshot=num_fewshot,
             limit=limit,
@@ -105,12 +105,12 @@ def run(
             fewshot_random_seed=config.seed,
             log_samples=False,
         )
-        assert found is not None
+        assert output is not None
         report = {
             "checkpoint_step": trained.step,
             "l_train": trained.l_train,
             "max_length": longest,
-            **{key: found[key] for key in ("results", "versions", "n-shot", "n-samples")},
+            **{key: output[key] for key in ("results", "versions", "n-shot", "n-samples")},
         }
         text = json.dumps(report, indent=1, default=str) + "\n"
         atomic_write(workdir / "eval" / "harness.json", [text.encode("utf-8")])

@@ -129,6 +129,6 @@ class NextTokenScorer:
             return np.broadcast_to(np.arange(length), (len(rows.sizes), length))
         positions = np.empty((len(rows.sizes), length), np.int64)
         for row, (size, number) in enumerate(zip(rows.sizes, rows.numbers, strict=True)):
-            drawn = np.random.default_rng([seed, size, number]).permutation(largest)[:length]
-            positions[row] = *np.sort(drawn[:size]), *np.sort(drawn[size:])
+            ids = np.random.default_rng([seed, size, number]).permutation(largest)[:length]
+            positions[row] = *np.sort(ids[:size]), *np.sort(ids[size:])
         return positions

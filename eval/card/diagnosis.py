@@ -54,11 +54,11 @@ def diagnose(evidence: Evidence) -> str:
     level = evidence.level(Control.PLAIN)
     if level == Level.ABOVE and evidence.level(Control.NO_CONTEXT) == Level.ABOVE:
         return "solved in part, but the question alone gives the answer away"
-    said = str(level)
+    outcome = str(level)
     if level == Level.ABOVE:
-        said += _reach(evidence)
+        outcome += _reach(evidence)
     loss = _loss(evidence)
-    return f"{said}; {loss}" if loss else said
+    return f"{outcome}; {loss}" if loss else outcome
 
 
 def _reach(evidence: Evidence) -> str:

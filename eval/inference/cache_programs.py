@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lengthwise.eval.inference.programs import Definition, View, placed
+from lengthwise.eval.inference.programs import Definition, View, abstract
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache, cache_shardings, empty_cache
@@ -161,8 +161,8 @@ def _abstract_cache(kind: CacheKind, view: View) -> KVCache:
     positions_BS = jax.ShapeDtypeStruct((rows, kind.capacity), np.int32)
     make = functools.partial(_new_cache, kind, view)
     cache: KVCache = jax.eval_shape(make, positions_BS)
-    abstract: KVCache = jax.tree.map(placed, cache, cache_shardings(cache, view.mesh))
-    return abstract
+    placed: KVCache = jax.tree.map(abstract, cache, cache_shardings(cache, view.mesh))
+    return placed
 
 
 def _shardings(cache: KVCache) -> Any:

@@ -79,7 +79,7 @@ class View:
 
     def like(self, arrays: Any) -> Any:
         """A tree of arrays, whole on each device."""
-        return jax.tree.map(lambda x: placed(x, self.whole), arrays)
+        return jax.tree.map(lambda x: abstract(x, self.whole), arrays)
 
     def place(self, array_BL: np.ndarray) -> jax.Array:
         """int [B, L] on the devices, as int32, columns in the order of the devices."""
@@ -142,6 +142,6 @@ class Programs:
         return self.compiled[specification]
 
 
-def placed(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-    """The shape and type of an array, with a sharding."""
+def abstract(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    """Shape and type of an array, with a sharding."""
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)

@@ -69,7 +69,7 @@ def pack_documents(source: DocumentSource, l_train: int, config: EvalConfig) -> 
     several = np.flatnonzero(np.diff(offsets) > 1)
     tokens = np.zeros((several.size, l_train + 1), np.int64)
     segments = np.zeros_like(tokens)
-    placed = []
+    pieces = []
     for row, packed in enumerate(several.tolist()):
         at = 0
         inside = random.permutation(items[offsets[packed] : offsets[packed + 1]])
@@ -78,10 +78,10 @@ def pack_documents(source: DocumentSource, l_train: int, config: EvalConfig) -> 
             tokens[row, at : at + size] = source.read(int(ends[item]) - size, size)
             segments[row, at : at + size] = number
             if at:
-                placed.append((ids[item], row, at, size))
+                pieces.append((ids[item], row, at, size))
             at += size
         segments[row, at:] = inside.size + 1
-    documents, rows, first, lengths = np.array(placed, np.int64).reshape(-1, 4).T
+    documents, rows, first, lengths = np.array(pieces, np.int64).reshape(-1, 4).T
     clusters = source.document_clusters[documents]
     return PackedRows(tokens, segments, documents, clusters, rows, first, lengths)
 

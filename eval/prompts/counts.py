@@ -20,7 +20,7 @@ def common_word(words: Vocabulary) -> Material:
 
 
 def frequent_word(words: Vocabulary) -> Material:
-    """Vocabulary at odds of 9 : 4 : 2 : 1 in one block after the other; after RULER's fwe."""
+    """Words at odds of 9 : 4 : 2 : 1 in one block after the other; after RULER's fwe."""
     return _most_frequent(words, ODDS, list)
 
 

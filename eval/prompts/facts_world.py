@@ -51,7 +51,7 @@ class World:
     """State of the world, with the number of the fact behind each part of it."""
 
     at: dict[str, tuple[str, int]] = field(default_factory=dict)  # person -> place
-    held: dict[str, tuple[str, int]] = field(default_factory=dict)  # thing -> person
+    carried: dict[str, tuple[str, int]] = field(default_factory=dict)  # thing -> who carries it
     # person -> (number, place) of every time that they went, in order
     ways: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     # person -> numbers of the facts in which they took or dropped something
@@ -64,9 +64,9 @@ class World:
             return
         assert fact.thing is not None
         if fact.drops:
-            del self.held[fact.thing]
+            del self.carried[fact.thing]
         else:
-            self.held[fact.thing] = fact.person, number
+            self.carried[fact.thing] = fact.person, number
         self.handled.setdefault(fact.person, []).append(number)
 
 
@@ -76,8 +76,8 @@ def history(rng: np.random.Generator, names: Names, facts: int) -> Iterator[Fact
     world = World()
     for number in range(facts):
         person = _pick(rng, names.people)
-        mine = [thing for thing, (holder, _) in world.held.items() if holder == person]
-        free = [thing for thing in names.things if thing not in world.held]
+        mine = [thing for thing, (holder, _) in world.carried.items() if holder == person]
+        free = [thing for thing in names.things if thing not in world.carried]
         chance = rng.uniform()
         if chance < 0.3 and free:
             fact = Fact(person, thing=_pick(rng, free))
@@ -101,8 +101,8 @@ def one_fact(rng: np.random.Generator, world: World, names: Names, aim: int) -> 
 def two_facts(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
     """Where is a thing that someone carries? Where they went since, after taking it."""
     for thing in rng.permutation(names.things).tolist():
-        if thing in world.held:
-            person, taken = world.held[thing]
+        if thing in world.carried:
+            person, taken = world.carried[thing]
             place, went = world.at.get(person, ("", -1))
             if went > taken:
                 yield Question(None, thing, None, place, (taken, went))
@@ -113,8 +113,8 @@ def three_facts(
 ) -> Iterator[Question]:
     """Where was a thing before it was at the place where it is? It was carried to both."""
     for thing in rng.permutation(names.things).tolist():
-        if thing in world.held:
-            person, taken = world.held[thing]
+        if thing in world.carried:
+            person, taken = world.carried[thing]
             ways = [
                 (number, place) for number, place in world.ways.get(person, []) if number > taken
             ]
@@ -136,7 +136,7 @@ def yes_no(rng: np.random.Generator, world: World, names: Names, aim: int) -> It
 def counting(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
     """How many things does a person carry? Each number of 0 to 3 as often as the others."""
     for person in rng.permutation(names.people).tolist():
-        count = sum(holder == person for holder, _ in world.held.values())
+        count = sum(holder == person for holder, _ in world.carried.values())
         if count == aim and person in world.handled:
             yield Question(person, None, None, count, tuple(world.handled[person]))
 

@@ -1,4 +1,4 @@
-"""The tasks by name, and RULER's names of them."""
+"""Tasks by name, and RULER's names of them."""
 
 from collections.abc import Sequence
 

@@ -87,13 +87,13 @@ def fit(bins: Bins, loss_J: np.ndarray) -> PowerLaw:
     steep, flat = (np.log(-b) for b in _EXPONENTS)
     starts = np.linspace(flat, steep, 65)
     best = int(np.argmin([solved(-np.exp(t))[0] for t in starts]))
-    found = minimize_scalar(
+    optimum = minimize_scalar(
         lambda t: solved(-np.exp(t))[0],
         bounds=(starts[max(0, best - 1)], starts[min(len(starts) - 1, best + 1)]),
         method="bounded",
         options={"xatol": 1e-10},
     )
-    b = -float(np.exp(found.x))
+    b = -float(np.exp(optimum.x))
     _, a, c = solved(b)
     return PowerLaw(a, b, c)
 

@@ -39,13 +39,13 @@ def windows(targets: int, window: int, stride: int) -> list[tuple[int, int]]:
 
     Target t is predicted from inputs up to t - 1; a window at s predicts s + 1 ... s + window.
     """
-    placed = [(0, 1)]
+    spans = [(0, 1)]
     reached = min(window, targets)  # last target that is scored
     while reached < targets:
         first = reached + 1
         reached = min(reached + stride, targets)
-        placed.append((reached - window, first))
-    return placed
+        spans.append((reached - window, first))
+    return spans
 
 
 class SlidingWindow:
@@ -97,7 +97,7 @@ class SlidingWindow:
         """[N] nats of each document."""
         config = self._bench.config
         stride = int(window * config.stride_share)
-        placed = [
+        spans = [
             (number, start, first)
             for number, text in enumerate(self._texts)
             for start, first in windows(len(text) - 1, window, stride)
@@ -105,8 +105,8 @@ class SlidingWindow:
         scorer = method.scorer_at(window)
 
         def of_windows(some: slice) -> np.ndarray:
-            tokens = np.full((len(placed[some]), window + 1), self._bench.pad, np.int64)
-            for row, (number, start, _) in enumerate(placed[some]):
+            tokens = np.full((len(spans[some]), window + 1), self._bench.pad, np.int64)
+            for row, (number, start, _) in enumerate(spans[some]):
                 text = self._texts[number][start : start + window + 1]
                 tokens[row, : len(text)] = text
             nats = score(scorer, tokens)
@@ -114,13 +114,13 @@ class SlidingWindow:
                 [
                     # No padding counts: the last target of a text ends it.
                     row[first - start - 1 : len(self._texts[number]) - 1 - start].sum()
-                    for row, (number, start, first) in zip(nats, placed[some], strict=True)
+                    for row, (number, start, first) in zip(nats, spans[some], strict=True)
                 ]
             )
 
-        sums = batched_scores(of_windows, len(placed), window, config.tokens_per_call)
+        sums = batched_scores(of_windows, len(spans), window, config.tokens_per_call)
         progress.update(len(self._texts))
-        return np.bincount([number for number, _, _ in placed], sums, len(self._texts))
+        return np.bincount([number for number, _, _ in spans], sums, len(self._texts))
 
     def _without_context(self, method: Method) -> np.ndarray:
         """[N] nats of each document's targets, each behind the end of text alone."""
