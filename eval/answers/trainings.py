@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lengthwise.common.files import write_json
 from lengthwise.eval.answers.runs import EXACT, Training
@@ -31,26 +32,16 @@ def score_training(
     training: Training, trained: tuple[int, int], chance_K: Sequence[float], config: EvalConfig
 ) -> TrainingScores:
     """Summarizes one training; trained and chance_K as in `summarize`."""
+    settings: dict[str, Any] = {
+        "threshold": config.answers.threshold,
+        "confidence": config.confidence,
+        "bootstrap_samples": config.bootstrap_samples,
+        "seed": config.seed,
+    }
     if len(training.runs) == 1:
-        answers = summarize(
-            training.runs[0].hits,
-            trained,
-            chance_K,
-            threshold=config.answers.threshold,
-            confidence=config.confidence,
-            bootstrap_samples=config.bootstrap_samples,
-            seed=config.seed,
-        )
+        answers = summarize(training.runs[0].hits, trained, chance_K, **settings)
     else:
-        answers = over_seeds(
-            training,
-            trained,
-            chance_K,
-            threshold=config.answers.threshold,
-            confidence=config.confidence,
-            bootstrap_samples=config.bootstrap_samples,
-            seed=config.seed,
-        )
+        answers = over_seeds(training, trained, chance_K, **settings)
     seeds = tuple(tuple(float(each.exact_N.mean()) for each in run.hits) for run in training.runs)
     return TrainingScores(training.name, training.claim, answers, seeds)
 

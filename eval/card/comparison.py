@@ -10,7 +10,7 @@ from enum import StrEnum
 from lengthwise.eval.card.contestants import Contestant
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.losses.methods import PLAIN
-from lengthwise.eval.statistics.bootstrap import Estimate, Resamples
+from lengthwise.eval.statistics.bootstrap import Estimate, Resamples, resampling
 from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
 from lengthwise.eval.statistics.resampling import chance_corrected, resample
 
@@ -91,9 +91,7 @@ def compare_curves(
     for group, runs in ((0, mine), (number, theirs)):
         scores = resample(
             runs,
-            samples=config.bootstrap_samples,
-            confidence=config.confidence,
-            seed=config.seed,
+            **resampling(config),
             group=group,
             opposed=bool(pair),
         )

@@ -28,7 +28,7 @@ from lengthwise.eval.card.lengths import (
 from lengthwise.eval.card.shape import Areas, Drop, areas, sudden_drops
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.losses.methods import PLAIN
-from lengthwise.eval.statistics.bootstrap import Estimate, Resamples
+from lengthwise.eval.statistics.bootstrap import Estimate, Resamples, resampling
 from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
 from lengthwise.eval.statistics.reach import Reach
 from lengthwise.eval.statistics.resampling import chance_corrected, resample
@@ -74,9 +74,7 @@ def judge(contestant: Contestant, config: EvalConfig, group: int = 0) -> list[Ju
     scores = {
         key: resample(
             runs,
-            samples=config.bootstrap_samples,
-            confidence=config.confidence,
-            seed=config.seed,
+            **resampling(config),
             group=group,
         )
         for key, runs in curves.items()

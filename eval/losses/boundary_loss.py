@@ -11,7 +11,6 @@ out on both sides.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +21,21 @@ from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import (
     DocumentScorer,
     Scorer,
+    Setting,
     batched_scores,
     score,
     token_bar,
 )
 from lengthwise.eval.losses.position_nll import position_bins
-from lengthwise.eval.losses.results import BOUNDARY_GAP, BOUNDARY_NLL, ResultRow, RunIdentity
+from lengthwise.eval.losses.results import (
+    BOUNDARY_GAP,
+    BOUNDARY_NLL,
+    ResultRow,
+    RunIdentity,
+    result_row,
+)
 from lengthwise.eval.losses.targets import DocumentSource, seeded_choice
-from lengthwise.eval.statistics.bootstrap import ClusterBootstrap
+from lengthwise.eval.statistics.bootstrap import ClusterBootstrap, resampling
 
 MASKED, NAIVE = "masked", "naive"
 MASKS = {MASKED: "causal within a document", NAIVE: "causal"}
@@ -126,40 +132,29 @@ def boundary_rows(
             sums[name] = until_RL[row_D, last_D] - until_RL[row_D, first_D]
         bootstrap = ClusterBootstrap(
             clusters_D,
-            samples=config.bootstrap_samples,
-            confidence=config.confidence,
-            seed=config.seed,
+            **resampling(config),
         )
         for metric, name, sums_D in (
             *((BOUNDARY_NLL, name, sums[name]) for name in MASKS),
             (BOUNDARY_GAP, NAIVE, sums[NAIVE] - sums[MASKED]),
         ):
             rows.append(
-                ResultRow(
-                    metric=metric,
-                    unit="nats/token",
-                    **dataclasses.asdict(bootstrap.ratio(sums_D, counts_D[there])),
-                    confidence=config.confidence,
+                result_row(
+                    metric,
+                    bootstrap.ratio(sums_D, counts_D[there]),
+                    identity=identity,
+                    config=config,
+                    setting=Setting(),
+                    context=most,
+                    split=Split.REPORT,
                     n_documents=int(there.sum()),
                     n_clusters=bootstrap.num_clusters,
                     n_targets=int(counts_D.sum()),
                     role="boundary",
-                    domain="",
                     method=name,
                     context_from=fewest,
-                    context=most,
                     pass_length=length,
-                    ratio=most / length,
-                    l_train=length,
-                    position_scheme=identity.position_scheme,
-                    scaling="none",
-                    factor=1.0,
-                    positions="",
                     mask=MASKS[name],
-                    verdict=None,
-                    corpus_fingerprint=identity.corpus_fingerprint,
-                    split=Split.REPORT.name.lower(),
-                    checkpoint_step=identity.checkpoint_step,
                 )
             )
     return rows, ()

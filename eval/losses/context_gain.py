@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from lengthwise.eval.config import EvalConfig, targets_per_row
 from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score, token_bar
-from lengthwise.eval.losses.results import GAIN, SAME_TARGET_NLL, ResultRow, RunIdentity, result_row
+from lengthwise.eval.losses.results import GAIN, SAME_TARGET_NLL, ResultRow, RunIdentity, target_row
 from lengthwise.eval.losses.targets import Targets
-from lengthwise.eval.statistics.bootstrap import ClusterBootstrap
+from lengthwise.eval.statistics.bootstrap import ClusterBootstrap, resampling
 from lengthwise.eval.statistics.curves import Curve
 from lengthwise.eval.statistics.verdicts import verdict
 
@@ -126,9 +126,7 @@ def same_target_rows(
     targets = scored.targets
     bootstrap = ClusterBootstrap(
         targets.clusters_N,
-        samples=config.bootstrap_samples,
-        confidence=config.confidence,
-        seed=config.seed,
+        **resampling(config),
     )
     truncated_N = scored.per_document(truncation, identity.l_train)
     counts_N = scored.counts_N
@@ -142,7 +140,7 @@ def same_target_rows(
                 (GAIN, gain, verdict(gain).value if context > identity.l_train else None),
             ):
                 rows.append(
-                    result_row(
+                    target_row(
                         metric,
                         estimate,
                         identity=identity,

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score, token_bar
-from lengthwise.eval.losses.results import POSITION_NLL, ResultRow, RunIdentity, result_row
+from lengthwise.eval.losses.results import POSITION_NLL, ResultRow, RunIdentity, target_row
 from lengthwise.eval.losses.targets import Targets
-from lengthwise.eval.statistics.bootstrap import ClusterBootstrap
+from lengthwise.eval.statistics.bootstrap import ClusterBootstrap, resampling
 from lengthwise.eval.statistics.curves import Curve
 
 
@@ -113,12 +113,10 @@ def position_rows(
     targets, counts_NK = scored.targets, scored.counts_NK
     bootstrap = ClusterBootstrap(
         targets.clusters_N,
-        samples=config.bootstrap_samples,
-        confidence=config.confidence,
-        seed=config.seed,
+        **resampling(config),
     )
     return [
-        result_row(
+        target_row(
             POSITION_NLL,
             bootstrap.ratio(scored.sums[method.name][:, k], counts_NK[:, k]),
             identity=identity,

@@ -10,8 +10,9 @@ from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
+from lengthwise.data.store.splits import Split
 from lengthwise.eval.config import EvalConfig
-from lengthwise.eval.inference.scorer import Method
+from lengthwise.eval.inference.scorer import Method, Setting
 from lengthwise.eval.losses.targets import Targets
 from lengthwise.eval.statistics.bootstrap import Estimate
 from lengthwise.eval.statistics.curves import Curve
@@ -74,46 +75,54 @@ def result_row(
     estimate: Estimate,
     *,
     identity: RunIdentity,
+    config: EvalConfig,
+    setting: Setting,
+    context: int,
+    split: Split,
+    **fields: Any,
+) -> ResultRow:
+    """Makes a row in nats/token with everything that its value depends on.
+
+    fields: those without a value here; `mask` and the like replace what the setting says.
+    """
+    preset: dict[str, Any] = {
+        **dataclasses.asdict(estimate),
+        **dataclasses.asdict(identity),
+        "unit": "nats/token",
+        "confidence": config.confidence,
+        "domain": "",
+        "context": context,
+        "ratio": context / identity.l_train,
+        "scaling": setting.scaling.kind,
+        "factor": setting.scaling.factor,
+        "positions": setting.scaling.beside,
+        "mask": str(setting.mask),
+        "verdict": None,
+        "split": split.name.lower(),
+    }
+    return ResultRow(metric=metric, **(preset | fields))
+
+
+def target_row(
+    metric: str,
+    estimate: Estimate,
+    *,
     method: Method,
     targets: Targets,
-    config: EvalConfig,
-    n_targets: int,
-    context_from: int,
-    context: int,
     pass_length: int,
-    role: str,
-    verdict: str | None = None,
-    domain: str = "",
+    **fields: Any,
 ) -> ResultRow:
-    """Makes a row in nats/token with everything that its value depends on."""
-    setting = method.setting_at(pass_length)
-    return ResultRow(
-        metric=metric,
-        unit="nats/token",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        confidence=config.confidence,
+    """`result_row` of a method on target tokens, in passes of `pass_length` inputs."""
+    return result_row(
+        metric,
+        estimate,
+        method=method.name,
+        setting=method.setting_at(pass_length),
+        pass_length=pass_length,
         n_documents=len(targets.documents_N),
         n_clusters=targets.num_clusters,
-        n_targets=n_targets,
-        role=role,
-        domain=domain,
-        method=method.name,
-        context_from=context_from,
-        context=context,
-        pass_length=pass_length,
-        ratio=context / identity.l_train,
-        l_train=identity.l_train,
-        position_scheme=identity.position_scheme,
-        scaling=setting.scaling.kind,
-        factor=setting.scaling.factor,
-        positions=setting.scaling.beside,
-        mask=str(setting.mask),
-        verdict=verdict,
-        corpus_fingerprint=identity.corpus_fingerprint,
-        split=targets.split.name.lower(),
-        checkpoint_step=identity.checkpoint_step,
+        split=targets.split,
+        **fields,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lengthwise.eval.config import EvalConfig
+from lengthwise.eval.statistics.bootstrap import resampling
 from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
 from lengthwise.eval.statistics.scylla import scylla
 
@@ -58,9 +59,7 @@ def _sentence(
         list(scored),
         inside_NK,
         outside_NK,
-        samples=config.bootstrap_samples,
-        confidence=config.confidence,
-        seed=config.seed,
+        **resampling(config),
     )
     return [f"{family} ({method}), {far} tokens against {near}: {result}"]
 

@@ -15,7 +15,7 @@ from lengthwise.eval.prompts.assemble import GENERATION, PromptMaker
 from lengthwise.eval.prompts.candidates import Outcomes, generate_answers, score_prompts
 from lengthwise.eval.prompts.prompt import Control, DoesNotFit, Prompt, Prompting, PromptTask
 from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.statistics.bootstrap import within_bounds
+from lengthwise.eval.statistics.bootstrap import resampling, within_bounds
 from lengthwise.eval.statistics.curves import Curve, Group, ScorerResult, population
 
 Variant = Control | Prompting  # what a curve of a task is of
@@ -233,9 +233,7 @@ class PromptScorer:
                 np.ones_like(change_P1),
                 np.arange(len(change_P1)),
                 (-1.0, 1.0),
-                samples=config.bootstrap_samples,
-                confidence=config.confidence,
-                seed=config.seed,
+                **resampling(config),
             ).estimates()
             verdict = "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "inconclusive"
             sentences.append(

@@ -17,6 +17,7 @@ from lengthwise.eval.losses.methods import plain_method
 from lengthwise.eval.prompts.tasks import task_names
 from lengthwise.eval.scorers.bench import Bench
 from lengthwise.eval.scorers.registry import SCORERS, make_scorers
+from lengthwise.eval.statistics.bootstrap import resampling
 from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
 from lengthwise.eval.statistics.resampling import resample
 
@@ -76,9 +77,7 @@ class ScheduledScorers:
         """Figures of a curve, with the intervals that the card would give them."""
         scores = resample(
             [curve],
-            samples=self._config.bootstrap_samples,
-            confidence=self._config.confidence,
-            seed=self._config.seed,
+            **resampling(self._config),
         )
         return {
             f"{curve.scorer}@{length}": {

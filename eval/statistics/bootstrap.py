@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from lengthwise.eval.config import EvalConfig
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,15 @@ def within_bounds(
         np.concatenate([counts_NK, count_1K, count_1K]),
     ).draws_SK
     return Resamples(sums_NK.sum(axis=0) / counts_NK.sum(axis=0), draws_SK, confidence)
+
+
+def resampling(config: EvalConfig) -> dict[str, Any]:
+    """Keyword arguments of `ClusterBootstrap` and what is built on it, as the config sets them."""
+    return {
+        "samples": config.bootstrap_samples,
+        "confidence": config.confidence,
+        "seed": config.seed,
+    }
 
 
 class ClusterBootstrap:
