@@ -19,7 +19,7 @@ def names(length: object) -> list[str]:
 
 
 def is_own(name: str) -> bool:
-    """Whether it is the name of one of these tasks."""
+    """Whether `name` is one of these tasks."""
     task, _, length = name.removeprefix(PREFIX).rpartition("_")
     return name.startswith(PREFIX) and task in TASKS and length.isdecimal()
 

@@ -26,7 +26,7 @@ class LengthScore:
     chance: float  # answers that the best constant guess has right as a whole
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Fields as JSON has them."""
         return dataclasses.asdict(self)
 
 
@@ -66,7 +66,7 @@ class Answers:
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Fields as JSON has them."""
         return {
             "threshold": self.threshold,
             "falls_at": self.falls_at,

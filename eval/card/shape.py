@@ -72,8 +72,8 @@ def trapezoid_weights(x_K: np.ndarray, start: float, end: float) -> np.ndarray:
 def sudden_drops(
     lengths: Sequence[int], scores: Resamples, *, higher_is_better: bool
 ) -> tuple[Drop, ...]:
-    """Where length grows by half, or by the least tested growth above that, and the score falls
-    by more than its interval: the lower bound of the fall, in pairs, is above zero."""
+    """Finds falls of the score over a growth of the length by half, or the smallest tested growth
+    above that: those whose lower bound, in pairs, is above zero."""
     sign = 1 if higher_is_better else -1
     drops = []
     for k, start in enumerate(lengths):

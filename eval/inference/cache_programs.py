@@ -19,7 +19,7 @@ from lengthwise.model.token_losses import target_scores
 
 
 class CacheKind(NamedTuple):
-    """What programs over a cache are compiled for."""
+    """Shape of a cache and of the attention over it: the key of its programs."""
 
     batch: int  # rows
     capacity: int  # tokens a row
@@ -29,7 +29,7 @@ class CacheKind(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of one column no device can have a part: each row is left to one device."""
+        """One column, of which no device can have a part: each row is left to one device."""
         return self.batch, 1
 
 

@@ -99,7 +99,7 @@ class View:
 
 @dataclass(frozen=True)
 class Definition:
-    """What a program computes, on which operands."""
+    """Function and abstract operands of a program."""
 
     function: Callable
     operands: tuple[Any, ...]  # trees of jax.ShapeDtypeStruct

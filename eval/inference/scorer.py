@@ -62,7 +62,7 @@ class DocumentScorer(Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """How a checkpoint is run, on top of the scaling under which it was trained."""
+    """Setting of inference, on top of the scaling under which a checkpoint was trained."""
 
     scaling: RopeScaling = UNSCALED  # on top of that of the training
     mask: Mask = CAUSAL

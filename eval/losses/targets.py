@@ -181,7 +181,7 @@ def choose_by_domain(
 def seeded_choice(
     source: DocumentSource, split: Split, ids: np.ndarray, most: int, seed: int
 ) -> np.ndarray:
-    """At most `most` of the documents `ids`, of different near-duplicate clusters first."""
+    """Chooses at most `most` of the documents `ids`, of different near-duplicate clusters first."""
     order = np.random.default_rng([seed, int(split)]).permutation(len(ids))
     rank = _rank_within(source.document_clusters[ids[order]])
     return np.sort(ids[order[np.argsort(rank, kind="stable")][:most]])

@@ -91,7 +91,7 @@ def history(rng: np.random.Generator, names: Names, facts: int) -> Iterator[Fact
 
 
 def one_fact(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
-    """Where is a person?"""
+    """Question for the place of a person."""
     for person in rng.permutation(names.people).tolist():
         if person in world.at:
             place, number = world.at[person]
@@ -99,7 +99,7 @@ def one_fact(rng: np.random.Generator, world: World, names: Names, aim: int) -> 
 
 
 def two_facts(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
-    """Where is a thing that someone carries? Where they went since, after taking it."""
+    """Question for the place of a thing that someone carries: where they went since taking it."""
     for thing in rng.permutation(names.things).tolist():
         if thing in world.carried:
             person, taken = world.carried[thing]
@@ -111,7 +111,7 @@ def two_facts(rng: np.random.Generator, world: World, names: Names, aim: int) ->
 def three_facts(
     rng: np.random.Generator, world: World, names: Names, aim: int
 ) -> Iterator[Question]:
-    """Where was a thing before it was at the place where it is? It was carried to both."""
+    """Question for the place of a thing before its present one; it was carried to both."""
     for thing in rng.permutation(names.things).tolist():
         if thing in world.carried:
             person, taken = world.carried[thing]
@@ -125,7 +125,7 @@ def three_facts(
 
 
 def yes_no(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
-    """Is a person at a place? As often yes as no."""
+    """Question whether a person is at a place; as often yes as no."""
     truth = aim % 2 == 0
     for where in one_fact(rng, world, names, aim):
         others = [p for p in names.places if p != where.answer]
@@ -134,7 +134,7 @@ def yes_no(rng: np.random.Generator, world: World, names: Names, aim: int) -> It
 
 
 def counting(rng: np.random.Generator, world: World, names: Names, aim: int) -> Iterator[Question]:
-    """How many things does a person carry? Each number of 0 to 3 as often as the others."""
+    """Question for the number of things that a person carries; 0 to 3, each as often."""
     for person in rng.permutation(names.people).tolist():
         count = sum(holder == person for holder, _ in world.carried.values())
         if count == aim and person in world.handled:

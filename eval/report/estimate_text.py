@@ -33,7 +33,7 @@ def decimals(low: float, high: float) -> int:
 
 
 def number(value: float, places: int, *, signed: bool = False) -> str:
-    """With so many decimals and a true minus sign."""
+    """Formats with `places` decimals and a true minus sign."""
     text = f"{value:{'+' if signed else ''}.{places}f}"
     if float(text) == 0:
         text = text.lstrip("+-")

@@ -54,7 +54,7 @@ def mean_text(mean: float | None) -> str:
 def comparison_lines(
     scored: Sequence[TrainingScores], comparisons: Sequence[Comparison]
 ) -> list[str]:
-    """For a terminal: a table of each training of several seeds, a sentence a comparison."""
+    """Lines for a terminal: a table of each training of several seeds, a sentence a comparison."""
     tables = [
         f"{each.name}, {each.claim}:\n{each.answers.table()}"
         for each in scored

@@ -85,7 +85,7 @@ def run_filters() -> dict[str, Any]:
 
 
 def run_values(inputs: RunInputs, log: TrainingLog) -> dict[str, Any]:
-    """What run_sections.html.j2 and bucket_colors.html.j2 show, and the length of the training."""
+    """Values of run_sections.html.j2 and bucket_colors.html.j2, and the length of the training."""
     return {
         "title": inputs.title,
         "layouts": inputs.layouts,

@@ -101,7 +101,7 @@ def test_text_from_outside_is_escaped():
 
 def test_a_card_of_losses_alone_has_no_sections_of_tasks(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "lengthwise.eval.report.page.drawn", lambda picture: (Figure(*[""] * 7), b"")
+        "lengthwise.eval.report.page.render_picture", lambda picture: (Figure(*[""] * 7), b"")
     )
     made = evaluation()
     losses = tuple(c for c in made.scored.curves if c.unit == "nats/token")
