@@ -1,7 +1,9 @@
 """Evaluation beyond the training length: losses, long-input tasks, answers, the report card.
 
 `inference`, `losses`, `prompts`, `scorers`, `answers`, `statistics` and `card` compute; `report`
-shows, and none of them imports it. Invariants and decisions: docs/design.md#eval
+shows, and none of them imports it.
+
+Invariants and decisions: docs/design.md#eval
 
 Shapes, as suffixes of array names:
 
