@@ -19,7 +19,7 @@ from lengthwise.train.loop.state import RunState, TrainingRun
 from lengthwise.train.machine.signals import TerminationRequest
 from lengthwise.train.metrics.goodput import CAUSES, Goodput
 from lengthwise.train.metrics.profile import ProfileConfig, Profiler
-from lengthwise.train.programs.steps import SingleSteps
+from lengthwise.train.programs.steps import SingleSteps, StepBatch
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.stopping import EarlyStopping, StoppingConfig
 from lengthwise.train.step.update import StepInputs
@@ -99,7 +99,7 @@ class Fakes:
         self.events.append(("save", step))
         self.saved.append(step)
 
-    def run(self, start=0):
+    def state(self, start=0):
         run = TrainingRun(
             setup=types.SimpleNamespace(
                 config=self.config,
@@ -122,6 +122,10 @@ class Fakes:
         )
         state = RunState(run, start, self.stopping, self.rules, Goodput())
         state.writer = types.SimpleNamespace(write=self.rows.append, flush=lambda: None)
+        return state
+
+    def run(self, start=0):
+        state = self.state(start)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("lengthwise.train.loop.loop.roll_back", self.roll_back)
             patch.setattr(
@@ -131,7 +135,7 @@ class Fakes:
             run_loop(
                 [state],
                 types.SimpleNamespace(params=None),
-                SingleSteps(run.setup, {(0, LENGTH): self.step}),
+                SingleSteps(state.run.setup, {(0, LENGTH): self.step}),
                 self.termination,
                 self.profiler,
             )
@@ -174,6 +178,64 @@ def test_a_bad_loss_names_step_and_bucket_and_is_never_saved(bad, step):
         fakes.run()
     assert all(saved < step for saved in fakes.saved)
     assert all(row["step"] < step for row in fakes.rows)
+
+
+class Lockstep:
+    """Steps of several fake runs, one after the other."""
+
+    def __init__(self, all_fakes):
+        self.all_fakes = all_fakes
+
+    def batches(self, step, data_steps):
+        for drawn in zip(*(fakes.batches(step) for fakes in self.all_fakes), strict=True):
+            yield StepBatch([(phase, batch) for phase, batch, _ in drawn], [{}])
+
+    def prepare(self, batch):
+        pass
+
+    def step(self, train_state, step, batch, limits):
+        inputs = StepInputs(np.int32(step), np.uint32(0), {})
+        return train_state, [fakes.step(None, {}, inputs)[1] for fakes in self.all_fakes]
+
+    def by_run(self, metrics):
+        return [{name: np.asarray(value) for name, value in one.items()} for one in metrics]
+
+    def state_of(self, train_state, number):
+        return types.SimpleNamespace(params=number)
+
+
+def run_lockstep(*all_fakes):
+    states = [fakes.state() for fakes in all_fakes]
+    run_loop(states, None, Lockstep(all_fakes), all_fakes[0].termination, all_fakes[0].profiler)
+    return states
+
+
+def test_runs_in_lockstep_keep_their_own_rows_scores_and_checkpoints():
+    worsens = Fakes(eval_every=2, scores=[1.0, 2.0, 3.0, 4.0])
+    improves = Fakes(losses={2: 7.0}, scores=[4.0, 3.0, 2.0, 1.0])
+    states = run_lockstep(worsens, improves)
+    assert [(state.step, state.reason) for state in states] == [(STEPS, "finished")] * 2
+    assert (worsens.saved, improves.saved) == ([2, 8], [2, 4, 6, 8])
+    rows = {
+        kind: [rows_of(fakes, kind) for fakes in (worsens, improves)] for kind in ("train", "eval")
+    }
+    assert [[row["step"] for row in own] for own in rows["train"]] == [[*range(1, 9)]] * 2
+    pairs = zip(*rows["train"], strict=True)
+    assert [one["step"] for one, other in pairs if one["loss"] != other["loss"]] == [2]
+    assert [[row["best_score"] for row in own] for own in rows["eval"]] == [[1.0] * 4, [4, 3, 2, 1]]
+
+
+def rows_of(fakes, kind):
+    return [row for row in fakes.rows if row["kind"] == kind]
+
+
+def test_a_bad_loss_in_lockstep_names_the_checkpoint_of_its_run():
+    worsens = Fakes(eval_every=2, scores=[1.0, 2.0])
+    improves = Fakes(losses={6: float("nan")}, scores=[2.0, 1.0])
+    with pytest.raises(UserError, match=r"step 6 in bucket .*checkpoint 4 is kept"):
+        run_lockstep(worsens, improves)
+    assert (worsens.saved, improves.saved) == ([2], [2, 4])
+    assert [row["step"] for row in rows_of(improves, "train")] == [1, 2, 3, 4, 5]
 
 
 def test_a_skipped_step_is_told_and_the_run_goes_on_without_waiting(capsys):
