@@ -184,7 +184,7 @@ class Checkpoints:
         return host
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
-        """The state, placed as the shardings of `abstract` (ShapeDtypeStructs) say.
+        """Restores the state, placed by the shardings of `abstract` (ShapeDtypeStructs).
 
         Raises:
           DamagedCheckpointError: it can't be read, or a checksum differs.

@@ -227,7 +227,7 @@ def stop_error(state: RunState, anomaly: Anomaly) -> UserError:
 
 
 def _final_error(state: RunState, what: str, way_on: str) -> UserError:
-    """Flushes rows and checkpoints; says what was wrong, which checkpoint is left, what to do."""
+    """Flushes rows and checkpoints; the error names the cause, the last checkpoint, the way out."""
     state.writer.flush()
     state.run.checkpoints.wait()
     good = state.run.checkpoints.latest_step()

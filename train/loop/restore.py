@@ -17,7 +17,7 @@ from lengthwise.train.step.update import TrainState
 
 
 def read_host_state(setup: Setup, checkpoints: Checkpoints, step: int) -> dict[str, Any]:
-    """The JSON part of a checkpoint of this very data.
+    """Reads the JSON part of a checkpoint and checks that it was trained on these data.
 
     Raises:
       UserError: the checkpoint was trained on another store, layout, curriculum or seed.
@@ -33,7 +33,7 @@ def read_host_state(setup: Setup, checkpoints: Checkpoints, step: int) -> dict[s
 
 
 def restore_newest(run: TrainingRun, newest: int) -> tuple[TrainState, dict[str, Any]] | None:
-    """Device state and JSON part of the newest whole checkpoint; None where there is none.
+    """Restores the newest whole checkpoint: device state and JSON part; None: there is none.
 
     Damaged ones are set aside with a warning.
 
@@ -71,7 +71,7 @@ def restore_newest(run: TrainingRun, newest: int) -> tuple[TrainState, dict[str,
 
 
 def roll_back(state: RunState, anomaly: Anomaly) -> TrainState:
-    """Takes `state` back to the newest checkpoint that the rules allow; its device state.
+    """Restores the newest checkpoint that the rules allow into `state`; returns its device state.
 
     The run goes on with the data after the anomaly's. Nothing but the next checkpoint records the
     rollback: killed before that, the run meets the same anomaly and rolls back to the same end.

@@ -1,4 +1,4 @@
-"""What training hands from function to function: the run, which stays, and its changing state."""
+"""Hand-over objects of training: a run, which is static, and its host state, which changes."""
 
 import contextlib
 import dataclasses
@@ -75,7 +75,7 @@ class RunState:
         }
 
     def restore(self, host: dict[str, Any]) -> None:
-        """Takes over the JSON part of a checkpoint; the account of the time is left alone."""
+        """Restores the JSON part of a checkpoint, apart from the account of the time."""
         self.step = host["optimizer_step"]
         self.stopping.restore(host["stopping"])
         self.rules.restore(host.get("anomalies"))

@@ -86,7 +86,7 @@ def wait_for_all(where: str) -> None:
 
 
 def first_alone(work: Callable[[], T]) -> T:
-    """`work()` of the first process, then that of all others, which find what it has made."""
+    """Runs `work()` on the first process, then on all others, which find its results."""
     if is_first_process():
         result = work()
     wait_for_all("first_alone")
