@@ -160,11 +160,3 @@ class LayerScheme(Scheme):
         params: the layer's own, if it has such; shared: see `prepare`.
         """
         return Terms(q_BLHC, k_BLKC)
-
-
-@dataclass(frozen=True)
-class NoPositions(LayerScheme):
-    """Queries and keys as they are (Haviv et al., arXiv:2203.16634; Kazemnejad et al. above)."""
-
-    name: ClassVar[str] = "none"
-    reads_positions: ClassVar[bool] = False

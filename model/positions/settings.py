@@ -3,14 +3,19 @@
 from dataclasses import dataclass
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.abacus import Abacus
-from lengthwise.model.positions.absolute import Learned, Sinusoidal
-from lengthwise.model.positions.clex import Clex
-from lengthwise.model.positions.cope import Cope
-from lengthwise.model.positions.relative import Alibi, Fire, Kerple, T5Buckets
-from lengthwise.model.positions.rope import Rope
-from lengthwise.model.positions.scheme import InputScheme, LayerScheme, NoPositions, Scheme
-from lengthwise.model.positions.seqpe import SeqPE
+from lengthwise.model.positions.scheme import InputScheme, LayerScheme, Scheme
+from lengthwise.model.positions.schemes.abacus import Abacus
+from lengthwise.model.positions.schemes.alibi import Alibi
+from lengthwise.model.positions.schemes.clex import Clex
+from lengthwise.model.positions.schemes.cope import Cope
+from lengthwise.model.positions.schemes.fire import Fire
+from lengthwise.model.positions.schemes.kerple import Kerple
+from lengthwise.model.positions.schemes.learned import Learned
+from lengthwise.model.positions.schemes.none import NoPositions
+from lengthwise.model.positions.schemes.rope import Rope
+from lengthwise.model.positions.schemes.seqpe import SeqPE
+from lengthwise.model.positions.schemes.sinusoidal import Sinusoidal
+from lengthwise.model.positions.schemes.t5 import T5Buckets
 
 _WITHOUT_SETTINGS = {"none": NoPositions(), "alibi": Alibi()}
 # Fields of PositionSettings.

@@ -16,9 +16,10 @@ import pytest
 
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.positions.relative import Alibi, T5Buckets, t5_buckets
-from lengthwise.model.positions.rope import rope_frequencies
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.positions.rotation import rope_frequencies
+from lengthwise.model.positions.schemes.alibi import Alibi
+from lengthwise.model.positions.schemes.t5 import T5Buckets, t5_buckets
 from lengthwise.model.transformer import apply, position_tables
 from tests.model.decoder_reference import PLAIN, changed, position_settings
 from tests.parity import cases

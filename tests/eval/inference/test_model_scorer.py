@@ -13,8 +13,8 @@ from lengthwise.eval.inference.scorer import Setting
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.config import ModelConfig
-from lengthwise.model.positions.rope import rope_tables
 from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.rotation import rope_tables
 from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
 from tests.model.positions.schemes import position_settings

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lengthwise.model.positions.clex import Clex, learned_angles
-from lengthwise.model.positions.rope import rope_frequencies
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.positions.rotation import rope_frequencies
 from lengthwise.model.positions.scheme import Dims
+from lengthwise.model.positions.schemes.clex import Clex, learned_angles
 
 CHANNELS, THETA = 16, 1e4
 DIMS = Dims(embed_dim=16, num_heads=1, num_kv_heads=1, head_dim=CHANNELS)

@@ -6,9 +6,9 @@ import pytest
 
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.positions.rope import Rope
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.positions.scheme import Dims
+from lengthwise.model.positions.schemes.rope import Rope
 
 LENGTH, HEADS, CHANNELS, THETA = 20, 2, 8, 100.0
 SCHEME = Rope(theta=THETA, rotary_share=1.0)

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.abacus import digit_places
 from lengthwise.model.positions.randomized import randomized_positions
-from lengthwise.model.positions.relative import alibi_slopes, t5_buckets
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
-from lengthwise.model.positions.seqpe import contrastive_loss, distillation_loss
+from lengthwise.model.positions.schemes.abacus import digit_places
+from lengthwise.model.positions.schemes.alibi import alibi_slopes
+from lengthwise.model.positions.schemes.seqpe import contrastive_loss, distillation_loss
+from lengthwise.model.positions.schemes.t5 import t5_buckets
 from lengthwise.model.transformer import position_penalty, position_tables
 from tests.model.decoder_reference import LENGTH, changed, logits_of, make_inputs, make_params
 from tests.model.positions.position_reference import places, seqpe_embeddings, t5_bucket

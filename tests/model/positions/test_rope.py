@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.rope import MAX_POSITION, rope_angles, rope_tables, rotate
 from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.rotation import MAX_POSITION, rope_angles, rope_tables, rotate
 
 PLAIN = RopeScaling("none", 1.0)
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.rope import rope_frequencies, rope_tables
 from lengthwise.model.positions.rope_scaling import SCALINGS, UNSCALED, RopeScaling
+from lengthwise.model.positions.rotation import rope_frequencies, rope_tables
 
 CHANNELS, THETA, LENGTH, S = 32, 1e4, 256, 4.0  # theta's slowest pair makes 0.007 turns in LENGTH
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.rope import rope_angles, rope_tables
 from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.rotation import rope_angles, rope_tables
 from lengthwise.model.positions.stretched import (
     StretchedPositions,
     drawn_positions,

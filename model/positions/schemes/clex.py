@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.rope import RopeAngles, rotate
+from lengthwise.model.positions.rotation import RopeAngles, rotate
 from lengthwise.model.positions.scheme import Dims, LayerScheme, Parameter, Terms
 
 _STEPS = 4  # of the classical Runge-Kutta method in a unit of t

@@ -1,4 +1,4 @@
-"""Rotary position embedding (Su et al., arXiv:2104.09864), exact up to 2^20 positions.
+"""Rotation of channel pairs by their tokens' angles, exact up to 2^20 positions.
 
 Convention: half-split ("rotate_half", as in Llama and GPT-NeoX): channel i is paired with channel
 i + C/2 and turned by the angle position * theta^(-2i/C).
@@ -9,8 +9,7 @@ formulas join them. The tables are operands of the compiled step, never constant
 or theta reuses the same executable.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import flax.struct
 import jax
@@ -18,14 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.attention.biases import FarField
 from lengthwise.model.positions.rope_scaling import (
     UNSCALED,
     FarPositions,
     RopeScaling,
     scaled_frequencies,
 )
-from lengthwise.model.positions.scheme import MAX_POSITION, Dims, LayerScheme, Terms
+from lengthwise.model.positions.scheme import MAX_POSITION
 
 _LOW = 1024
 
@@ -134,76 +132,3 @@ def rotate(x_BLHC: jax.Array, angles: RopeAngles) -> jax.Array:
     if rotary == x_BLHC.shape[-1]:
         return turned
     return jnp.concatenate((turned, x_BLHC[..., rotary:]), axis=-1)
-
-
-@flax.struct.dataclass
-class RopeShared:
-    """Angles of all layers; those for pairs from `boundary` tokens apart on, where they differ."""
-
-    near: RopeAngles
-    far_q: RopeAngles | None
-    far_k: RopeAngles | None
-    boundary: int = flax.struct.field(pytree_node=False)
-
-
-@dataclass(frozen=True)
-class Rope(LayerScheme):
-    """Turns queries and keys, so that their product depends on the distance alone."""
-
-    name: ClassVar[str] = "rope"
-    scalable: ClassVar[bool] = True
-
-    theta: float  # base of the wavelengths
-    rotary_share: float  # share of a head's channels that are turned: the first ones; 1: all
-
-    def rotary_dim(self, head_dim: int) -> int:
-        """Channels that are turned, rounded down to whole pairs (GPT-NeoX, arXiv:2204.06745)."""
-        return 2 * int(head_dim * self.rotary_share / 2)
-
-    def check(self, dims: Dims) -> None:
-        if dims.head_dim % 2:
-            raise UserError(f"model.head_dim must be even for RoPE, got {dims.head_dim}")
-        if not self.theta > 1:
-            raise UserError(f"model.positions.rope.theta must be above 1, got {self.theta}")
-        if not 0 < self.rotary_share <= 1 or self.rotary_dim(dims.head_dim) < 2:
-            raise UserError(
-                f"model.positions.rope.rotary_share={self.rotary_share} must turn between 2 and "
-                f"all {dims.head_dim} channels of a head"
-            )
-
-    def tables(
-        self, dims: Dims, scaling: RopeScaling, trained: RopeScaling, length: int
-    ) -> RopeTables:
-        rotary_dim = self.rotary_dim(dims.head_dim)
-        return rope_tables(rotary_dim, self.theta, scaling, trained, length=length)
-
-    def has_far_field(self, tables: RopeTables) -> bool:
-        return tables.far is not None
-
-    def prepare(
-        self,
-        params: dict[str, jax.Array],
-        tables: RopeTables,
-        positions_BL: jax.Array,
-        span: int,
-    ) -> RopeShared:
-        near = rope_angles(positions_BL, tables)
-        far = tables.far
-        if far is None:
-            return RopeShared(near, None, None, 0)
-        if far.ceiling:
-            far_q = rope_angles(jnp.full_like(positions_BL, far.kept), tables)
-            far_k = rope_angles(jnp.zeros_like(positions_BL), tables)
-            return RopeShared(near, far_q, far_k, far.boundary)
-        # A query that has far keys is at `boundary` or later.
-        shifted_BL = jnp.maximum(positions_BL - far.boundary + far.kept, 0)
-        return RopeShared(near, rope_angles(shifted_BL, tables), near, far.boundary)
-
-    def terms(
-        self, params: dict[str, jax.Array], shared: RopeShared, q_BLHC: jax.Array, k_BLKC: jax.Array
-    ) -> Terms:
-        q_near, k_near = rotate(q_BLHC, shared.near), rotate(k_BLKC, shared.near)
-        if shared.far_q is None or shared.far_k is None:
-            return Terms(q_near, k_near)
-        q_far, k_far = rotate(q_BLHC, shared.far_q), rotate(k_BLKC, shared.far_k)
-        return Terms(q_near, k_near, far=FarField(q_far, k_far, shared.boundary))
