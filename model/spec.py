@@ -4,8 +4,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.attention.attention import choose_backend
-from lengthwise.model.attention.backends.support import Request
+from lengthwise.model.attention.backends.support import Request, choose_backend
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling

@@ -18,8 +18,8 @@ from lengthwise.data.schedule.sampling import SamplingConfig
 from lengthwise.data.schedule.schedule import Schedule
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import TokenStore
+from lengthwise.model.positions.context_extension import ContextExtension
 from lengthwise.model.positions.rope_scaling import RopeScaling
-from lengthwise.model.positions.stretched import StretchedPositions
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.data_steps import DataSteps
 from lengthwise.train.seeds import Seeds
@@ -37,7 +37,7 @@ class PhaseConfig:
     microbatches: int  # parts of a batch computed one after the other, to save memory
     budget_steps: int  # steps that `curriculum.cycles` divides; a longer run adds cycles alike
     rope_scaling: RopeScaling
-    positions: StretchedPositions
+    positions: ContextExtension
     layout: LayoutConfig
     curriculum: CurriculumConfig
     sampling: SamplingConfig

@@ -1,4 +1,4 @@
-"""The one entry to attention, and the choice of a backend."""
+"""Scaled dot-product attention: the one entry to all backends."""
 
 import functools
 from typing import Any
@@ -6,14 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lengthwise.common.errors import UserError
 from lengthwise.model.attention.backends.blockwise import choose_block
 from lengthwise.model.attention.backends.contextual import contextual_attention
 from lengthwise.model.attention.backends.cudnn import cudnn_attention
 from lengthwise.model.attention.backends.dense import dense_attention
 from lengthwise.model.attention.backends.grouped import grouped_attention
 from lengthwise.model.attention.backends.splash import splash_attention
-from lengthwise.model.attention.backends.support import BACKENDS, PLATFORMS, Request, refusal
+from lengthwise.model.attention.backends.support import Request, refusal
 from lengthwise.model.attention.biases import (
     Bias,
     BlockBias,
@@ -24,49 +23,6 @@ from lengthwise.model.attention.biases import (
 )
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.parallel.mesh import over_context, row_devices
-
-# Lengths from which blockwise serves "auto". On CPU measured as whole training steps (3 layers of
-# 256 channels, 4096 tokens, both backends in turn; `benchmarks/train/step_time.py` with an
-# explicit --config.model.attention repeats it): level with dense up to 128, 0.8 of its time at 256,
-# 0.6 at 512 and ever less beyond. Elsewhere not measured: there the memory of the scores sets it
-# (a gigabyte a row at 4096 with 16 heads).
-_BLOCKWISE_FROM = {"cpu": 128}
-_BLOCKWISE_FROM_ELSEWHERE = 4096
-
-
-def choose_backend(requested: str, platform: str, length: int, request: Request) -> tuple[str, str]:
-    """Resolves `requested` for rows of `length` tokens: (backend, the reason in words).
-
-    platform: as `jax.Device.platform` has it. "auto" takes the platform's kernel where that can
-    serve, else blockwise, or dense for short rows. Raises UserError for an unknown backend and for
-    one that can't serve the request on this platform.
-    """
-    if requested not in (*BACKENDS, "auto"):
-        known = ", ".join(("auto", *BACKENDS))
-        raise UserError(f"unknown attention backend {requested!r}; known: {known}")
-    if requested != "auto":
-        wrong = PLATFORMS.get(requested, platform) != platform
-        reason = f"it runs on {PLATFORMS[requested]} only, this is {platform}" if wrong else None
-        reason = reason or refusal(requested, request)
-        if reason is not None:
-            raise UserError(f"attention backend {requested!r} can't serve this model: {reason}")
-        return requested, "asked for"
-    why = ""
-    for kernel in (name for name, where in PLATFORMS.items() if where == platform):
-        reason = refusal(kernel, request)
-        if reason is None:
-            return kernel, f"the fused kernel for {platform}"
-        why = f"{kernel} can't serve: {reason}; "
-    reason = refusal("blockwise", request)
-    if reason is not None:
-        why_not_dense = refusal("dense", request)
-        if why_not_dense is not None:
-            raise UserError(f"no attention backend can serve this model: {why_not_dense}")
-        return "dense", f"{why}blockwise can't serve: {reason}"
-    threshold = _BLOCKWISE_FROM.get(platform, _BLOCKWISE_FROM_ELSEWHERE)
-    if length < threshold:
-        return "dense", f"{why}below length {threshold} blockwise does not pay on {platform}"
-    return "blockwise", f"{why}it pays from length {threshold} on {platform}"
 
 
 def attend(

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from lengthwise.model.positions.context_extension import clex_positions, e2_llm_scale
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
-from lengthwise.model.positions.stretched import drawn_positions, drawn_scale
 from lengthwise.model.transformer import Tables
 from lengthwise.train.phases import PhaseShape
 from lengthwise.train.step.update import StepInputs
@@ -34,11 +34,11 @@ def step_inputs(
     inputs = StepInputs(step=np.int32(step), seed=np.uint32(seed), tables=tables(scaling, length))
     draw = (stretched, seed, step, max(phase.lengths), length)
     if stretched.kind == "e2_llm":
-        scale, offset = drawn_scale(*draw)
+        scale, offset = e2_llm_scale(*draw)
         scaled = tables(RopeScaling("linear", float(scale)), length, scaling)
         return dataclasses.replace(inputs, tables=scaled, offset=np.int32(offset))
     if stretched.kind == "clex":
-        factor, positions = drawn_positions(*draw)
+        factor, positions = clex_positions(*draw)
         spread = {**inputs.tables, "clex": np.float32(factor)}
         return dataclasses.replace(inputs, tables=spread, positions=positions)
     return inputs

@@ -6,12 +6,13 @@ import numpy as np
 
 from lengthwise.model.parallel.mesh import row_columns, row_devices
 from lengthwise.model.parallel.zigzag import in_row_order
-from lengthwise.model.positions.randomized import placed_positions, randomized_positions
-from lengthwise.model.positions.stretched import (
-    StretchedPositions,
-    moved_positions,
+from lengthwise.model.positions.context_extension import (
+    ContextExtension,
+    offset_positions,
+    placed_positions,
+    pose_positions,
+    randomized_positions,
     shifted_positions,
-    skipped_positions,
 )
 from lengthwise.model.spec import ModelSpec
 
@@ -20,7 +21,7 @@ _DRAW = 2**32 - 1  # number of the step's key for positions; small ones are thos
 
 def training_positions(
     model: ModelSpec,
-    stretched: StretchedPositions,
+    stretched: ContextExtension,
     positions_BL: jax.Array,
     segment_ids_BL: jax.Array | None,
     offset: jax.Array | np.int32 | None,
@@ -35,7 +36,7 @@ def training_positions(
       positions_BL: index in the document.
       stretched: context extension of the phase.
       segment_ids_BL: None where each row is one stretch of a document from index 0.
-      offset: scalar, see `model.positions.stretched.moved_positions`; None: nothing is moved.
+      offset: scalar, see `context_extension.offset_positions`; None: nothing is moved.
       drawn_L: positions that rows get in place of theirs; None: their own.
       key: of the step; None where nothing is random.
     """
@@ -49,14 +50,14 @@ def training_positions(
         return placed_positions(jnp.asarray(drawn_L), _rows(segment_ids_BL))[:, row_columns(length)]
     if stretched.kind == "pose":
         assert key is not None
-        return skipped_positions(jax.random.fold_in(key, _DRAW), positions_BL, stretched)
+        return pose_positions(jax.random.fold_in(key, _DRAW), positions_BL, stretched)
     if stretched.kind == "shift":
         assert key is not None
         draw = jax.random.fold_in(key, _DRAW)
         return shifted_positions(draw, positions_BL, stretched.target_length)
     if segment_ids_BL is None:
         positions_BL = row_columns(length)[None]
-    return positions_BL if offset is None else moved_positions(positions_BL, offset)
+    return positions_BL if offset is None else offset_positions(positions_BL, offset)
 
 
 def _rows(segment_ids_BL: jax.Array | None) -> jax.Array | None:

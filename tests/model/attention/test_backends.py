@@ -11,9 +11,15 @@ from lengthwise.common.errors import UserError
 from lengthwise.configs import base
 from lengthwise.configs.resolve import build, overlay
 from lengthwise.model import layers
-from lengthwise.model.attention.attention import attend, choose_backend
+from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cudnn import cudnn_attention
-from lengthwise.model.attention.backends.support import BACKENDS, PLATFORMS, Request, refusal
+from lengthwise.model.attention.backends.support import (
+    BACKENDS,
+    PLATFORMS,
+    Request,
+    choose_backend,
+    refusal,
+)
 from lengthwise.model.attention.biases import LinearBias
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.config import ModelConfig

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.randomized import randomized_positions
+from lengthwise.model.positions.context_extension import randomized_positions
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.positions.schemes.abacus import digit_places
 from lengthwise.model.positions.schemes.alibi import alibi_slopes
@@ -38,7 +38,7 @@ def test_buckets_are_those_of_t5(buckets, beyond):
     assert found[-1] == buckets - 1
 
 
-drawn_positions = jax.jit(lambda key, segments: randomized_positions(key, 12, 20, segments))
+clex_positions = jax.jit(lambda key, segments: randomized_positions(key, 12, 20, segments))
 found_places = jax.jit(lambda tokens, segments: digit_places(tokens, jnp.arange(3, 10), segments))
 
 
@@ -50,13 +50,13 @@ def test_drawn_positions_are_sorted_in_each_document_and_never_twice_in_a_row(
     segments = [0] * padding + segments if padding_first else segments + [0] * padding
     segments_BL = jnp.array([segments, [1] * len(segments)])
     key = jax.random.key(seed)
-    drawn = np.asarray(drawn_positions(key, segments_BL))
+    drawn = np.asarray(clex_positions(key, segments_BL))
     assert ((drawn >= 0) & (drawn < 20)).all()
     assert all(len(set(row)) == len(row) for row in drawn.tolist())
     for row, numbers in zip(drawn, np.asarray(segments_BL), strict=True):
         for segment in set(numbers.tolist()):
             assert (np.diff(row[numbers == segment]) > 0).all()
-    np.testing.assert_array_equal(drawn[1:], drawn_positions(key, None))
+    np.testing.assert_array_equal(drawn[1:], clex_positions(key, None))
 
 
 def test_each_position_of_the_range_is_drawn_as_often_in_a_short_document_as_in_a_long_one():

@@ -8,25 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
+from lengthwise.model.positions.context_extension import (
+    ContextExtension,
+    clex_positions,
+    e2_llm_scale,
+    offset_positions,
+    pose_positions,
+    shifted_positions,
+)
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.positions.rotation import rope_angles, rope_tables
-from lengthwise.model.positions.stretched import (
-    StretchedPositions,
-    drawn_positions,
-    drawn_scale,
-    moved_positions,
-    shifted_positions,
-    skipped_positions,
-)
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 99), st.integers(2, 5), st.integers(0, 50))
 def test_chunks_skip_forward_and_stay_within_the_target(seed, chunks, room):
     length, rows = 16, 8
-    stretched = StretchedPositions("pose", length + room, chunks)
+    extension = ContextExtension("pose", length + room, chunks)
     plain = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
-    found = np.asarray(skipped_positions(jax.random.key(seed), plain, stretched))
+    found = np.asarray(pose_positions(jax.random.key(seed), plain, extension))
     assert (found[:, 0] == 0).all()
     assert found.max() < length + room
     steps = np.diff(found, axis=1)
@@ -38,7 +38,7 @@ def test_skips_and_cuts_are_uniform_and_each_rows_own():
     length, target, rows = 8, 13, 20_000
     plain = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), (rows, length))
     found = np.asarray(
-        skipped_positions(jax.random.key(1), plain, StretchedPositions("pose", target, 2))
+        pose_positions(jax.random.key(1), plain, ContextExtension("pose", target, 2))
     )
     skip = found[:, -1] - (length - 1)  # 0 ... 5
     shares = np.bincount(skip, minlength=6) / rows
@@ -50,8 +50,8 @@ def test_skips_and_cuts_are_uniform_and_each_rows_own():
 
 def test_every_document_of_a_packed_row_is_cut_alike():
     restarted = np.concatenate([np.arange(9), np.arange(7)])[None].astype(np.int32)
-    stretched = StretchedPositions("pose", 40, 2)
-    found = np.asarray(skipped_positions(jax.random.key(0), restarted, stretched))[0]
+    extension = ContextExtension("pose", 40, 2)
+    found = np.asarray(pose_positions(jax.random.key(0), restarted, extension))[0]
     np.testing.assert_array_equal(found[9:], found[:7])
 
 
@@ -65,21 +65,21 @@ def test_rows_are_shifted_as_a_whole_by_any_offset_within_the_target():
 
 
 def test_scale_and_offset_keep_positions_within_the_trained_range():
-    stretched = StretchedPositions("e2_llm", 512, 2)
-    drawn = [drawn_scale(stretched, 3, step, 64, 32) for step in range(4000)]
+    extension = ContextExtension("e2_llm", 512, 2)
+    drawn = [e2_llm_scale(extension, 3, step, 64, 32) for step in range(4000)]
     scales = np.array([scale for scale, _ in drawn])
     np.testing.assert_allclose(np.bincount(scales)[1:] / scales.size, 1 / 8, atol=0.02)
     for scale in range(1, 9):
         offsets = np.array([t for g, t in drawn if g == scale])
         assert 0 <= offsets.min() < 20
         assert 64 * scale - 32 - 20 < offsets.max() <= 64 * scale - 32
-    assert drawn == [drawn_scale(stretched, 3, step, 64, 32) for step in range(4000)]
-    assert drawn != [drawn_scale(stretched, 4, step, 64, 32) for step in range(4000)]
+    assert drawn == [e2_llm_scale(extension, 3, step, 64, 32) for step in range(4000)]
+    assert drawn != [e2_llm_scale(extension, 4, step, 64, 32) for step in range(4000)]
 
 
 def test_positions_of_clex_spread_over_the_longer_sequence():
-    stretched = StretchedPositions("clex", 256, 2)
-    drawn = [drawn_positions(stretched, 0, step, 64, 32) for step in range(2000)]
+    extension = ContextExtension("clex", 256, 2)
+    drawn = [clex_positions(extension, 0, step, 64, 32) for step in range(2000)]
     factors = np.array([factor for factor, _ in drawn])
     np.testing.assert_allclose(np.bincount(factors)[1:] / factors.size, 1 / 4, atol=0.04)
     for factor, positions in drawn[:50]:
@@ -89,14 +89,14 @@ def test_positions_of_clex_spread_over_the_longer_sequence():
     middle = np.concatenate([positions[1:-1] for factor, positions in drawn if factor == 4])
     shares = np.histogram(middle, bins=9, range=(1, 127))[0] / middle.size
     np.testing.assert_allclose(shares, 1 / 9, atol=0.01)
-    again = drawn_positions(stretched, 0, 7, 64, 32)
+    again = clex_positions(extension, 0, 7, 64, 32)
     assert again[0] == drawn[7][0]
     np.testing.assert_array_equal(again[1], drawn[7][1])
 
 
 def test_rope_sees_position_plus_offset_over_scale():
     positions = np.arange(9, dtype=np.int32)[None]
-    moved = moved_positions(positions, np.int32(100))
+    moved = offset_positions(positions, np.int32(100))
     angles = rope_angles(moved, rope_tables(8, 100.0, RopeScaling("linear", 4.0)))
     for place, turned in zip(range(9), np.asarray(angles.cos[0]), strict=True):
         at = place if place < 4 else place + 100
@@ -116,4 +116,4 @@ def test_rope_sees_position_plus_offset_over_scale():
 )
 def test_settings_without_meaning_are_refused(kind, target, chunks, word):
     with pytest.raises(UserError, match=word):
-        StretchedPositions(kind, target, chunks).check(64)
+        ContextExtension(kind, target, chunks).check(64)
