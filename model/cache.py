@@ -1,7 +1,7 @@
-"""The cache of a decoder's keys and values: what it holds, for whom, and for whom it can't.
+"""KV cache of a decoder: layout, capacity, sharding, and the models that can't have one.
 
-A row's token i has its keys in place i, whatever the lengths of other rows: places behind a row's
-tokens are hidden by the causal mask until they are written.
+A row's token i has its keys in slot i, whatever the lengths of other rows: the causal mask hides
+slots behind a row's last token until they are written.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lengthwise.model.attention.backends.cached import CachedKeys
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.parallel.mesh import ROWS, split_mesh
+from lengthwise.model.parallel.mesh import ROWS, current_mesh
 from lengthwise.model.positions.scheme import LayerScheme
 from lengthwise.model.spec import ModelSpec
 
@@ -29,7 +29,7 @@ class KVCache:
     """
 
     layers: tuple[CachedKeys, ...]  # arrays [periods, B, K, S, C]
-    positions_BS: jax.Array  # int32 [B or 1, S]: what the position schemes see in each place
+    positions_BS: jax.Array  # int32 [B or 1, S]: what the position schemes see in each slot
     # Ids, int32 [B, lookback + S]; None where no scheme reads a token's neighbours.
     inputs_BS: jax.Array | None
 
@@ -43,7 +43,7 @@ class KVCache:
 
 
 def cache_refusal(config: ModelSpec, mask: Mask) -> str | None:
-    """Why a pass over parts of a row can't give what a whole pass gives, in words; None: it can."""
+    """Why a model can't run on chunks of a row over a cache, in words; None: it can."""
     if mask.prefix:
         return f"under the mask {mask} tokens see later ones, which are not there yet"
     if config.attention_weights != "softmax":
@@ -55,7 +55,7 @@ def cache_refusal(config: ModelSpec, mask: Mask) -> str | None:
 
 
 def cache_capacity(config: ModelSpec, length: int) -> int:
-    """The least capacity for rows of `length` tokens."""
+    """Smallest capacity in tokens for rows of `length` tokens."""
     block = config.cache_block
     return length if length <= block else -(-length // block) * block
 
@@ -63,7 +63,7 @@ def cache_capacity(config: ModelSpec, length: int) -> int:
 def empty_cache(
     config: ModelSpec, tables: dict[str, Any], batch: int, positions_BS: jax.Array
 ) -> KVCache:
-    """A cache for rows of up to S tokens, to be made inside a compiled function.
+    """A new cache for rows of up to S tokens, to be called inside a compiled function.
 
     Args:
       tables: see `transformer.position_tables`; of the longest row.
@@ -85,26 +85,26 @@ def empty_cache(
 
     inputs_BS = jnp.full((batch, lookback + S), _NO_TOKEN, jnp.int32) if lookback else None
     cache = KVCache(tuple(map(layer, config.layer_schemes)), positions_BS, inputs_BS)
-    return held_on_devices(cache)
+    return constrain_cache(cache)
 
 
-def held_on_devices(cache: KVCache) -> KVCache:
-    """The same cache, held where `cache_shardings` says in what is being traced."""
-    mesh = split_mesh()
+def constrain_cache(cache: KVCache) -> KVCache:
+    """Constrains a cache to `cache_shardings` on the mesh that is being traced over."""
+    mesh = current_mesh()
     if mesh is None or mesh.size == 1:
         return cache
-    held: KVCache = jax.lax.with_sharding_constraint(cache, cache_shardings(cache, mesh))
-    return held
+    constrained: KVCache = jax.lax.with_sharding_constraint(cache, cache_shardings(cache, mesh))
+    return constrained
 
 
 def cache_shardings(cache: KVCache, mesh: Mesh) -> Any:
-    """Where each array of a cache lives: rows with those of a batch, key/value heads on "tensor".
+    """Shardings of the arrays of a cache: rows as those of a batch, key/value heads on "tensor".
 
     cache: arrays or `jax.ShapeDtypeStruct`; mesh: a view of the devices (train.mesh) on which no
     devices share a row.
     """
     if mesh.shape["context"] > 1:
-        raise ValueError("devices share the rows of this view; a cache wants whole rows")
+        raise ValueError("devices share the rows of this view; a cache needs whole rows")
 
     def keys(x: Any) -> NamedSharding:
         heads = "tensor" if x.shape[2] % mesh.shape["tensor"] == 0 else None
@@ -118,7 +118,7 @@ def cache_shardings(cache: KVCache, mesh: Mesh) -> Any:
 
 
 def _one_token(config: ModelSpec, scheme: LayerScheme, tables: Any) -> CachedKeys:
-    """What a layer keeps of one token of one row, as `jax.ShapeDtypeStruct` [1, 1, K, C]."""
+    """Cache entry of one token of one row in one layer, `jax.ShapeDtypeStruct` [1, 1, K, C]."""
 
     def keys(params: dict[str, jax.Array], q: jax.Array, kv: jax.Array, tables: Any) -> CachedKeys:
         positions_BL = jnp.zeros((1, 1), jnp.int32)
@@ -131,7 +131,7 @@ def _one_token(config: ModelSpec, scheme: LayerScheme, tables: Any) -> CachedKey
 
     C = config.head_dim
     params = {n: of(*p.shape, dtype=np.float32) for n, p in scheme.parameters(config.dims).items()}
-    kept: CachedKeys = jax.eval_shape(
+    entry: CachedKeys = jax.eval_shape(
         keys, params, of(1, 1, config.num_heads, C), of(1, 1, config.num_kv_heads, C), tables
     )
-    return kept
+    return entry

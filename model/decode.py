@@ -1,4 +1,4 @@
-"""Decoding: the next tokens of rows, one after the other, over a cache of keys and values."""
+"""Autoregressive decoding of rows over a KV cache: greedy or sampled."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,15 @@ from lengthwise.model.transformer import Params, Tables, extend
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen of the logits. Hashable: a static argument."""
+    """Sampling of the next token from the logits. Hashable: a static argument."""
 
-    temperature: float  # logits are divided by it; 0: the likeliest token, whatever the rest says
-    top_k: int  # among so many likeliest tokens; 0: all
-    top_p: float  # among the fewest likeliest tokens that have this probability together; 1: all
+    temperature: float  # logits are divided by it; 0: greedy, whatever the rest says
+    top_k: int  # number of likeliest tokens to sample from; 0: all
+    top_p: float  # sample from the fewest likeliest tokens with this probability together; 1: all
 
 
 def choose(logits_BV: jax.Array, keys_B: jax.Array, sampling: Sampling) -> jax.Array:
-    """The next token of each row, int32 [B].
+    """Samples the next token of each row, int32 [B].
 
     top_p counts the probabilities of what temperature and top_k leave, as is usual (Holtzman et
     al., arXiv:1904.09751). keys: a random key a row.
@@ -30,12 +30,12 @@ def choose(logits_BV: jax.Array, keys_B: jax.Array, sampling: Sampling) -> jax.A
     if sampling.temperature == 0:
         return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
     vocab_size = logits_BV.shape[-1]
-    kept = min(sampling.top_k or vocab_size, vocab_size)
-    values_BN, tokens_BN = jax.lax.top_k(logits_BV / sampling.temperature, kept)
+    count = min(sampling.top_k or vocab_size, vocab_size)
+    values_BN, tokens_BN = jax.lax.top_k(logits_BV / sampling.temperature, count)
     probabilities_BN = jax.nn.softmax(values_BN, axis=-1)
     before_BN = jnp.cumsum(probabilities_BN, axis=-1) - probabilities_BN
-    # The first is always kept, though rounding may leave nothing before it.
-    dropped_BN = (before_BN >= sampling.top_p) & (jnp.arange(kept) > 0)[None]
+    # The first always stays, though rounding may leave nothing before it.
+    dropped_BN = (before_BN >= sampling.top_p) & (jnp.arange(count) > 0)[None]
     values_BN = jnp.where(dropped_BN, -jnp.inf, values_BN)
     chosen_B = jax.vmap(jax.random.categorical)(keys_B, values_BN)
     return jnp.take_along_axis(tokens_BN, chosen_B[:, None], axis=-1)[:, 0].astype(jnp.int32)
@@ -56,11 +56,11 @@ def decode(
     max_tokens: int,
     end_of_text: int,
 ) -> tuple[jax.Array, KVCache]:
-    """What rows go on with, int32 [B, max_tokens]; the end of text, and nothing else, from where a
-    row has ended. And the cache, so that one that is given away is used in place.
+    """Generates up to `max_tokens` a row: int32 [B, max_tokens], end_of_text after a row's end.
 
-    Rows may have different lengths; the loop ends with the last of them. The n-th token of a row is
-    drawn with the key fold_in(fold_in(seed, row), n), so that it is the same in any batch.
+    Returns the cache too, so that a donated one is updated in place. Rows may have different
+    lengths; the loop ends with the last of them. The n-th token of a row is sampled with the key
+    fold_in(fold_in(seed, row), n), so that it is the same in any batch.
 
     Args:
       cache: filled with the tokens of each row but its last; its capacity is at least the longest
@@ -72,12 +72,12 @@ def decode(
     batch = last_B.shape[0]
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_B)
 
-    def goes_on(state: tuple) -> jax.Array:
+    def unfinished(state: tuple) -> jax.Array:
         step, *_, ended_B, _ = state
         return (step < max_tokens) & ~ended_B.all()
 
     def one_token(state: tuple) -> tuple:
-        step, cache, token_B, ended_B, found_BN = state
+        step, cache, token_B, ended_B, generated_BN = state
         first_B = length_B - 1 + step
         x_B1D, (weight, vocab_axis), cache = extend(
             config, params, token_B[:, None], cache, first_B, tables=tables, mask=mask
@@ -85,10 +85,10 @@ def decode(
         logits_BV = project(x_B1D[:, 0], weight, vocab_axis, config.logit_softcap)
         step_keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, step)
         token_B = jnp.where(ended_B, end_of_text, choose(logits_BV, step_keys_B, sampling))
-        found_BN = jax.lax.dynamic_update_slice(found_BN, token_B[:, None], (0, step))
-        return step + 1, cache, token_B, ended_B | (token_B == end_of_text), found_BN
+        generated_BN = jax.lax.dynamic_update_slice(generated_BN, token_B[:, None], (0, step))
+        return step + 1, cache, token_B, ended_B | (token_B == end_of_text), generated_BN
 
-    found_BN = jnp.full((batch, max_tokens), end_of_text, jnp.int32)
-    start = (jnp.int32(0), cache, last_B, jnp.zeros(batch, bool), found_BN)
-    _, cache, _, _, found_BN = jax.lax.while_loop(goes_on, one_token, start)
-    return found_BN, cache
+    generated_BN = jnp.full((batch, max_tokens), end_of_text, jnp.int32)
+    start = (jnp.int32(0), cache, last_B, jnp.zeros(batch, bool), generated_BN)
+    _, cache, _, _, generated_BN = jax.lax.while_loop(unfinished, one_token, start)
+    return generated_BN, cache

@@ -1,7 +1,7 @@
-"""The decoder's parameters, and its passes over whole rows and over what comes next in them.
+"""The decoder: parameters, forward passes over whole rows, and over next tokens with a KV cache.
 
-Block parameters are stacked, [layers, ...], whatever the pattern of position schemes; what a scheme
-learns lies beside them, stacked over the layers that have it.
+Block parameters are stacked, [layers, ...], whatever the pattern of position schemes. Parameters of
+a scheme lie apart from them, under `positions`, stacked over the layers that have it.
 """
 
 import dataclasses
@@ -12,20 +12,20 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.cache import KVCache, held_on_devices
+from lengthwise.model.cache import KVCache, constrain_cache
 from lengthwise.model.layer_stack import run_layers
-from lengthwise.model.layers import Block, BlockContext, CachePlaces, RMSNorm, dropout, normal_param
-from lengthwise.model.parallel.mesh import activations, row_devices
+from lengthwise.model.layers import Block, BlockContext, CacheSlots, RMSNorm, dropout, normal_param
+from lengthwise.model.parallel.mesh import constrain_activations, row_devices
 from lengthwise.model.parallel.sharding import lookup
 from lengthwise.model.positions.scheme import Scheme
 from lengthwise.model.spec import ModelSpec
 
-# Numbers of a step's keys; small ones are those of dropout, 2**32 - 1 that of drawn positions.
+# Numbers of a step's keys; small ones are those of dropout, 2**32 - 1 that of sampled positions.
 INPUT_SCHEME_KEY, PENALTY_KEY = 2**32 - 2, 2**32 - 3
 
 
 class PositionParams(nnx.Module):
-    """What a scheme learns: at the input, or in one layer."""
+    """Parameters of a position scheme: at the input, or in one layer."""
 
     def __init__(self, config: ModelSpec, scheme: Scheme, rngs: nnx.Rngs):
         for name, parameter in scheme.parameters(config.dims).items():
@@ -59,20 +59,23 @@ class Decoder(nnx.Module):
         mask: Mask,
         key: jax.Array | None,
     ) -> jax.Array:
-        """What is projected to the vocabulary, [B, L, D].
+        """Hidden states after the final norm, [B, L, D].
 
-        inputs, positions, segment_ids: int32 [B, L]. positions may be [1, L], the same in all
-        rows, and segment_ids None, each row one document without padding; both make a cheaper
-        program. Positions are what the schemes see; masks go by index and segment. tables: see
-        `transformer.position_tables`. key: of a training step, for dropout and what schemes draw;
-        None: neither is random.
+        Args:
+          inputs_BL: int32 token ids.
+          positions_BL: int32, what the position schemes see; masks go by index and segment. May be
+            [1, L], the same in all rows, which makes a cheaper program.
+          segment_ids_BL: int32, 0 for padding; None: each row is one document without padding,
+            which makes a cheaper program.
+          tables: see `transformer.position_tables`.
+          key: of a training step, for dropout and what schemes sample; None: nothing is random.
         """
         learned = self._learned()
         embedding_key = None if key is None else jax.random.fold_in(key, 0)
         x_BLD = self._embed(
             learned, tables, inputs_BL, inputs_BL, positions_BL, segment_ids_BL, key
         )
-        x_BLD = activations(dropout(x_BLD, self.config.dropout, embedding_key))
+        x_BLD = constrain_activations(dropout(x_BLD, self.config.dropout, embedding_key))
         length = inputs_BL.shape[1]
         context = self._context(learned, tables, positions_BL, length)
         context = context._replace(
@@ -92,12 +95,14 @@ class Decoder(nnx.Module):
         tables: dict[str, Any],
         mask: Mask,
     ) -> tuple[jax.Array, KVCache]:
-        """What is projected to the vocabulary, [B, Q, D], of the next tokens of rows, and the cache
-        with them in it.
+        """Hidden states after the final norm of the next Q tokens, [B, Q, D], and the cache with
+        them in it.
 
-        first_B: int32 [B], or [1] for all rows: the places of the first of them; those before them
-        are filled, and first_B + Q is at most the capacity, which a compiled function can't check.
-        tables: of the longest row, see `transformer.position_tables`.
+        Args:
+          first_B: int32 [B], or [1] for all rows: the slot of the first of the tokens. The slots
+            before it are filled, and first_B + Q is at most the capacity, which a compiled
+            function can't check.
+          tables: of the longest row, see `transformer.position_tables`.
         """
         learned = self._learned()
         index_BQ = first_B[:, None] + jnp.arange(inputs_BQ.shape[1])[None]
@@ -114,15 +119,21 @@ class Decoder(nnx.Module):
             cache = dataclasses.replace(cache, inputs_BS=inputs_BS)
         x_BQD = self._embed(learned, tables, inputs_BQ, read_BQ, positions_BQ, None, None)
         context = self._context(learned, tables, positions_BQ, cache.capacity)
-        context = context._replace(places=CachePlaces(first_B, cache.positions_BS))
+        context = context._replace(slots=CacheSlots(first_B, cache.positions_BS))
         x_BQD, layers = run_layers(
-            self.config, self.blocks, learned, activations(x_BQD), context, mask, cache.layers
+            self.config,
+            self.blocks,
+            learned,
+            constrain_activations(x_BQD),
+            context,
+            mask,
+            cache.layers,
         )
         cache = dataclasses.replace(cache, layers=layers)
-        return self.final_norm(x_BQD), held_on_devices(cache)
+        return self.final_norm(x_BQD), constrain_cache(cache)
 
     def _learned(self) -> dict[str, Any]:
-        """By scheme, what it has learned."""
+        """Parameters of the position schemes, by name of the scheme."""
         return nnx.to_pure_dict(nnx.state(self.positions)) if hasattr(self, "positions") else {}
 
     def _embed(
@@ -135,7 +146,7 @@ class Decoder(nnx.Module):
         segment_ids_BL: jax.Array | None,
         key: jax.Array | None,
     ) -> jax.Array:
-        """Embeddings of the inputs, [B, L, D]. read: the inputs, and before them those that a
+        """Embeddings of the inputs, [B, L, D]. read_BL: the inputs, preceded by those that the
         scheme looks back to."""
         axes = self.embedding.get_metadata("axes")
         x_BLD = lookup(self.embedding[...], inputs_BL, axes, self.config.compute_dtype)
@@ -155,7 +166,7 @@ class Decoder(nnx.Module):
     def _context(
         self, learned: dict[str, Any], tables: dict[str, Any], positions_BL: jax.Array, length: int
     ) -> BlockContext:
-        """What blocks get to know about positions; length: of the longest row."""
+        """Block inputs that depend on positions; length: of the longest row."""
         span = self.config.span(length)
         shared = {
             s.name: s.prepare(
@@ -178,14 +189,14 @@ class Decoder(nnx.Module):
         return config.backend(length, mask, far, segmented, row_devices())[0]
 
     def unembedding_weight(self) -> tuple[jax.Array, int]:
-        """What projects to the vocabulary, and which of its axes that is."""
+        """(the output projection, its vocabulary axis)."""
         return (
             (self.embedding[...], 0) if self.config.tie_embeddings else (self.unembedding[...], 1)
         )
 
 
 def _position_params(config: ModelSpec, scheme: Scheme, rngs: nnx.Rngs) -> PositionParams:
-    """What a scheme learns; a layer's own is stacked over the layers that have the scheme."""
+    """Parameters of a scheme, where they are per layer stacked over the layers that have it."""
     if not config.learns_per_layer(scheme):
         return PositionParams(config, scheme, rngs)
     stacked = nnx.vmap(lambda layer_rngs: PositionParams(config, scheme, layer_rngs))

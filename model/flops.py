@@ -15,7 +15,7 @@ from lengthwise.model.spec import ModelSpec
 
 
 def parameter_count(config: ModelSpec) -> int:
-    """Numbers in the parameters of `transformer.init_params(config, seed)`."""
+    """Number of parameters of `transformer.init_params(config, seed)`."""
     D, C, F = config.embed_dim, config.head_dim, config.mlp_dim
     block = _matmul_parameters(D, C, F, config.num_heads, config.num_kv_heads) + 2 * D
     if config.qk_norm:
@@ -29,7 +29,7 @@ def parameter_count(config: ModelSpec) -> int:
 
 
 def visible_pairs(mask: Mask, length: int) -> int:
-    """(query, key) pairs that see each other in one row that is a single segment."""
+    """Number of visible (query, key) pairs of one row that is a single segment."""
     query = np.arange(length)
     before = np.maximum(mask.first_key(query), 0)  # keys before the near ones: only sinks are seen
     seen = query + 1 - before + np.minimum(before, mask.sinks)
@@ -60,7 +60,7 @@ def train_step_flops(config: ModelSpec, length: int, batch: int, mask: Mask) -> 
 
 
 def _schemes(config: ModelSpec) -> list[tuple[Scheme, int]]:
-    """Each position scheme, and in how many places it works."""
+    """(position scheme, number of its uses: 1 at the input, else layers that have it)."""
     at_input = () if config.input_scheme is None else (config.input_scheme,)
     in_layers = dict.fromkeys(config.layer_schemes)
     return [*((s, 1) for s in at_input), *((s, config.scheme_layers(s)) for s in in_layers)]

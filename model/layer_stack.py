@@ -1,5 +1,5 @@
-"""The layers of a decoder, one after the other: a scan over periods of the pattern of position
-schemes or unrolled, and what is kept of them for the backward pass.
+"""The layers of a decoder: a scan over periods of the pattern of position schemes, or unrolled, and
+rematerialization.
 
 Both are choices of execution: parameters, checkpoints and results are the same.
 """
@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from lengthwise.model.attention.backends.cached import CachedKeys
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.layers import Block, BlockContext, LayerCache, LayerPositions
-from lengthwise.model.parallel.mesh import devices_of_a_program
+from lengthwise.model.parallel.mesh import program_devices
 from lengthwise.model.parallel.sharding import save_all_but_gathered
 from lengthwise.model.positions.scheme import LayerScheme
 from lengthwise.model.spec import ModelSpec
@@ -40,12 +40,14 @@ def run_layers(
     x_BLD: jax.Array,
     context: BlockContext,
     mask: Mask,
-    held: tuple[CachedKeys, ...],
+    caches: tuple[CachedKeys, ...],
 ) -> tuple[jax.Array, tuple[CachedKeys, ...]]:
-    """The output of the last layer, [B, L, D], and the cache with the tokens in it.
+    """Output of the last layer, [B, L, D], and the caches with the tokens written to them.
 
-    blocks: of all layers, parameters stacked, [layers, ...]. learned: by scheme, what it has
-    learned. held: the cache of each layer of a period; (): there is none.
+    Args:
+      blocks: of all layers, parameters stacked, [layers, ...].
+      learned: by scheme, its parameters.
+      caches: of each layer of a period; (): there are none.
     """
     pattern = config.layer_schemes
     graphdef, stacked = nnx.split(blocks)
@@ -63,7 +65,7 @@ def run_layers(
         x_BLD = checkpoint_name(x_BLD, _BLOCK_INPUT)
         return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask, cache)
 
-    if config.remat != "none" or devices_of_a_program() > 1:
+    if config.remat != "none" or program_devices() > 1:
         block = jax.checkpoint(
             block,
             static_argnums=0,
@@ -73,29 +75,29 @@ def run_layers(
         )
 
     def run(state: tuple, stacked: Any, own: dict[str, Any], first: Any) -> tuple:
-        """The layers whose parameters are given, stacked; `first` is the number of the first,
-        at which a period of the pattern begins."""
-        x_BLD, held = state
-        held = list(held)
+        """Runs consecutive layers with stacked parameters, from the number `first` on, at which
+        a period of the pattern begins."""
+        x_BLD, caches = state
+        caches = list(caches)
         rows = {name: iter(_unstack(params)) for name, params in own.items()}
         for number, weights in enumerate(_unstack(stacked)):
             period, place = divmod(number, len(pattern))
             scheme = pattern[place]
             params = next(rows[scheme.name]) if scheme.name in rows else {}
             period += first // len(pattern)
-            cache = LayerCache(held[place], period) if held else None
-            x_BLD, kept = block(scheme, x_BLD, weights, params, first + number, cache)
-            if held:
-                held[place] = kept
-        return x_BLD, tuple(held)
+            cache = LayerCache(caches[place], period) if caches else None
+            x_BLD, updated = block(scheme, x_BLD, weights, params, first + number, cache)
+            if caches:
+                caches[place] = updated
+        return x_BLD, tuple(caches)
 
     if config.layer_execution == "unroll":
-        return run((x_BLD, held), stacked, own, 0)
+        return run((x_BLD, caches), stacked, own, 0)
     periods = config.layers // len(pattern)
     by_period = jax.tree.map(lambda x: x.reshape(periods, -1, *x.shape[1:]), (stacked, own))
     firsts = len(pattern) * jnp.arange(periods)
     state: tuple[jax.Array, tuple[CachedKeys, ...]] = jax.lax.scan(
-        lambda state, xs: (run(state, *xs), None), (x_BLD, held), (*by_period, firsts)
+        lambda state, xs: (run(state, *xs), None), (x_BLD, caches), (*by_period, firsts)
     )[0]
     return state
 

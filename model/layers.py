@@ -1,4 +1,4 @@
-"""The parts of a decoder block: RMSNorm, grouped-query attention, SwiGLU, and the block itself.
+"""Layers of a decoder: RMSNorm, grouped-query attention, SwiGLU, and the residual block.
 
 Every parameter is a float32 `nnx.Param` that carries the logical names of its dimensions in the
 metadata field `axes`; `transformer.logical_axes` collects them.
@@ -14,7 +14,7 @@ from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cached import CachedKeys, FarQueries, cached_attention
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.attention.softplus import normalizer, unit_queries_and_keys
-from lengthwise.model.parallel.mesh import activations, row_columns
+from lengthwise.model.parallel.mesh import constrain_activations, row_columns
 from lengthwise.model.parallel.sharding import matmul
 from lengthwise.model.positions.scheme import LayerScheme, Terms
 from lengthwise.model.spec import ModelSpec
@@ -32,7 +32,7 @@ def dense(x_BLD: jax.Array, weight: nnx.Param) -> jax.Array:
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Inverted dropout of [B, L, D]; off without a key or at rate 0.
 
-    What is dropped goes by the column of the row, whatever devices share the row.
+    The mask depends on the column of the row alone, whatever devices share the row.
     """
     if key is None or rate == 0:
         return x
@@ -58,11 +58,11 @@ class RMSNorm(nnx.Module):
         return (x32 * jax.lax.rsqrt(mean_square + 1e-6) * scale).astype(x.dtype)
 
 
-class CachePlaces(NamedTuple):
-    """Where the tokens of a pass over a cache stand in it."""
+class CacheSlots(NamedTuple):
+    """Slots of the tokens of a pass over a cache."""
 
-    first_B: jax.Array  # int32 [B], or [1] for all rows: the place of the first
-    positions_BS: jax.Array  # of all places, see `KVCache`
+    first_B: jax.Array  # int32 [B], or [1] for all rows: the slot of the first
+    positions_BS: jax.Array  # of all slots, see `KVCache`
 
 
 class LayerCache(NamedTuple):
@@ -73,19 +73,19 @@ class LayerCache(NamedTuple):
 
 
 class BlockContext(NamedTuple):
-    """What every block of a forward pass shares; a scan closes over it."""
+    """Inputs that all blocks of a forward pass share; a scan closes over them."""
 
     positions_BL: jax.Array
     query_scale_BL: jax.Array | None  # a factor on queries
     shared: dict[str, Any]  # by scheme: what its `prepare` made
     segment_ids_BL: jax.Array | None
     dropout_key: jax.Array | None
-    places: CachePlaces | None  # where there is a cache of keys and values
+    slots: CacheSlots | None  # where there is a KV cache
     backend: str | None  # of attention, static; None where there is a cache
 
 
 class LayerPositions(NamedTuple):
-    """The position scheme of one layer, and what the layer has learned for it."""
+    """Position scheme of one layer, and its parameters in that layer."""
 
     scheme: LayerScheme
     params: dict[str, jax.Array]
@@ -116,9 +116,9 @@ class Attention(nnx.Module):
         mask: Mask,
         cache: LayerCache | None,
     ) -> tuple[jax.Array, CachedKeys | None]:
-        """What is added to the residual, and the cache with these tokens' keys in it.
+        """Attention output, [B, L, D], and the cache with the tokens' keys and values in it.
 
-        With a cache, tokens see those before them that are in it, otherwise those of their row.
+        With a cache, tokens see the earlier ones in it, otherwise those of their row.
         """
         config = self.config
         B, L, _ = x_BLD.shape
@@ -134,8 +134,8 @@ class Attention(nnx.Module):
         shared = context.shared.get(positions.scheme.name)
         terms = positions.scheme.terms(positions.params, shared, q_BLHC, k_BLKC)
         if cache is not None:
-            out_BLHC, held = self._over_cache(terms, v_BLKC, context, mask, cache)
-            return dense(out_BLHC.reshape(B, L, -1), self.output), held
+            out_BLHC, updated = self._over_cache(terms, v_BLKC, context, mask, cache)
+            return dense(out_BLHC.reshape(B, L, -1), self.output), updated
         assert context.backend is not None
         out_BLHC = attend(
             terms.q_BLHC,
@@ -161,14 +161,14 @@ class Attention(nnx.Module):
         mask: Mask,
         cache: LayerCache,
     ) -> tuple[jax.Array, CachedKeys]:
-        assert context.places is not None
-        first_B, positions_BS = context.places
+        assert context.slots is not None
+        first_B, positions_BS = context.slots
         far = terms.far
         new = CachedKeys(terms.k_BLKC, v_BLKC, None if far is None else far.k_BLKC)
-        held = cache.keys.written(cache.layer, first_B, new)
+        updated = cache.keys.write(cache.layer, first_B, new)
         out_BLHC = cached_attention(
             terms.q_BLHC,
-            held,
+            updated,
             cache.layer,
             first_B=first_B,
             mask=mask,
@@ -178,7 +178,7 @@ class Attention(nnx.Module):
             softcap=self.config.attention_softcap,
             block=self.config.cache_block,
         )
-        return out_BLHC, held
+        return out_BLHC, updated
 
 
 class MLP(nnx.Module):
@@ -215,10 +215,12 @@ class Block(nnx.Module):
     ) -> tuple[jax.Array, CachedKeys | None]:
         """See `Attention.__call__`."""
         attention_key, mlp_key = block_keys(context.dropout_key, layer)
-        attended, held = self.attention(self.attention_norm(x_BLD), positions, context, mask, cache)
-        x_BLD = activations(x_BLD + dropout(attended, self.config.dropout, attention_key))
+        attended, updated = self.attention(
+            self.attention_norm(x_BLD), positions, context, mask, cache
+        )
+        x_BLD = constrain_activations(x_BLD + dropout(attended, self.config.dropout, attention_key))
         added = self.mlp(self.mlp_norm(x_BLD))
-        return activations(x_BLD + dropout(added, self.config.dropout, mlp_key)), held
+        return constrain_activations(x_BLD + dropout(added, self.config.dropout, mlp_key)), updated
 
 
 def block_keys(key: jax.Array | None, layer: Any) -> tuple[jax.Array | None, jax.Array | None]:

@@ -1,4 +1,4 @@
-"""A decoder as programs are compiled for it: the declaration, a vocabulary and a platform."""
+"""Static argument of compiled programs: a model's declaration, its vocabulary and the platform."""
 
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -13,7 +13,7 @@ from lengthwise.model.positions.scheme import BIASES, Dims, InputScheme, LayerSc
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(ModelConfig):
-    """Hashable: a static argument of compiled functions.
+    """Declaration of a decoder, resolved for a vocabulary and a platform; hashable, static.
 
     compute_dtype and layer_execution are never "auto". The attention backend may be: it depends on
     length, mask and scaling too, and is chosen while tracing, see `backend`.
@@ -27,7 +27,7 @@ class ModelSpec(ModelConfig):
 
     @classmethod
     def of(cls, config: ModelConfig, vocab_size: int, platform: str) -> "ModelSpec":
-        """`config` with what the platform decides."""
+        """Resolves what the platform decides."""
         values = {field.name: getattr(config, field.name) for field in fields(ModelConfig)}
         on_cpu = platform == "cpu"
         if config.compute_dtype == "auto":
@@ -72,12 +72,12 @@ class ModelSpec(ModelConfig):
 
     @property
     def random(self) -> bool:
-        """Whether training draws random numbers."""
-        drawn = self.positions.randomized > 0 or any(scheme.random for scheme in self.schemes)
-        return self.dropout > 0 or drawn
+        """Whether training samples random numbers."""
+        sampled = self.positions.randomized > 0 or any(scheme.random for scheme in self.schemes)
+        return self.dropout > 0 or sampled
 
     def span(self, length: int) -> int:
-        """Sequences of `length` tokens have positions below this."""
+        """Exclusive upper bound on the positions of sequences of `length` tokens."""
         return self.positions.randomized or length
 
     def check(
@@ -88,7 +88,7 @@ class ModelSpec(ModelConfig):
         segmented: bool = False,
         row_devices: int = 1,
     ) -> None:
-        """Raises UserError for rows of `length` tokens that can't be computed, with the reason.
+        """Checks that rows of `length` tokens can be computed; raises UserError with the reason.
 
         The arguments are those of `backend`, but for the scaling of RoPE.
         """
@@ -103,7 +103,7 @@ class ModelSpec(ModelConfig):
         self.check_length(length)
 
     def check_length(self, length: int) -> None:
-        """Raises UserError for sequences that there are no positions for."""
+        """Raises UserError for sequences longer than a position scheme has positions."""
         randomized = self.positions.randomized
         if randomized and length > randomized:
             raise UserError(
@@ -120,7 +120,7 @@ class ModelSpec(ModelConfig):
     def backend(
         self, length: int, mask: Mask, far: bool, segmented: bool, row_devices: int
     ) -> tuple[str, str]:
-        """The attention backend for rows of `length` tokens, and why, in words.
+        """(attention backend for rows of `length` tokens, the reason in words).
 
         One serves all layers: it is chosen for the most demanding of them.
 
@@ -152,7 +152,7 @@ class ModelSpec(ModelConfig):
         return isinstance(scheme, LayerScheme) and scheme.per_layer
 
     def scheme_layers(self, scheme: Scheme) -> int:
-        """Layers that have the scheme."""
+        """Number of layers that have the scheme."""
         return self.layers // len(self.layer_schemes) * self.layer_schemes.count(scheme)
 
     @property
@@ -167,7 +167,7 @@ class ModelSpec(ModelConfig):
 
     @property
     def cache_block(self) -> int:
-        """Tokens of a cache, and queries to it, that attention takes at a time."""
+        """Block size in tokens of attention over a cache, of slots and of queries."""
         return self.attention_block or 512
 
     @property

@@ -1,4 +1,4 @@
-"""Cross-entropy of tokens, without ever holding all logits of a long row.
+"""Cross-entropy and greedy hits by token, chunked so that all logits never exist at a time.
 
 Each device projects its own tokens to the vocabulary a chunk at a time, and again in the backward
 pass: [tokens, vocabulary] in float32 would be 200 GB for a million tokens of a common tokenizer.
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from lengthwise.model.parallel.mesh import ROWS, SHARDS, split_mesh
+from lengthwise.model.parallel.mesh import ROWS, SHARDS, current_mesh
 
 _LOGITS_BYTES = 2**28  # of a device's logits that exist at a time, at most
 # ([N, V] logits, [N] targets) -> two numbers of each token.
@@ -78,12 +78,12 @@ def _by_token(
 ) -> tuple[jax.Array, jax.Array]:
     """Both results of `of_logits`, [B, L] each."""
     run = functools.partial(_here, of_logits, vocab_axis=vocab_axis, cap=cap)
-    mesh = split_mesh()
+    mesh = current_mesh()
     if mesh is None or mesh.size == 1:
         return run(x_BLD, targets_BL, weight)
     columns = PartitionSpec(ROWS, "context")
     split = weight.shape[1 - vocab_axis] % (mesh.shape["data"] * mesh.shape["context"]) == 0
-    held = (
+    sharding = (
         PartitionSpec(*((None, SHARDS) if vocab_axis == 0 else (SHARDS, None))) if split else None
     )
 
@@ -95,7 +95,7 @@ def _by_token(
     return jax.shard_map(
         on_device,
         mesh=mesh,
-        in_specs=(columns, columns, held or PartitionSpec()),
+        in_specs=(columns, columns, sharding or PartitionSpec()),
         out_specs=(columns, columns),
         axis_names={*ROWS, "context"},
         check_vma=False,
@@ -108,7 +108,7 @@ def target_scores(
     """Nats of each target, float32 [B, L], and whether it is the likeliest token, bool [B, L].
 
     Where tokens tie, the one of the lowest id is the likeliest. For scoring: it has no gradient
-    that is worth taking. Arguments: see `token_losses`.
+    that is of use. Arguments: see `token_losses`.
     """
     B, L, D = x_BLD.shape
     parts = chunks_of(L, B * weight.shape[vocab_axis])
@@ -122,8 +122,8 @@ def target_scores(
     if parts == 1:
         return score((x_BLD, targets_BL))
     by_part = x_BLD.reshape(B, parts, -1, D).swapaxes(0, 1)
-    found = jax.lax.map(score, (by_part, targets_BL.reshape(B, parts, -1).swapaxes(0, 1)))
-    nats_BL, likeliest_BL = (x.swapaxes(0, 1).reshape(B, L) for x in found)
+    scores = jax.lax.map(score, (by_part, targets_BL.reshape(B, parts, -1).swapaxes(0, 1)))
+    nats_BL, likeliest_BL = (x.swapaxes(0, 1).reshape(B, L) for x in scores)
     return nats_BL, likeliest_BL
 
 
@@ -136,7 +136,7 @@ def _here(
     vocab_axis: int,
     cap: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Both numbers of one device's tokens."""
+    """Both results of `of_logits` for one device's tokens, [B, L] each."""
     B, L, D = x_BLD.shape
     x_ND, targets_N = x_BLD.reshape(-1, D), targets_BL.reshape(-1)
     parts = chunks_of(B * L, weight.shape[vocab_axis])
@@ -159,6 +159,6 @@ def _here(
 
 
 def chunks_of(tokens: int, vocab_size: int) -> int:
-    """In how many equal chunks a device computes the logits of its tokens."""
+    """Number of equal chunks in which a device computes the logits of its tokens."""
     parts = max(1, -(-tokens * vocab_size * 4 // _LOGITS_BYTES))
     return next(n for n in range(min(parts, tokens), tokens + 1) if tokens % n == 0)

@@ -1,7 +1,7 @@
-"""The pure functions of the decoder that the compiled steps call.
+"""Pure functions of the decoder, for compiled steps.
 
-They work on a plain nested dict of arrays, since calling a compiled function of one costs far less
-than nnx.jit.
+Parameters are a plain nested dict of arrays: calling a compiled function of one costs far less than
+nnx.jit.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ def init_params(config: ModelSpec, seed: int | jax.Array) -> Params:
 
 
 def position_penalty(config: ModelSpec, params: Params, key: jax.Array, length: int) -> Any:
-    """What the schemes add to the loss of a training step, in nats/token; 0 where they don't.
+    """Auxiliary loss of the position schemes in a training step, in nats/token; 0 without one.
 
     key: of the step; length: of its sequences.
     """
@@ -53,8 +53,8 @@ def position_penalty(config: ModelSpec, params: Params, key: jax.Array, length: 
 def position_tables(
     config: ModelSpec, scaling: RopeScaling, trained: RopeScaling, length: int
 ) -> Tables:
-    """The host tables of the decoder's position schemes, see `Scheme.tables`, and "log_n" where
-    queries are scaled by it: 1 / ln log_n.
+    """Host tables of the position schemes by name, see `Scheme.tables`; beside them "log_n",
+    1 / ln log_n, where queries are scaled by it.
 
     Raises:
       UserError: a scaling of RoPE for a decoder without RoPE.
@@ -91,7 +91,7 @@ def target_losses(
     targets_BL: jax.Array,
     **context: Any,
 ) -> tuple[jax.Array, jax.Array]:
-    """Nats of each target and the log-partition of its logits, float32 [B, L]; see `apply`.
+    """NLL of each target in nats and the log-partition of its logits, float32 [B, L]; see `apply`.
 
     All logits never exist at a time, see `model.token_losses`.
     """
@@ -137,13 +137,13 @@ def extend(
     tables: Tables,
     mask: Mask,
 ) -> tuple[jax.Array, tuple[jax.Array, int], KVCache]:
-    """A pass over the next tokens of rows; see `Decoder.extend`.
+    """A pass over the next Q tokens of rows; see `Decoder.extend`.
 
-    Returns what is projected to the vocabulary [B, Q, D], what projects it and which of that's axes
-    is the vocabulary, and the cache with the tokens in it. Give the cache away to the compiled
-    function that calls this (`donate_argnums`), or it is copied.
+    Returns hidden states [B, Q, D], (output projection, its vocabulary axis), and the cache with
+    the tokens in it. Donate the cache to the compiled function that calls this
+    (`donate_argnums`), or it is copied.
     """
-    # What is recomputed in a backward pass has no meaning here.
+    # There is no backward pass to recompute for.
     config = dataclasses.replace(config, remat="none")
     decoder = nnx.merge(nnx.graphdef(_abstract(config)), params)
     x_BQD, cache = decoder.extend(inputs_BQ, cache, first_B, tables=tables, mask=mask)
@@ -151,7 +151,7 @@ def extend(
 
 
 def logical_axes(config: ModelSpec) -> dict[str, Any]:
-    """The logical name of each parameter's dimensions; tuples in a tree like the parameters.
+    """Logical names of the parameters' dimensions; tuples in a tree like the parameters.
 
     Names: "layers", "embed", "heads" and "kv_heads" (heads and their channels, merged), "mlp",
     "vocab", and None for a dimension that is never split.

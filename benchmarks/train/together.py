@@ -25,7 +25,7 @@ from lengthwise.experiments.definition import ExperimentDefinition
 from lengthwise.experiments.definitions import EXPERIMENTS
 from lengthwise.experiments.trial_results import read_trial
 from lengthwise.experiments.trials import run_trials
-from lengthwise.model.parallel.mesh import split_over
+from lengthwise.model.parallel.mesh import use_mesh
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
@@ -80,7 +80,7 @@ def step_times(setup: Setup, seeds: int, rounds: int) -> list[tuple[str, float, 
     compiled, compiling, states = [], [], []
     for method, operands in methods:
         start = time.perf_counter()
-        with split_over(setup.blueprint.mesh(key)):
+        with use_mesh(setup.blueprint.mesh(key)):
             compiled.append(jax.jit(method, donate_argnums=0).lower(*operands).compile())
         compiling.append(time.perf_counter() - start)
         states.append(copy(operands[0]))

@@ -16,8 +16,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lengthwise.model import transformer
-from lengthwise.model.parallel.mesh import on_view, split_over
-from lengthwise.model.parallel.zigzag import column_at, place_of
+from lengthwise.model.parallel.mesh import on_view, use_mesh
+from lengthwise.model.parallel.zigzag import column_at, slot_of
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.spec import ModelSpec
 
@@ -90,7 +90,7 @@ class View:
 
     def in_order(self, array_BL: jax.Array) -> np.ndarray:
         """[B, L] on the host, columns in the order of the row."""
-        return np.asarray(array_BL)[:, self._columns(array_BL, place_of)]
+        return np.asarray(array_BL)[:, self._columns(array_BL, slot_of)]
 
     def _columns(self, array_BL: np.ndarray | jax.Array, order: Callable) -> np.ndarray:
         length = array_BL.shape[1]
@@ -131,7 +131,7 @@ class Programs:
         """The compiled program. Raises UserError: the model can't compute what it specifies."""
         if specification not in self.compiled:
             view = self.architecture.view(*specification.shape)
-            with split_over(view.mesh):
+            with use_mesh(view.mesh):
                 program = specification.define(view)
                 jitted = jax.jit(
                     program.function,

@@ -133,10 +133,10 @@ def _attend_columns(
     boundary: int | None,
     normalizer: Normalizer | None,
 ) -> jax.Array:
-    """Attention of some columns' queries to whole rows; see `over_context`."""
+    """Attention of the queries of some columns to whole rows; see `over_context`."""
     (q_BQHC, far_q_BQHC), (k_BLKC, v_BLKC, far_k_BLKC, segment_ids_BL, positions_BL) = queries, rows
     (B, Q, H, _) = q_BQHC.shape
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "mask": mask,
         "segment_ids_BL": segment_ids_BL,
         "softcap": softcap,
@@ -144,9 +144,9 @@ def _attend_columns(
     }
     if isinstance(bias, ContextBias):
         block = Q if backend == "dense" else block_size or choose_block(B * H, mask)
-        return contextual_attention(q_BQHC, k_BLKC, v_BLKC, **asked, bias=bias, block=block)
+        return contextual_attention(q_BQHC, k_BLKC, v_BLKC, **options, bias=bias, block=block)
     far = None if boundary is None else FarField(far_q_BQHC, far_k_BLKC, boundary)
-    asked |= {"positions_BL": positions_BL, "bias": bias, "far": far}
+    options |= {"positions_BL": positions_BL, "bias": bias, "far": far}
     if backend == "dense":
-        return dense_attention(q_BQHC, k_BLKC, v_BLKC, **asked, normalizer=normalizer)
-    return grouped_attention(q_BQHC, k_BLKC, v_BLKC, **asked, block_size=block_size)
+        return dense_attention(q_BQHC, k_BLKC, v_BLKC, **options, normalizer=normalizer)
+    return grouped_attention(q_BQHC, k_BLKC, v_BLKC, **options, block_size=block_size)

@@ -1,4 +1,4 @@
-"""What a position scheme may do to attention scores besides rotating queries and keys."""
+"""Biases and far fields: changes to attention scores beyond rotating queries and keys."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 # (params, q_positions [B, Q], k_positions [B, T]) -> float32 [B or 1, heads, Q, T], added to the
-# scores. Traceable, hashable, and without state: it is called once a block, where no query may see
-# some of the keys too.
+# scores. Traceable, hashable, without state; it is called once a block, also on pairs that the mask
+# hides.
 BiasFunction = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
 # (scores, visible) -> weights; float32 [..., Q, T], bool broadcastable to it. Hashable.

@@ -1,6 +1,6 @@
-"""Which blocks of queries and keys a mask leaves empty, partly or fully visible: in closed form.
+"""Block pairs that a mask leaves empty, partly or fully visible, in closed form.
 
-Nothing walks over pairs of tokens: `block_classes` is a few comparisons a pair of blocks, and
+Nothing iterates over pairs of tokens: `block_classes` is a few comparisons a pair of blocks, and
 `key_blocks` a few a block of queries.
 """
 
@@ -16,14 +16,14 @@ EMPTY, PARTIAL, FULL = 0, 1, 2
 
 
 def block_classes(mask: Mask, length: int, q_block: int, k_block: int) -> np.ndarray:
-    """EMPTY, PARTIAL or FULL by pair of blocks of a row that is one document.
+    """Class of each block pair, EMPTY, PARTIAL or FULL, of a row that is one document.
 
     int8 [length / q_block, length / k_block]; both divide `length`.
     """
     first_q = np.arange(0, length, q_block)[:, None]
     first_k = np.arange(0, length, k_block)[None, :]
     last_q, last_k = first_q + q_block - 1, first_k + k_block - 1
-    # Of the keys up to a query, those at hand to it are a suffix that moves with it.
+    # The near keys of a query are a suffix of those up to it, and begin no earlier for a later one.
     near = last_k >= mask.first_key(first_q)
     all_near = np.maximum(first_k, mask.sinks) >= mask.first_key(last_q)
     visible = (first_k <= last_q) & (near | (first_k < mask.sinks))
@@ -35,10 +35,10 @@ def block_classes(mask: Mask, length: int, q_block: int, k_block: int) -> np.nda
 
 
 class KeyBlocks(NamedTuple):
-    """The key blocks that a block of queries visits: 0 .. leading - 1, then near .. stop - 1.
+    """Key blocks that a query block visits: 0 .. leading - 1, then near .. stop - 1.
 
-    Every pair is visible in full_first .. full_stop - 1, a part of near .. stop - 1. Blocks of
-    sinks are not looked at for being full.
+    Blocks full_first .. full_stop - 1, a part of near .. stop - 1, are fully visible. Leading ones
+    (sinks) are not tested for being full.
     """
 
     leading: Array
@@ -64,7 +64,7 @@ def key_blocks(mask: Mask, block: int, first_q: jax.Array, last_q: jax.Array) ->
 
 
 class SegmentBlocks(NamedTuple):
-    """The segments of each block: what a document mask leaves of the pairs of blocks."""
+    """Segments of each block, by which a document mask narrows the block pairs."""
 
     lowest_BJ: jax.Array  # of the real tokens; where there are none, more than `highest`
     highest_BJ: jax.Array
@@ -81,7 +81,7 @@ class SegmentBlocks(NamedTuple):
         return cls(lowest_BJ, highest_BJ, (ids_BJT.min(-1) == highest_BJ) & (highest_BJ > 0))
 
     def narrow(self, blocks: KeyBlocks, i: jax.Array) -> KeyBlocks:
-        """What of `blocks`, those of query block i, also shares a segment with it in some row.
+        """Narrows `blocks`, those of query block i, to ones that share a segment with it in a row.
 
         Blocks between the first that does and the end stay, whatever their segments: the mask of
         each pair of tokens decides there.

@@ -1,8 +1,8 @@
-"""The one definition of which key a query may see.
+"""The one definition of attention masks, for all backends.
 
-The dense path, the blockwise path, the kernels' masks and the reference in the tests all go back
-to `Mask.allowed`, so that there is one place where "a window of W" or "the same document" is
-decided. `mask_blocks` has its closed form for whole blocks.
+The dense path, the blockwise path, the kernels' masks and the reference in the tests all call
+`Mask.allowed`, so that "a window of W" or "the same document" is defined once. `mask_blocks` has
+its closed form for whole blocks.
 """
 
 from dataclasses import dataclass

@@ -27,8 +27,11 @@ class Softplus:
     power: float  # of the re-weighting; 0: none, which is LSSA
 
     def __call__(self, scores: jax.Array, visible: jax.Array) -> jax.Array:
-        """Weights, float32 [..., Q, T], 0 where not visible. A query that sees nothing, and one
-        whose visible keys all weigh the same when they are re-weighted, gets zeros."""
+        """Weights, float32 [..., Q, T], 0 where not visible.
+
+        All are 0 for a query that sees nothing, and, under re-weighting, for one whose visible keys
+        weigh the same.
+        """
         visible = jnp.broadcast_to(visible, scores.shape)
         seen = jnp.sum(visible, axis=-1, keepdims=True).astype(jnp.float32)
         positive = jax.nn.softplus(jnp.log(jnp.maximum(seen, 1.0)) * scores)

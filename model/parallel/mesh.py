@@ -1,4 +1,4 @@
-"""The mesh that a program is split over while it is traced: what compilers can't find out.
+"""The mesh of the program that is being traced, and what compilers can't derive from it.
 
 Not jax's own mesh of the context, which all arrays of a program would have to agree with: batches
 of different lengths are on different views of the devices, parameters on one of them.
@@ -24,8 +24,8 @@ SHARDS = ("data", "context")  # those that divide a parameter, see model.paralle
 
 
 @contextmanager
-def split_over(mesh: Mesh) -> Iterator[None]:
-    """What is traced inside is split over a mesh with the axes of `train.mesh`."""
+def use_mesh(mesh: Mesh) -> Iterator[None]:
+    """Shards everything traced inside over a mesh with the axes of `train.mesh`."""
     token = _MESH.set(mesh)
     try:
         yield
@@ -34,7 +34,7 @@ def split_over(mesh: Mesh) -> Iterator[None]:
 
 
 def on_view(abstract: Any, mesh: Mesh) -> Any:
-    """A tree of `jax.ShapeDtypeStruct` on another view of the same devices, spread as before.
+    """A tree of `jax.ShapeDtypeStruct` with the same shardings on another view of the devices.
 
     A program must know one view only: a compiler that finds two names for the same devices can't
     split loops over parts of them. Arrays on any of the views are what it takes.
@@ -48,44 +48,44 @@ def on_view(abstract: Any, mesh: Mesh) -> Any:
     return jax.tree.map(renamed, abstract)
 
 
-def split_mesh() -> Mesh | None:
-    """The mesh that what is being traced is split over."""
+def current_mesh() -> Mesh | None:
+    """Mesh of the program that is being traced; None outside of `use_mesh`."""
     return _MESH.get()
 
 
-def devices_of_a_program() -> int:
-    """Devices over which what is being traced is split."""
+def program_devices() -> int:
+    """Number of devices of the program that is being traced."""
     mesh = _MESH.get()
     return 1 if mesh is None else mesh.size
 
 
 def row_devices() -> int:
-    """Devices that share the columns of a row, in what is being traced."""
+    """Number of devices that share the columns of a row in the program that is being traced."""
     mesh = _MESH.get()
     return 1 if mesh is None else mesh.shape["context"]
 
 
 def row_columns(length: int) -> jax.Array:
-    """int32 [length]: the column of the row that each place has, in what is being traced."""
+    """Column of the row at each slot of the devices' order; int32 [length]."""
     return column_at(jnp.arange(length, dtype=jnp.int32), length, row_devices())
 
 
-def activations(x_BLD: jax.Array) -> jax.Array:
-    """The same array, held to rows over slices and data and columns over context.
+def constrain_activations(x_BLD: jax.Array) -> jax.Array:
+    """Constrains [B, L, D] to rows over "slice" and "data" and columns over "context".
 
     Left to itself, a compiler may move activations to where the parameters are instead.
     """
     mesh = _MESH.get()
     if mesh is None or mesh.size == 1:
         return x_BLD
-    held = NamedSharding(mesh, PartitionSpec(ROWS, "context", None))
-    return jax.lax.with_sharding_constraint(x_BLD, held)
+    sharding = NamedSharding(mesh, PartitionSpec(ROWS, "context", None))
+    return jax.lax.with_sharding_constraint(x_BLD, sharding)
 
 
 def whole_row(x: Any, axis: int) -> Any:
-    """Gathered over "context" and in row order: a tree of arrays whose `axis` has the columns.
+    """Gathers a tree of arrays over "context", columns (on `axis`) in row order.
 
-    For the inside of a `shard_map`.
+    To be called inside a `shard_map`.
     """
     ways = row_devices()
 
@@ -96,11 +96,14 @@ def whole_row(x: Any, axis: int) -> Any:
 
 
 def over_context(attend_columns: Callable, q: Any, rows: Any, whole: Any) -> jax.Array:
-    """`attend_columns(columns, q, rows, whole)` on each device that shares a row.
+    """Runs `attend_columns(columns, q, rows, whole)` on each device that shares a row.
 
-    It is given the columns of its queries, int32 [Q], or None where no devices share a row; q, a
-    tree of [B, Q, ...], has those alone, `rows`, a tree of [B or 1, L, ...], is gathered to whole
-    rows in their order, and `whole`, any tree, is what all devices have. It gives [B, Q, ...].
+    Args:
+      attend_columns: -> [B, Q, ...]; `columns` are those of its queries, int32 [Q], or None where
+        no devices share a row.
+      q: a tree of [B, Q, ...], split by columns.
+      rows: a tree of [B or 1, L, ...], gathered to whole rows in order.
+      whole: any tree, the same on all devices.
     """
     mesh = _MESH.get()
     if mesh is None or mesh.shape["context"] == 1:
@@ -121,9 +124,9 @@ def over_context(attend_columns: Callable, q: Any, rows: Any, whole: Any) -> jax
 
 
 def on_each_device(attend_rows: Callable) -> Callable:
-    """`attend_rows(own, q, k, v, segments, row_segments)`, a device with its rows and heads each.
+    """Maps `attend_rows(own, q, k, v, segments, row_segments)` over devices, by rows and heads.
 
-    The function returned takes (by_device, q, k, v, segment_ids). by_device: a tree of arrays whose
+    The returned function takes (by_device, q, k, v, segment_ids). by_device: a tree of arrays whose
     first dimension is the device of those that share a row; `own` is its part. q, k, v:
     [B, heads, L, C]; k and v come as whole rows in order. segment_ids: [B, L] or None; they come
     both for the queries and for whole rows.

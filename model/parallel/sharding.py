@@ -1,8 +1,7 @@
-"""Where parameters live on a mesh, and how a computation takes them.
+"""Fully sharded parameters (FSDP, arXiv:2304.11277): placement, and matmuls and lookups with them.
 
-A parameter is cut over the flattened (data, context) axes and kept by nobody whole (FSDP,
-arXiv:2304.11277): whoever computes with it gathers it, in the type of the matmuls, and its gradient
-is summed over devices into the parts that they keep.
+A parameter is sharded over the flattened (data, context) axes: a computation gathers it, in the
+dtype of the matmuls, and its gradient is reduce-scattered back to the shards.
 """
 
 import functools
@@ -13,7 +12,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
-from lengthwise.model.parallel.mesh import ROWS, SHARDS, split_mesh
+from lengthwise.model.parallel.mesh import ROWS, SHARDS, current_mesh
 
 # The one place where logical dims of parameters meet mesh axes. "slice" is in none of them: the
 # network between slices carries gradients once a step, and no parameters.
@@ -32,7 +31,7 @@ LOGICAL_TO_MESH: Mapping[str | None, tuple[str, ...] | str | None] = {
 def parameter_spec(
     axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh
 ) -> PartitionSpec:
-    """Where a parameter with logical dims `axes` lives.
+    """Sharding of a parameter with logical dims `axes`.
 
     A dim that its mesh axes don't divide stays whole: small norms and heads are replicated.
 
@@ -58,11 +57,11 @@ def parameter_spec(
 
 
 def matmul(x_BLD: jax.Array, weight: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
-    """x @ weight in x's dtype, [B, L, E]: each device gathers the weight and takes its own tokens.
+    """x @ weight in x's dtype, [B, L, E]: each device gathers the weight for its own tokens.
 
-    The gradient of the weight is summed into the parts that devices keep. A compiler that is to
-    find this out for itself gathers once for every matmul with the weight, and sums whole
-    gradients on all devices.
+    The gradient of the weight is reduce-scattered to its shards. Left to itself, a compiler
+    gathers once for every matmul with the weight, and all-reduces whole gradients.
+
     axes: the logical dims of the weight, [D, E].
     """
 
@@ -73,16 +72,16 @@ def matmul(x_BLD: jax.Array, weight: jax.Array, axes: tuple[str | None, ...]) ->
         return flat.reshape(*x_BLD.shape[:-1], -1)
 
     weight = weight.astype(x_BLD.dtype)
-    mesh = split_mesh()
+    mesh = current_mesh()
     if mesh is None or mesh.size == 1:
         return on_device(x_BLD, weight, None)
-    kept = [entry == SHARDS for entry in parameter_spec(axes, weight.shape, mesh)]
-    cut = kept.index(True) if any(kept) else None
+    sharded = [entry == SHARDS for entry in parameter_spec(axes, weight.shape, mesh)]
+    cut = sharded.index(True) if any(sharded) else None
     tokens = PartitionSpec(ROWS, "context")
     return jax.shard_map(
         functools.partial(on_device, cut=cut),
         mesh=mesh,
-        in_specs=(tokens, PartitionSpec(*(SHARDS if k else None for k in kept))),
+        in_specs=(tokens, PartitionSpec(*(SHARDS if s else None for s in sharded))),
         out_specs=tokens,
         axis_names={*ROWS, "context"},
         check_vma=False,
@@ -92,12 +91,13 @@ def matmul(x_BLD: jax.Array, weight: jax.Array, axes: tuple[str | None, ...]) ->
 def lookup(table: jax.Array, ids_BL: jax.Array, axes: tuple[str | None, ...], dtype: Any) -> Any:
     """table[ids] in `dtype`, [B, L, D].
 
-    Devices gather the table, or, where that is more, all ids, and send what they have of each
-    token to the device that asked.
+    Devices gather the table, or, where that is more, all ids, and send their channels of each
+    token to the device that has its id.
+
     axes: the logical dims of the table, [V, D].
     """
     table = table.astype(dtype)
-    mesh = split_mesh()
+    mesh = current_mesh()
     if mesh is None or mesh.size == 1:
         return table[ids_BL]
     V, D = table.shape
@@ -108,8 +108,8 @@ def lookup(table: jax.Array, ids_BL: jax.Array, axes: tuple[str | None, ...], dt
         if ids_BL.size >= V:
             return jax.lax.all_gather(part, SHARDS, axis=1, tiled=True)[ids_BL]
         ids_SN = jax.lax.all_gather(ids_BL.reshape(-1), SHARDS)
-        found = jax.lax.all_to_all(part[ids_SN], SHARDS, split_axis=0, concat_axis=0)
-        return found.swapaxes(0, 1).reshape(*ids_BL.shape, D)
+        channels = jax.lax.all_to_all(part[ids_SN], SHARDS, split_axis=0, concat_axis=0)
+        return channels.swapaxes(0, 1).reshape(*ids_BL.shape, D)
 
     tokens = PartitionSpec(ROWS, "context")
     return jax.shard_map(
@@ -123,5 +123,5 @@ def lookup(table: jax.Array, ids_BL: jax.Array, axes: tuple[str | None, ...], dt
 
 
 def save_all_but_gathered(primitive: Any, *_: Any, **__: Any) -> bool:
-    """A policy of `jax.checkpoint`: recompute nothing, but gather parameters anew."""
+    """Policy of `jax.checkpoint` that saves everything but gathered parameters."""
     return bool(primitive.name != "all_gather")

@@ -1,8 +1,8 @@
-"""The order of a row's columns on the devices that share it.
+"""Zig-zag order of a row's columns on the devices that share it.
 
 A row is cut into two chunks a device, and device d of n holds the chunks d and 2 n - 1 - d: under a
-causal mask every device then has the same number of pairs to compute (the zig-zag order). With one
-device the order is that of the row.
+causal mask every device then has the same number of pairs to compute. A slot is an index in that
+order; with one device slots and columns are the same.
 """
 
 from typing import Any
@@ -12,21 +12,21 @@ import jax.numpy as jnp
 Array = Any  # numpy or jax array
 
 
-def column_at(place: Array, length: int, ways: int) -> Array:
-    """The column of the row that lies at a place; ints of any shape.
+def column_at(slot: Array, length: int, ways: int) -> Array:
+    """Column of the row at a slot; ints of any shape.
 
     length: columns; where ways > 1, a multiple of 2 * ways.
     """
     if ways == 1:
-        return place
+        return slot
     chunk = length // (2 * ways)
-    part, within = place // chunk, place % chunk
+    part, within = slot // chunk, slot % chunk
     device, second = part // 2, part % 2
     return (device + second * (2 * ways - 1 - 2 * device)) * chunk + within
 
 
-def place_of(column: Array, length: int, ways: int) -> Array:
-    """The place at which a column of the row lies: the inverse of `column_at`."""
+def slot_of(column: Array, length: int, ways: int) -> Array:
+    """Slot of a column of the row: the inverse of `column_at`."""
     if ways == 1:
         return column
     chunk = length // (2 * ways)
@@ -37,7 +37,7 @@ def place_of(column: Array, length: int, ways: int) -> Array:
 
 
 def in_row_order(x: Array, axis: int, ways: int) -> Array:
-    """A jax array whose axis has the places of whole rows, with the columns in order instead.
+    """Reorders an axis from slots of whole rows to columns; a jax array.
 
     By slices: chunks move as they are.
     """

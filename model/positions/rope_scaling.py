@@ -1,4 +1,4 @@
-"""How RoPE's frequencies are fitted to contexts longer than the trained one.
+"""RoPE scalings: frequencies for contexts longer than the trained one.
 
 Each kind changes the frequencies f_i = theta^(-2i/C) (radians a position, one a channel pair) in
 float64; s is `factor`, L is `original_length` and r_i = L f_i / (2 pi) counts the turns that pair i
@@ -26,7 +26,7 @@ power:      f_i (1 - 2i/C)^exponent (Giraffe).
 "Logits times a^2" is a factor a on cos and sin of queries and of keys.
 
 Three more settings go with every kind; the first two change distances, which attention does by
-other queries and keys for the pairs that are far apart (`model.attention.biases.FarField`):
+other queries and keys for the pairs that are far apart (`biases.FarField`):
 
 ceiling:    distances of `ceiling` tokens and more count as `ceiling` (LM-Infinite,
             arXiv:2308.16137).
@@ -85,8 +85,7 @@ class RopeScaling:
             )
         if self.kind in ("dynamic", "yarn", "longrope") and self.factor < 1:
             raise UserError(
-                f"rope scaling {self.kind!r} stretches: factor must be at least 1, "
-                f"got {self.factor}"
+                f"rope scaling {self.kind!r}: factor must be at least 1, got {self.factor}"
             )
         if "low_turns" in used:
             low, high = self.turns
@@ -102,9 +101,8 @@ class RopeScaling:
         if self.ceiling and self.shift:
             raise UserError("rope scaling has a ceiling or a shift, not both; drop one of them")
         if self.shift_kept and not self.shift > self.shift_kept:
-            raise UserError(
-                f"rope scaling's shift_kept={self.shift_kept} must be below shift={self.shift}"
-            )
+            shifts = f"shift_kept={self.shift_kept} must be below shift={self.shift}"
+            raise UserError(f"rope scaling's {shifts}")
         if self.log_n == 1:
             raise UserError("rope scaling's log_n must be at least 2, or 0 for none")
 
@@ -120,16 +118,16 @@ class RopeScaling:
 
     @property
     def far(self) -> "FarPositions | None":
-        """What distances of many tokens count as; None: as they are."""
+        """The far field: what large distances count as; None: as they are."""
         if self.ceiling:
-            return FarPositions(boundary=self.ceiling, ceiling=True, kept=self.ceiling)
+            return FarPositions(boundary=self.ceiling, ceiling=True, counted_as=self.ceiling)
         if self.shift:
-            return FarPositions(boundary=self.shift, ceiling=False, kept=self.shift_kept)
+            return FarPositions(boundary=self.shift, ceiling=False, counted_as=self.shift_kept)
         return None
 
     @property
     def beside(self) -> str:
-        """What happens beside the kind's own frequencies, in words; empty: nothing."""
+        """The settings that go with every kind, in words; empty: none."""
         words = []
         if self.ceiling:
             words.append(f"distances up to {self.ceiling}")
@@ -153,16 +151,16 @@ class RopeScaling:
 
 @dataclass(frozen=True)
 class FarPositions:
-    """Distances from `boundary` on, in tokens: the boundary itself counts as `kept`."""
+    """Distances in tokens from `boundary` on, as RoPE counts them."""
 
     boundary: int
-    ceiling: bool  # all of them count as `kept`; else each as so much less as the boundary does
-    kept: int
+    ceiling: bool  # all count as `counted_as`; else d counts as d - boundary + counted_as
+    counted_as: int
 
 
 def compiled_in(scaling: RopeScaling, trained: RopeScaling) -> RopeScaling:
-    """What compiled programs are specialized on: `scaling` on top of `trained` without its numbers
-    that are operands. Equal results mean that one program serves."""
+    """Static part of `scaling` on top of `trained`, without the numbers that are operands: one
+    compiled program serves all scalings with the same static part."""
     source = scaling if scaling.far else trained
     return RopeScaling(
         "none",
@@ -189,10 +187,6 @@ def scaled_frequencies(
     if scaling.follows_length and length is None:
         raise ValueError(f"rope scaling {scaling.kind!r} needs the length of the sequence")
     return SCALINGS[scaling.kind].apply(frequencies, scaling, length or 0)
-
-
-def _none(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    return frequencies
 
 
 def _linear(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
@@ -222,8 +216,8 @@ def _turns(frequencies: np.ndarray, scaling: RopeScaling) -> np.ndarray:
 
 def _by_parts(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
     low, high = scaling.turns
-    kept = np.clip((_turns(frequencies, scaling) - low) / (high - low), 0, 1)
-    return frequencies * (kept + (1 - kept) / scaling.factor)
+    unscaled = np.clip((_turns(frequencies, scaling) - low) / (high - low), 0, 1)
+    return frequencies * (unscaled + (1 - unscaled) / scaling.factor)
 
 
 def _yarn(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
@@ -286,7 +280,7 @@ _OF_ALL = ("ceiling", "shift", "shift_kept", "log_n")
 _PARTS = ("factor", "original_length", "low_turns", "high_turns")
 
 SCALINGS = {
-    "none": _Kind(_none, ()),
+    "none": _Kind(lambda frequencies, *_: frequencies, ()),
     "linear": _Kind(_linear, ("factor",)),
     "ntk": _Kind(_ntk, ("factor",)),
     "dynamic": _Kind(_dynamic, ("factor", "original_length")),

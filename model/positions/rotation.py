@@ -40,7 +40,7 @@ class RopeTables:
 
 
 class RopeAngles(NamedTuple):
-    """cos and sin of every token's angles, shared by all layers; float32 [B, L, C/2]."""
+    """cos and sin of the angles of each token, shared by all layers; float32 [B, L, C/2]."""
 
     cos: jax.Array
     sin: jax.Array
@@ -54,7 +54,7 @@ def rope_frequencies(
     *,
     length: int | None = None,
 ) -> np.ndarray:
-    """Radians per position of each channel pair; float64 [head_dim / 2].
+    """RoPE frequencies: radians per position of each channel pair; float64 [head_dim / 2].
 
     trained: the scaling that the model was trained with, on which `scaling` comes on top.
     length: tokens of the sequence; needed where a scaling follows it.
@@ -120,15 +120,15 @@ def rope_angles(positions_BL: jax.Array, tables: RopeTables) -> RopeAngles:
 
 
 def rotate(x_BLHC: jax.Array, angles: RopeAngles) -> jax.Array:
-    """Turns each channel pair (i, i + R/2) by its token's angle; in float32, returns x's dtype.
+    """Rotates each channel pair (i, i + R/2) by its token's angle; in float32, returns x's dtype.
 
-    The angles of R/2 pairs turn the first R channels; the others stay.
+    The angles of R/2 pairs rotate the first R channels; the others stay.
     """
     cos, sin = angles.cos[:, :, None, :], angles.sin[:, :, None, :]
     rotary = 2 * cos.shape[-1]
     first, second = jnp.split(x_BLHC[..., :rotary].astype(jnp.float32), 2, axis=-1)
-    turned = jnp.concatenate((first * cos - second * sin, second * cos + first * sin), axis=-1)
-    turned = turned.astype(x_BLHC.dtype)
+    rotated = jnp.concatenate((first * cos - second * sin, second * cos + first * sin), axis=-1)
+    rotated = rotated.astype(x_BLHC.dtype)
     if rotary == x_BLHC.shape[-1]:
-        return turned
-    return jnp.concatenate((turned, x_BLHC[..., rotary:]), axis=-1)
+        return rotated
+    return jnp.concatenate((rotated, x_BLHC[..., rotary:]), axis=-1)

@@ -1,9 +1,11 @@
-"""What a position scheme is: a frozen dataclass that a decoder asks what to do with positions.
+"""Contract of position schemes: frozen dataclasses whose methods the decoder calls.
 
-A scheme works in one of two places. An `InputScheme` adds to the embeddings, once; a `LayerScheme`
-changes queries, keys or scores, in each layer that the layer pattern gives to it. Its settings are
-static; what it learns lies in the decoder's tree under "positions"; what depends on the settings
-alone and is large or must be exact comes as tables, operands of the compiled step.
+An `InputScheme` adds to the embeddings, once; a `LayerScheme` changes queries, keys or scores, in
+each layer that the layer pattern assigns to it. Settings are static. Parameters lie under
+"positions" in the decoder's tree. Arrays that depend on settings alone and are large or must be
+exact are tables: host arrays, and operands of the compiled step.
+
+To add a scheme: one file in `schemes/`, named as the config names it, and a line in `settings.py`.
 """
 
 import math
@@ -21,7 +23,7 @@ BIASES = (None, "linear", "block", "context")  # kinds of a bias, the least dema
 
 
 class Dims(NamedTuple):
-    """The sizes of a decoder that a scheme may depend on."""
+    """Sizes of a decoder that a scheme may depend on."""
 
     embed_dim: int
     num_heads: int
@@ -30,7 +32,7 @@ class Dims(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """A learned array of a scheme, before it is made; float32."""
+    """Declaration of a learned float32 array of a scheme."""
 
     shape: tuple[int, ...]
     axes: tuple[str | None, ...]  # logical names, see train.mesh
@@ -38,7 +40,7 @@ class Parameter(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a layer's attention is computed from."""
+    """Operands of a layer's attention."""
 
     q_BLHC: jax.Array
     k_BLKC: jax.Array
@@ -48,25 +50,25 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True)
 class Scheme:
-    """What both kinds of scheme share."""
+    """Contract of both kinds of scheme."""
 
     name: ClassVar[str]
     scalable: ClassVar[bool] = False  # RoPE scalings have a meaning
     reads_positions: ClassVar[bool] = True  # False: permuted position ids change nothing
     beyond_span: ClassVar[bool] = True  # False: there are no position ids beyond a row's length
-    random: ClassVar[bool] = False  # training draws random numbers for it
+    random: ClassVar[bool] = False  # training samples random numbers for it
 
     def check(self, dims: Dims) -> None:
         """Raises UserError for a decoder that the scheme can't serve."""
 
     @property
     def longest(self) -> int:
-        """How many positions there are: 0 ... longest - 1."""
+        """Number of positions: 0 ... longest - 1."""
         return MAX_POSITION
 
     @property
     def remedy(self) -> str:
-        """What to do for longer sequences."""
+        """The way out for longer sequences, in words."""
         return "choose shorter ones"
 
     def parameters(self, dims: Dims) -> dict[str, Parameter]:
@@ -87,9 +89,9 @@ class Scheme:
     def penalty(
         self, params: dict[str, jax.Array], key: jax.Array, length: int
     ) -> jax.Array | None:
-        """What training adds to the loss in nats/token, at a batch of this length; None: nothing.
+        """Auxiliary loss of training, in nats/token, at a batch of this length; None: none.
 
-        params: what the scheme has learned; key: of the step.
+        params: of the scheme; key: of the step.
         """
         return None
 
@@ -111,7 +113,7 @@ class InputScheme(Scheme):
 
     @property
     def lookback(self) -> int:
-        """How many tokens before it a token's vector depends on."""
+        """Number of preceding tokens that a token's vector depends on."""
         return 0
 
     def embed(
@@ -123,10 +125,10 @@ class InputScheme(Scheme):
         segment_ids_BL: jax.Array | None,
         key: jax.Array | None,
     ) -> jax.Array:
-        """[B or 1, L, D], float32, to be added to the embeddings.
+        """Vectors to add to the embeddings, float32 [B or 1, L, D].
 
-        inputs may have up to `lookback` more columns, before those that positions are given for:
-        so may the result.
+        inputs may have up to `lookback` more columns, before those that have positions: so may the
+        result.
 
         key: of a training step, for what is random there; None at evaluation.
         """
@@ -134,9 +136,9 @@ class InputScheme(Scheme):
 
 
 class LayerScheme(Scheme):
-    """Changes what attention is computed from."""
+    """Changes the operands of attention."""
 
-    bias: ClassVar[str | None] = None  # one of BIASES: what `terms` adds to the scores
+    bias: ClassVar[str | None] = None  # one of BIASES: kind of the bias of `terms`
     per_layer: ClassVar[bool] = True  # each layer has parameters of its own; else all share one set
 
     def has_far_field(self, tables: Any) -> bool:
@@ -146,17 +148,17 @@ class LayerScheme(Scheme):
     def prepare(
         self, params: dict[str, jax.Array], tables: Any, positions_BL: jax.Array, span: int
     ) -> Any:
-        """What all layers share, a pytree of arrays; computed once a forward pass.
+        """Arrays that all layers share, a pytree; computed once a forward pass.
 
-        params: those that all layers share, where they are not a layer's own. positions: int
+        params: those that all layers share; {} where each layer has its own. positions: int
         [B or 1, L], 0 ... span - 1.
         """
 
     def terms(
         self, params: dict[str, jax.Array], shared: Any, q_BLHC: jax.Array, k_BLKC: jax.Array
     ) -> Terms:
-        """What one layer's attention is computed from.
+        """Operands of one layer's attention.
 
-        params: the layer's own, if it has such; shared: see `prepare`.
+        params: the layer's own, if any; shared: see `prepare`.
         """
         return Terms(q_BLHC, k_BLKC)

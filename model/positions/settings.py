@@ -1,4 +1,4 @@
-"""Position schemes by name, as a config gives them."""
+"""Registry of the position schemes by name, and their settings in a config."""
 
 from dataclasses import dataclass
 
@@ -36,10 +36,10 @@ NAMES = (*_WITHOUT_SETTINGS, *_WITH_SETTINGS)
 
 @dataclass(frozen=True)
 class PositionSettings:
-    """The scheme of a decoder, and the settings of each scheme that has some."""
+    """Scheme of a decoder, and the settings of each scheme that has some."""
 
     scheme: str  # one of NAMES
-    randomized: int  # range that sorted positions are drawn from, whatever the scheme; 0: off
+    randomized: int  # range that sorted positions are sampled from, whatever the scheme; 0: off
     rope: Rope
     clex: Clex
     t5: T5Buckets
@@ -64,7 +64,7 @@ class PositionSettings:
         """(the scheme at the input, that of each layer of one period of the pattern).
 
         An empty pattern gives `scheme` to every layer. A pattern names schemes of layers alone; a
-        scheme that works at the input may stand beside it, and gets NoPE layers without one.
+        scheme at the input goes with a pattern, or else with NoPE layers.
 
         Raises:
           UserError: an unknown scheme, or `scheme` has no place in the pattern.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lengthwise.model import token_losses as module
-from lengthwise.model.parallel.mesh import split_over
+from lengthwise.model.parallel.mesh import use_mesh
 from lengthwise.model.token_losses import chunks_of, token_losses, token_scores
 
 B, L, D, V = 4, 16, 8, 11
@@ -53,7 +53,7 @@ def test_losses_and_gradients(monkeypatch, chunk_bytes, view, vocab_axis, cap):
     else:
         names = ("slice", "data", "context", "tensor")
         mesh = jax.make_mesh(view, names, (jax.sharding.AxisType.Auto,) * 4)
-        with split_over(mesh):
+        with use_mesh(mesh):
             (_, found), grads = run(x, weight)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-6)
@@ -77,7 +77,7 @@ def test_greedy_is_whether_the_target_is_the_likeliest_token(monkeypatch, chunk_
     else:
         names = ("slice", "data", "context", "tensor")
         mesh = jax.make_mesh(view, names, (jax.sharding.AxisType.Auto,) * 4)
-        with split_over(mesh):
+        with use_mesh(mesh):
             found = jax.jit(lambda *given: token_scores(*given, 0, None))(x, targets, weight)
     np.testing.assert_allclose(found[0], reference(x, targets, weight, None)[0], atol=2e-6)
     np.testing.assert_array_equal(found[1], likeliest == targets)

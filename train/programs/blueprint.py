@@ -15,7 +15,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import train_step_flops
-from lengthwise.model.parallel.mesh import on_view, split_over
+from lengthwise.model.parallel.mesh import on_view, use_mesh
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.spec import ModelSpec
 from lengthwise.train.config import TrainConfig
@@ -230,7 +230,7 @@ class Blueprint:
         compiled = jax.jit(
             self.train_step(key), donate_argnums=0, out_shardings=(state_shardings, everywhere)
         )
-        with split_over(self.mesh(key)):
+        with use_mesh(self.mesh(key)):
             return compiled.lower(state, batch, inputs).compile()
 
     def step_flops(self, phase: PhaseShape, length: int) -> float:

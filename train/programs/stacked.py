@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.parallel.mesh import split_over
+from lengthwise.model.parallel.mesh import use_mesh
 from lengthwise.train.mesh import replicated
 from lengthwise.train.programs.blueprint import BATCH_ARRAYS
 from lengthwise.train.programs.execution import Key
@@ -181,7 +181,7 @@ class StackedSteps:
         """Compiles (states, *operands) -> (states, metrics), which donates the states."""
         states = jax.tree.map(self._stacked, self._blueprint.abstract_state)
         compiled = jax.jit(program, donate_argnums=0, out_shardings=self._everywhere)
-        with split_over(self._blueprint.mesh(key)):
+        with use_mesh(self._blueprint.mesh(key)):
             return compiled.lower(states, *operands).compile()
 
     def _stacked(self, of_one: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

@@ -1,7 +1,8 @@
-"""Pairs of a block of queries and a block of keys: which of them blockwise attention visits, and
-the scores of one.
+"""Block pairs of blockwise attention: the visited ones, and the scores of one.
 
-Letters: see `model.attention.backends.blockwise`.
+A query block visits its key blocks in four ranges (`visit`): leading blocks of sinks, partly
+visible ones, full ones, and partly visible ones again. Only full ones skip the mask; a far field
+parts them into all far, mixed and all near. Letters: see `blockwise`.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from lengthwise.model.attention.masks import Mask
 
 
 class Static(NamedTuple):
-    """What one executable is specialized on."""
+    """Static arguments of one compiled program."""
 
     mask: Mask
     softcap: float
@@ -27,8 +28,8 @@ class Static(NamedTuple):
     kv_heads: int
 
 
-class Rows(NamedTuple):
-    """What describes the tokens of a row."""
+class RowData(NamedTuple):
+    """Index, segment and position of the tokens of the rows."""
 
     numbers_I: jax.Array  # of the blocks of queries, in the row
     segment_ids_BL: jax.Array | None
@@ -37,24 +38,24 @@ class Rows(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """How the scores of a pair of blocks are made."""
+    """Class of a block pair; static, so that each class has a loop of its own."""
 
-    near: bool  # some of its pairs are nearer than the far field
-    far: bool  # some of its pairs are in the far field
-    masked: bool  # some of its pairs may be hidden
+    near: bool  # some (query, key) pairs are nearer than the far field
+    far: bool  # some (query, key) pairs are in the far field
+    masked: bool  # some (query, key) pairs may be hidden
 
 
-def finished_scores(
+def pair_scores(
     static: Static,
     kind: Kind,
-    rows: Rows,
+    rows: RowData,
     i: jax.Array,
     j: jax.Array,
     near_NQT: Any,
     far_NQT: Any,
     bias: Bias | None,
 ) -> jax.Array:
-    """Scores of query block i and key block j from the products of their vectors; [N, Q, T].
+    """Scores, float32 [N, Q, T], of query block i and key block j from products of their vectors.
 
     near, far: float32 [N, Q, T], or None where `kind` has none.
     """
@@ -93,8 +94,12 @@ def finished_scores(
     return scores.reshape(N, Q, T)
 
 
-def visit(static: Static, rows: Rows, i: jax.Array, body: Callable[..., Any], carry: Any) -> Any:
-    """Folds `carry = body(kind, j, carry)` over the key blocks j that query block i visits."""
+def visit(static: Static, rows: RowData, i: jax.Array, body: Callable[..., Any], carry: Any) -> Any:
+    """Folds `carry = body(kind, j, carry)` over the key blocks j that query block i visits.
+
+    Each visible pair is in one visited block, and once. Order doesn't matter to the online softmax,
+    so that the blocks with a mask, which may lie in several ranges, share one loop at the end.
+    """
     first_q = i * static.block
     blocks = key_blocks(static.mask, static.block, first_q, first_q + static.block - 1)
     if rows.segment_blocks is not None:
@@ -121,7 +126,7 @@ def visit(static: Static, rows: Rows, i: jax.Array, body: Callable[..., Any], ca
 
 
 def _nth(ranges: list[tuple[jax.Array, jax.Array]], n: jax.Array) -> jax.Array:
-    """The n-th number of the ranges one after the other."""
+    """The n-th number of the concatenated ranges."""
     number = n
     for start, stop in ranges:
         inside = (n >= 0) & (n < stop - start)

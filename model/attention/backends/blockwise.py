@@ -2,9 +2,8 @@
 
 FlashAttention (Dao et al., arXiv:2205.14135) with the backward pass of arXiv:2307.08691: only the
 output and the log-sum-exp of each query are saved, scores are recomputed a block at a time. Blocks
-that the mask or the segments rule out are never visited, blocks that are wholly visible are not
-masked; which ones those are is arithmetic on the block's number, so a length of 131072 compiles as
-fast as one of 1024.
+that the mask or the segments hide are skipped, fully visible blocks are not masked; both are
+arithmetic on the block's number, so that a length of 131072 compiles as fast as one of 1024.
 
 Letters beside the usual: N = B * K (batch and key/value heads merged), I query blocks, J key
 blocks, Q queries a block times the query heads of a group, T keys a block.
@@ -20,9 +19,9 @@ import jax.numpy as jnp
 
 from lengthwise.model.attention.backends.block_pairs import (
     Kind,
-    Rows,
+    RowData,
     Static,
-    finished_scores,
+    pair_scores,
     visit,
 )
 from lengthwise.model.attention.backends.dense import MASKED
@@ -32,8 +31,8 @@ from lengthwise.model.attention.masks import Mask
 
 
 class _Operands(NamedTuple):
-    """What has gradients, cut into blocks. Keys and values are transposed: so are the products
-    that their gradients are, which saves transposing the weights."""
+    """Differentiable operands, cut into blocks. Keys and values are transposed, as are the products
+    that are their gradients, which saves transposing the weights."""
 
     q_INQC: jax.Array
     k_JNCT: jax.Array
@@ -94,7 +93,7 @@ def blockwise_attention(
         None if far is None else keys(far.k_BLKC),
         bias,
     )
-    rows = Rows(numbers_I, None, None, None)
+    rows = RowData(numbers_I, None, None, None)
     if bias is not None:
         rows = rows._replace(positions_BL=jnp.pad(positions_BL, ((0, 0), (0, padding))))
     if segment_ids_BL is not None:
@@ -108,7 +107,7 @@ def blockwise_attention(
 
 
 def choose_block(matrices: int, mask: Mask) -> int:
-    """Tokens a block, for `matrices` = batch * heads score matrices computed side by side.
+    """Block size in tokens, for `matrices` = batch * heads score matrices side by side.
 
     Few matrices need large blocks to fill a step of the loop, many keep the cache with small ones.
     Measured as training steps on a CPU: 512 is a quarter faster than 128 with 4 matrices, 128 a
@@ -124,11 +123,11 @@ def _product(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attention(static: Static, operands: _Operands, rows: Rows) -> jax.Array:
+def _attention(static: Static, operands: _Operands, rows: RowData) -> jax.Array:
     return _forward(static, operands, rows)[0]
 
 
-def _forward(static: Static, operands: _Operands, rows: Rows) -> tuple[jax.Array, tuple]:
+def _forward(static: Static, operands: _Operands, rows: RowData) -> tuple[jax.Array, tuple]:
     _, k_JNCT, v_JNCT, _, far_k_JNCT, bias = operands
 
     def query_block(_: None, xs: tuple) -> tuple[None, tuple]:
@@ -138,7 +137,7 @@ def _forward(static: Static, operands: _Operands, rows: Rows) -> tuple[jax.Array
             highest_NQ, total_NQ, sum_NQC = carry
             near_NQT = _product("nqc,nct->nqt", q_NQC, k_JNCT[j]) if kind.near else None
             far_NQT = _product("nqc,nct->nqt", far_q_NQC, far_k_JNCT[j]) if kind.far else None
-            scores_NQT = finished_scores(static, kind, rows, i, j, near_NQT, far_NQT, bias)
+            scores_NQT = pair_scores(static, kind, rows, i, j, near_NQT, far_NQT, bias)
             new_NQ = jnp.maximum(highest_NQ, scores_NQT.max(-1))
             weights_NQT = jnp.exp(scores_NQT - new_NQ[..., None])
             rescale_NQ = jnp.exp(highest_NQ - new_NQ)
@@ -152,7 +151,7 @@ def _forward(static: Static, operands: _Operands, rows: Rows) -> tuple[jax.Array
         rows_NQ, C = q_NQC.shape[:2], v_JNCT.shape[2]
         start = (jnp.full(rows_NQ, MASKED), jnp.zeros(rows_NQ), jnp.zeros((*rows_NQ, C)))
         highest_NQ, total_NQ, sum_NQC = visit(static, rows, i, key_block, start)
-        total_NQ = jnp.where(total_NQ > 0, total_NQ, 1)  # padding that visits nothing
+        total_NQ = jnp.where(total_NQ > 0, total_NQ, 1)  # padding that visits no block
         out_NQC = (sum_NQC / total_NQ[..., None]).astype(q_NQC.dtype)
         return None, (out_NQC, highest_NQ + jnp.log(total_NQ))
 
@@ -178,7 +177,7 @@ def _backward(static: Static, saved: tuple, d_out_INQC: jax.Array) -> tuple:
             near_NQT = _product("nqc,nct->nqt", q_NQC, k_JNCT[j]) if kind.near else None
             far_NQT = _product("nqc,nct->nqt", far_q_NQC, far_k_JNCT[j]) if kind.far else None
             scores_NQT, pull = jax.vjp(
-                partial(finished_scores, static, kind, rows, i, j), near_NQT, far_NQT, bias
+                partial(pair_scores, static, kind, rows, i, j), near_NQT, far_NQT, bias
             )
             weights_NQT = jnp.exp(scores_NQT - logsumexp_NQ[..., None])
             d_weights_NQT = _product("nqc,nct->nqt", d_out_NQC, v_JNCT[j])

@@ -1,11 +1,11 @@
-"""Attention of new tokens to a cache of keys and values: online softmax over blocks of the cache.
+"""Attention of new tokens to a KV cache: online softmax over blocks of the cache.
 
-Blocks of the cache that the mask hides from all queries are not visited, those behind the last
-query neither, so that the time goes by how full the cache is and the memory by the blocks. Where
-the queries begin is an operand: one program serves every place.
+Blocks of the cache that the mask hides from all queries are skipped, and so are those behind the
+last query: time follows the visible blocks, memory the size of one. The slot of the first
+query is an operand, so that one program serves every slot.
 
-Forward only. Every visited block is masked: unlike `blockwise`, queries may begin anywhere, and in
-every row elsewhere.
+Forward only. Every visited block is masked: unlike in `blockwise`, queries begin at any slot, which
+may differ by row.
 """
 
 from collections.abc import Callable
@@ -27,38 +27,36 @@ class CachedKeys(NamedTuple):
     """Keys and values of some layers, [layers, B, K, S, C]; S: the capacity in tokens.
 
     Keys are as the position scheme made them; far_k: those for far pairs, None where there are none
-    (scores.FarField).
+    (biases.FarField).
     """
 
     k: jax.Array
     v: jax.Array
     far_k: jax.Array | None
 
-    def written(
-        self, layer: jax.Array | int, first_B: jax.Array, new: "CachedKeys"
-    ) -> "CachedKeys":
-        """With a layer's keys and values of Q tokens in the places first_B, first_B + 1, ...
+    def write(self, layer: jax.Array | int, first_B: jax.Array, new: "CachedKeys") -> "CachedKeys":
+        """A cache with a layer's keys and values of Q tokens in the slots first_B, first_B + 1, ...
 
-        new: [B, Q, K, C] each; first_B: int32 [B], or [1] where all rows begin at one place. Places
-        beyond the capacity are the caller's mistake: they can't be refused here.
+        new: [B, Q, K, C] each; first_B: int32 [B], or [1] where all rows begin at one slot. The
+        caller must keep slots below the capacity: a compiled function can't check it.
         """
         return jax.tree.map(partial(_write, layer, first_B), self, new)
 
 
 def _write(
-    layer: jax.Array | int, first_B: jax.Array, held: jax.Array, new: jax.Array
+    layer: jax.Array | int, first_B: jax.Array, cache: jax.Array, new: jax.Array
 ) -> jax.Array:
-    new = new.astype(held.dtype)
+    new = new.astype(cache.dtype)
     if first_B.shape[0] == 1:
-        places = (layer, 0, 0, first_B[0], 0)
-        return jax.lax.dynamic_update_slice(held, new.swapaxes(1, 2)[None], places)
+        slots = (layer, 0, 0, first_B[0], 0)
+        return jax.lax.dynamic_update_slice(cache, new.swapaxes(1, 2)[None], slots)
     index_BQ = first_B[:, None] + jnp.arange(new.shape[1])[None]
     row_B1 = jnp.arange(new.shape[0])[:, None]
-    return held.at[layer, row_B1, :, index_BQ].set(new, mode="drop", unique_indices=True)
+    return cache.at[layer, row_B1, :, index_BQ].set(new, mode="drop", unique_indices=True)
 
 
 class FarQueries(NamedTuple):
-    """What queries are for keys from `boundary` tokens away on; see scores.FarField."""
+    """Queries to keys that are `boundary` or more tokens away; see biases.FarField."""
 
     q_BQHC: jax.Array
     boundary: int
@@ -66,7 +64,7 @@ class FarQueries(NamedTuple):
 
 def cached_attention(
     q_BQHC: jax.Array,
-    held: CachedKeys,
+    cache: CachedKeys,
     layer: jax.Array | int,
     *,
     first_B: jax.Array,
@@ -79,11 +77,11 @@ def cached_attention(
 ) -> jax.Array:
     """Attention output [B, Q, H, C] of the tokens first_B, first_B + 1, ... of each row.
 
-    Their own keys are in the cache already. What lies behind a query is hidden by the mask, which
-    is causal: it may be anything finite.
+    Their own keys are in the cache already. The causal mask hides slots behind a query: they may
+    hold anything finite.
 
     Args:
-      first_B: int32 [B], or [1] where all rows begin at one place.
+      first_B: int32 [B], or [1] where all rows begin at one slot.
       mask: without a prefix.
       positions_BS: int [B or 1, S], what the bias sees.
       block: tokens of the cache, and queries, at a time; divides S where S is longer.
@@ -91,7 +89,7 @@ def cached_attention(
     if mask.prefix:
         raise ValueError("a cache has no keys of later tokens, which a prefix shows")
     B, Q, H, _ = q_BQHC.shape
-    K, S = held.k.shape[2:4]
+    K, S = cache.k.shape[2:4]
     contextual = isinstance(bias, ContextBias)
     most = max(1, _CONTEXTUAL_SCORES // (B * H * S)) if contextual else block
     q_block = min(Q, block, most)
@@ -102,7 +100,7 @@ def cached_attention(
         x = x.reshape(B, blocks, q_block, K, H // K, -1)
         return x.transpose(1, 0, 3, 4, 2, 5)
 
-    shared: dict[str, Any] = {"held": held, "layer": layer, "mask": mask, "softcap": softcap}
+    shared: dict[str, Any] = {"cache": cache, "layer": layer, "mask": mask, "softcap": softcap}
     run: Callable[..., jax.Array]
     if isinstance(bias, ContextBias):
         run = partial(_contextual, **shared, bias=bias)
@@ -130,7 +128,7 @@ def _online(
     q_BKGQC: jax.Array,
     far_q_BKGQC: jax.Array | None,
     *,
-    held: CachedKeys,
+    cache: CachedKeys,
     layer: jax.Array | int,
     mask: Mask,
     positions_BS: jax.Array,
@@ -141,9 +139,9 @@ def _online(
 ) -> jax.Array:
     """One block of queries, float32 [B, K, G, Q, C]; the keys block by block."""
     B, K, G, Q, _ = q_BKGQC.shape
-    S, C = held.v.shape[3:]
+    S, C = cache.v.shape[3:]
     q_index_BQ = _index(first_B, Q)
-    # Queries that only fill a block up may lie behind the cache.
+    # Queries that pad a block may lie behind the last slot.
     lowest, highest = q_index_BQ.min(), jnp.minimum(q_index_BQ.max(), S - 1)
     visited = key_blocks(mask, key_block, lowest, highest)
     q_positions_BQ = _at(positions_BS, q_index_BQ)
@@ -162,9 +160,9 @@ def _online(
         highest_NQ, total_NQ, sum_NQC = carry
         j = jnp.where(n < visited.leading, n, visited.near + n - visited.leading)
         k_index_1T = j * key_block + jnp.arange(key_block)[None]
-        scores = grouped(_product("nqc,ntc->nqt", q_NQC, keys(held.k, j)))
-        if boundary is not None and far_q_NQC is not None and held.far_k is not None:
-            far_scores = grouped(_product("nqc,ntc->nqt", far_q_NQC, keys(held.far_k, j)))
+        scores = grouped(_product("nqc,ntc->nqt", q_NQC, keys(cache.k, j)))
+        if boundary is not None and far_q_NQC is not None and cache.far_k is not None:
+            far_scores = grouped(_product("nqc,ntc->nqt", far_q_NQC, keys(cache.far_k, j)))
             beyond_BQT = q_index_BQ[:, :, None] - k_index_1T[:, None] >= boundary
             scores = jnp.where(beyond_BQT[:, None, None], far_scores, scores)
         if softcap:
@@ -181,7 +179,7 @@ def _online(
         new_NQ = jnp.maximum(highest_NQ, scores_NQT.max(-1))
         weights_NQT = jnp.exp(scores_NQT - new_NQ[..., None])
         rescale_NQ = jnp.exp(highest_NQ - new_NQ)
-        v_NTC = keys(held.v, j)
+        v_NTC = keys(cache.v, j)
         added_NQC = _product("nqt,ntc->nqc", weights_NQT.astype(v_NTC.dtype), v_NTC)
         return (
             new_NQ,
@@ -192,8 +190,9 @@ def _online(
     rows = (B * K, G * Q)
     start = (jnp.full(rows, MASKED), jnp.zeros(rows), jnp.zeros((*rows, C)))
     count = visited.leading + visited.stop - visited.near
-    # The first block that is visited may show a query nothing: what it adds, with the weight
-    # exp(0), is forgotten at the next one, where exp(MASKED - ...) is 0.
+    # Invariant: after a query's first visible key its running maximum is a real score. Until then
+    # it is MASKED, and masked keys get the weight exp(0) = 1; the next rescaling by
+    # exp(MASKED - score) = 0 removes them. Every query sees itself, so that one comes.
     _, total_NQ, sum_NQC = jax.lax.fori_loop(0, count, visit, start)
     return (sum_NQC / total_NQ[..., None]).reshape(B, K, G, Q, C)
 
@@ -203,7 +202,7 @@ def _contextual(
     q_BKGQC: jax.Array,
     far_q_BKGQC: None,
     *,
-    held: CachedKeys,
+    cache: CachedKeys,
     layer: jax.Array | int,
     mask: Mask,
     softcap: float,
@@ -211,7 +210,7 @@ def _contextual(
 ) -> jax.Array:
     """One block of queries with all keys at once, as CoPE needs them; see backends.contextual."""
     k_BKSC, v_BKSC = (
-        jax.lax.dynamic_index_in_dim(array, layer, keepdims=False) for array in (held.k, held.v)
+        jax.lax.dynamic_index_in_dim(array, layer, keepdims=False) for array in (cache.k, cache.v)
     )
     Q, C = q_BKGQC.shape[-2:]
     q_index_BQ = _index(first_B, Q)

@@ -27,7 +27,7 @@ def contextual_attention(
     block: int,
     columns_Q: jax.Array | None = None,
 ) -> jax.Array:
-    """Attention output [B, Q, H, C]; see `scores.ContextBias`.
+    """Attention output [B, Q, H, C]; see `biases.ContextBias`.
 
     Keys, values and segments are of whole rows, queries of the columns `columns_Q` of them, two
     stretches of one length; None: of all, in order. block: queries computed at a time,

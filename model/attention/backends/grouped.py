@@ -1,4 +1,4 @@
-"""Blockwise attention over a few score matrices at a time.
+"""Blockwise attention, on a CPU over a few score matrices at a time.
 
 On a CPU the scores of a step should stay in the cache, and its products be large enough to be
 shared by the cores: few matrices with large blocks, not many with small ones. docs/benchmarks.md
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from lengthwise.model.attention.backends.blockwise import blockwise_attention
 from lengthwise.model.attention.biases import FarField
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.parallel.mesh import devices_of_a_program
+from lengthwise.model.parallel.mesh import program_devices
 
 _MATRICES = 4  # a step
 _BLOCK = 512  # tokens
@@ -36,12 +36,12 @@ def grouped_attention(
     block_size: int,
     columns_Q: jax.Array | None = None,
 ) -> jax.Array:
-    """See `blockwise_attention`, which it calls for all rows and heads, or for groups of them."""
+    """See `blockwise_attention`: runs it on all rows and heads, or on groups of them in turn."""
     (B, L, H, _), K = q_BLHC.shape, k_BLKC.shape[2]
     run = functools.partial(blockwise_attention, mask=mask, bias=bias, softcap=softcap)
     heads = _kv_heads_at_a_time(H, K) if bias is None else K  # a bias has numbers for each head
     reach = mask.window or mask.chunk or L
-    pays = jax.default_backend() == "cpu" and devices_of_a_program() == 1
+    pays = jax.default_backend() == "cpu" and program_devices() == 1
     if block_size or not pays or min(L, reach) < _FROM or heads == B * K:
         return run(
             q_BLHC,
@@ -85,6 +85,6 @@ def grouped_attention(
 
 
 def _kv_heads_at_a_time(heads: int, kv_heads: int) -> int:
-    """The most key/value heads whose query heads are at most `_MATRICES`, a divisor of all."""
+    """Largest divisor of `kv_heads` whose query heads are at most `_MATRICES`."""
     fits = [n for n in range(1, kv_heads + 1) if kv_heads % n == 0]
     return max((n for n in fits if n * (heads // kv_heads) <= _MATRICES), default=1)

@@ -7,7 +7,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.model.attention.masks import CAUSAL, Mask
 
 ANYWHERE = ("dense", "blockwise")
-PLATFORMS = {"splash": "tpu", "cudnn": "gpu"}  # what a kernel is for, as jax.Device.platform has it
+PLATFORMS = {"splash": "tpu", "cudnn": "gpu"}  # of each kernel, as jax.Device.platform has it
 BACKENDS = (*ANYWHERE, *PLATFORMS)
 LANES = 128  # lengths and blocks of splash are multiples of it
 
@@ -22,12 +22,12 @@ _BLOCKWISE_FROM_ELSEWHERE = 4096
 
 @dataclass(frozen=True)
 class Request:
-    """What a model asks of attention; static. The defaults are plain causal attention."""
+    """Requirements of a model on attention; static. The defaults are plain causal attention."""
 
     mask: Mask = CAUSAL
-    # None, "linear" (scores.LinearBias), "block" (BlockBias) or "context" (ContextBias).
+    # None, "linear" (biases.LinearBias), "block" (BlockBias) or "context" (ContextBias).
     bias: str | None = None
-    far: bool = False  # other queries and keys beyond a boundary (scores.FarField)
+    far: bool = False  # other queries and keys beyond a boundary (biases.FarField)
     normalizer: bool = False  # another function than the softmax makes weights of the scores
     softcap: bool = False
     segments: bool = False  # rows hold several documents, or padding
@@ -96,8 +96,8 @@ _WHOLE_ROWS: _Refusal = (
 )
 _WHOLE_SCORES: _Refusal = (
     lambda r: r.normalizer and r.row_devices > 1,
-    "its weights are made of whole matrices of scores, and devices share the rows; use fewer "
-    "devices or more tokens a step",
+    "model.attention_weights other than softmax need the full score matrix, and devices share the "
+    "rows; use fewer devices or more tokens a step",
 )
 _ONE_QUERY: _Refusal = (
     lambda r: r.far,

@@ -1,4 +1,4 @@
-"""Positions of digits in their numbers (Abacus; McLeish et al., arXiv:2405.17399)."""
+"""Abacus embeddings: places of digits in their numbers (McLeish et al., arXiv:2405.17399)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,10 +15,10 @@ class Abacus(InputScheme):
     """A learned vector for a digit's place in its number: 1 for the first digit, then 2, 3, ...
 
     Other tokens have the place 0. Data should write numbers with the least significant digit first,
-    so that a place has one value. In training all places of a step are moved by one offset drawn
-    from 0 ... max_offset, so that those of longer numbers are learned too; not at evaluation. A
-    number is read off the tokens, as in the authors' code, and ends where its document does. One
-    that the table is too short for gives NaN and so a non-finite loss.
+    so that a place has one value. In training all places of a step are offset by one number sampled
+    from 0 ... max_offset, so that those of longer numbers are learned too; not at evaluation.
+    Numbers are runs of digit tokens, as in the authors' code, and end where their document does.
+    One that is longer than the table gives NaN and so a non-finite loss.
     """
 
     name: ClassVar[str] = "abacus"

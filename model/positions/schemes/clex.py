@@ -6,7 +6,7 @@ length, to t, how many times as long the sequence is:
     dx/dt = W_down silu(W_up (x + ln n(t))) + d ln n / dt,
 
 where n(t) are the frequencies of NTK-aware scaling by the factor 2 t - 1, as in the authors' code.
-W_down starts at zero, and so the model as NTK-aware scaling. In training t is drawn each step and
+W_down starts at zero, and so the model as NTK-aware scaling. In training t is sampled each step and
 the sequence's tokens have positions spread over t times its length (phase.positions.kind "clex").
 """
 

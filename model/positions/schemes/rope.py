@@ -22,7 +22,7 @@ from lengthwise.model.positions.scheme import Dims, LayerScheme, Terms
 
 @flax.struct.dataclass
 class RopeShared:
-    """Angles of all layers; those for pairs from `boundary` tokens apart on, where they differ."""
+    """Angles that all layers share; the far ones are for pairs `boundary` or more tokens apart."""
 
     near: RopeAngles
     far_q: RopeAngles | None
@@ -32,16 +32,16 @@ class RopeShared:
 
 @dataclass(frozen=True)
 class Rope(LayerScheme):
-    """Turns queries and keys, so that their product depends on the distance alone."""
+    """Rotates queries and keys, so that their product depends on the distance alone."""
 
     name: ClassVar[str] = "rope"
     scalable: ClassVar[bool] = True
 
     theta: float  # base of the wavelengths
-    rotary_share: float  # share of a head's channels that are turned: the first ones; 1: all
+    rotary_share: float  # share of a head's channels that are rotated: the first ones; 1: all
 
     def rotary_dim(self, head_dim: int) -> int:
-        """Channels that are turned, rounded down to whole pairs (GPT-NeoX, arXiv:2204.06745)."""
+        """Number of rotated channels, rounded down to whole pairs (GPT-NeoX, arXiv:2204.06745)."""
         return 2 * int(head_dim * self.rotary_share / 2)
 
     def check(self, dims: Dims) -> None:
@@ -51,7 +51,7 @@ class Rope(LayerScheme):
             raise UserError(f"model.positions.rope.theta must be above 1, got {self.theta}")
         if not 0 < self.rotary_share <= 1 or self.rotary_dim(dims.head_dim) < 2:
             raise UserError(
-                f"model.positions.rope.rotary_share={self.rotary_share} must turn between 2 and "
+                f"model.positions.rope.rotary_share={self.rotary_share} must rotate between 2 and "
                 f"all {dims.head_dim} channels of a head"
             )
 
@@ -76,11 +76,11 @@ class Rope(LayerScheme):
         if far is None:
             return RopeShared(near, None, None, 0)
         if far.ceiling:
-            far_q = rope_angles(jnp.full_like(positions_BL, far.kept), tables)
+            far_q = rope_angles(jnp.full_like(positions_BL, far.counted_as), tables)
             far_k = rope_angles(jnp.zeros_like(positions_BL), tables)
             return RopeShared(near, far_q, far_k, far.boundary)
         # A query that has far keys is at `boundary` or later.
-        shifted_BL = jnp.maximum(positions_BL - far.boundary + far.kept, 0)
+        shifted_BL = jnp.maximum(positions_BL - far.boundary + far.counted_as, 0)
         return RopeShared(near, rope_angles(shifted_BL, tables), near, far.boundary)
 
     def terms(

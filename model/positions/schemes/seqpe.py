@@ -1,4 +1,4 @@
-"""Positions read digit by digit by a small encoder (SeqPE; Li et al., arXiv:2506.13277).
+"""Positions encoded digit by digit by a small transformer (SeqPE; Li et al., arXiv:2506.13277).
 
 The encoder is a pre-norm transformer over the decimal digits of a position and a last token, whose
 output is the position's embedding. Two losses shape the embeddings of all positions, also of those
@@ -17,7 +17,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.model.positions.scheme import MAX_POSITION, Dims, LayerScheme, Parameter, Terms
 
-_DRAWS = 32  # pivots of the contrastive loss, and stretches of the distillation, in a step
+_SAMPLES = 32  # pivots of the contrastive loss, and stretches of the distillation, in a step
 _CANDIDATES = 32  # candidates a pivot, and positions a stretch
 _NEAR = 128  # tokens: how far from the pivot the near candidates lie
 _BASE = 10
@@ -48,7 +48,7 @@ class SeqPE(LayerScheme):
     width: int  # its channels
     heads: int  # its attention heads, by which the losses compare embeddings too
     digits: int  # decimal digits of a position, led by zeros
-    regularized: int  # the losses draw positions below this
+    regularized: int  # the losses sample positions below this
     contrastive_weight: float
     distillation_weight: float
 
@@ -181,24 +181,24 @@ class SeqPE(LayerScheme):
                 f"longest training sequence, {length} tokens"
             )
         # One call: each would add seconds of compilation on a CPU.
-        uniform = jax.random.uniform(key, (7, _DRAWS, _CANDIDATES))
-        drawn = (
-            *self.draw_candidates(uniform[:5]),
-            *self.draw_stretches(uniform[5:], length),
+        uniform = jax.random.uniform(key, (7, _SAMPLES, _CANDIDATES))
+        samples = (
+            *self.sample_candidates(uniform[:5]),
+            *self.sample_stretches(uniform[5:], length),
         )
         # In one pass: encoding is what costs.
-        everything = self.encode(params, jnp.concatenate([x.reshape(-1) for x in drawn]))
-        ends = np.cumsum([x.size for x in drawn])[:-1]
+        everything = self.encode(params, jnp.concatenate([x.reshape(-1) for x in samples]))
+        ends = np.cumsum([x.size for x in samples])[:-1]
         pivots, candidates, near, far = (
             part.reshape(*x.shape, self.heads, -1)
-            for part, x in zip(jnp.split(everything, ends), drawn, strict=True)
+            for part, x in zip(jnp.split(everything, ends), samples, strict=True)
         )
-        nearest = jnp.argmin(jnp.abs(drawn[1] - drawn[0][:, None]), axis=1)
+        nearest = jnp.argmin(jnp.abs(samples[1] - samples[0][:, None]), axis=1)
         return self.contrastive_weight * contrastive_loss(
             pivots, candidates, nearest
         ) + self.distillation_weight * distillation_loss(near, far)
 
-    def draw_candidates(self, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def sample_candidates(self, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Pivots [N] and other positions for each, [N, M], from [5, N, M] numbers in [0, 1).
 
         The candidates of a pivot are from anywhere, or near it, or differ from it in one digit, a
@@ -219,7 +219,7 @@ class SeqPE(LayerScheme):
         kind = jnp.arange(len(pivots))[:, None] % 3
         return pivots, jnp.select([kind == 0, kind == 1], [anywhere, near], edited)
 
-    def draw_stretches(self, uniform: jax.Array, length: int) -> tuple[jax.Array, jax.Array]:
+    def sample_stretches(self, uniform: jax.Array, length: int) -> tuple[jax.Array, jax.Array]:
         """Positions [N, M] below `length` and those a stretch further on, one for each N, from
         [2, N, M] numbers in [0, 1)."""
         starts = _whole(uniform[0, :, :1], length, self.regularized - length + 1)

@@ -8,7 +8,7 @@ import pytest
 from lengthwise.model.attention.backends import grouped
 from lengthwise.model.attention.biases import FarField, LinearBias
 from lengthwise.model.attention.masks import CAUSAL, Mask
-from lengthwise.model.parallel.mesh import split_over
+from lengthwise.model.parallel.mesh import use_mesh
 from tests.model.attention.attention_reference import make_case, reference
 from tests.model.attention.test_attention import LENGTH, packed_segments
 
@@ -91,7 +91,7 @@ def test_short_rows_narrow_windows_and_split_programs_stay_whole(in_small_groups
     mesh = jax.make_mesh(
         (4, 1, 2), ("data", "context", "tensor"), (jax.sharding.AxisType.Auto,) * 3
     )
-    with split_over(mesh):
+    with use_mesh(mesh):
         run(case, CAUSAL)
     run(make_case(3, 2, 15, 8, 4, 4, None), CAUSAL)
     assert {shape[0] for shape, _ in in_small_groups} == {2}

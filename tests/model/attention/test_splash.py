@@ -19,7 +19,7 @@ from lengthwise.model.attention.backends.splash import mask_grids, splash_attent
 from lengthwise.model.attention.biases import LinearBias
 from lengthwise.model.attention.mask_blocks import FULL, PARTIAL
 from lengthwise.model.attention.masks import CAUSAL, Mask
-from lengthwise.model.parallel.mesh import split_over
+from lengthwise.model.parallel.mesh import use_mesh
 from tests.model.attention.attention_reference import make_case, reference, visible
 from tests.model.attention.test_masks import masks
 
@@ -178,7 +178,7 @@ def test_rows_and_heads_are_split_over_the_mesh(packed_rows):
     )
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data", None, "tensor"))
     split = [jax.device_put(x, sharding) for x in (case.q, case.k, case.v)]
-    with split_over(mesh):
+    with use_mesh(mesh):
         actual = jax.jit(out)(*split)
     assert len({shard.device for shard in actual.addressable_shards}) == 8
     assert actual.addressable_shards[0].data.size == actual.size // 8

@@ -76,7 +76,7 @@ def _compile(case: Case) -> str | int:
     from lengthwise.model.attention.attention import attend
     from lengthwise.model.attention.biases import LinearBias
     from lengthwise.model.attention.masks import Mask
-    from lengthwise.model.parallel.mesh import split_over
+    from lengthwise.model.parallel.mesh import use_mesh
 
     chip = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGIES[case.chip])
     rows, columns, heads = case.mesh
@@ -109,7 +109,7 @@ def _compile(case: Case) -> str | int:
     slopes, ids = array((4,), "float32"), array((2, case.length), "int32", "data", "context")
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3) if case.bias else (0, 1, 2)))
     try:
-        with split_over(mesh):
+        with use_mesh(mesh):
             compiled = gradient.lower(q, kv, kv, slopes, ids).compile()
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:500]

@@ -12,8 +12,8 @@ from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.splash import splash_attention
 from lengthwise.model.attention.biases import BlockBias, ContextBias, FarField, LinearBias
 from lengthwise.model.attention.masks import CAUSAL, Mask
-from lengthwise.model.parallel.mesh import row_columns, split_over
-from lengthwise.model.parallel.zigzag import column_at, in_row_order, place_of
+from lengthwise.model.parallel.mesh import row_columns, use_mesh
+from lengthwise.model.parallel.zigzag import column_at, in_row_order, slot_of
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.model.positions.scheme import MAX_POSITION
 from tests.model.positions.schemes import SPAN, decoder
@@ -32,7 +32,7 @@ def test_the_order_is_a_permutation_with_balanced_halves(ways, chunk):
     length = 2 * ways * chunk
     columns = column_at(np.arange(length), length, ways)
     np.testing.assert_array_equal(np.sort(columns), np.arange(length))
-    np.testing.assert_array_equal(place_of(columns, length, ways), np.arange(length))
+    np.testing.assert_array_equal(slot_of(columns, length, ways), np.arange(length))
     np.testing.assert_array_equal(
         in_row_order(jnp.asarray(columns)[None], 1, ways)[0], range(length)
     )
@@ -87,7 +87,7 @@ def outcome(mesh, backend, kind, mask, segmented, length=128):
     *arrays, segments, positions = made(length)
     ways = 1 if mesh is None else mesh.shape["context"]
     columns = column_at(np.arange(length), length, ways)
-    places = place_of(np.arange(length), length, ways)
+    places = slot_of(np.arange(length), length, ways)
     bias = BIASES[kind]()
 
     def out(arrays, bias):
@@ -116,7 +116,7 @@ def outcome(mesh, backend, kind, mask, segmented, length=128):
     if mesh is None:
         (_, result), grads = jax.jit(gradient)(given_arrays, bias)
     else:
-        with split_over(mesh):
+        with use_mesh(mesh):
             (_, result), grads = jax.jit(gradient)(given_arrays, bias)
     valid = (segments > 0) if segmented else np.ones((B, length), bool)
     result = np.where(valid[:, :, None, None], np.asarray(result)[:, places], 0)
@@ -159,8 +159,8 @@ def test_losses_of_shared_rows_are_those_of_one_device(case):
         return jax.jit(jax.value_and_grad(lambda *x: gradient(*x), has_aux=True))(*arrays)
 
     (_, expected), expected_grads = run(params, *given_arrays)
-    columns, places = (order(np.arange(32), 32, 2) for order in (column_at, place_of))
-    with split_over(mesh_of(1, 2, 2, 2)):
+    columns, places = (order(np.arange(32), 32, 2) for order in (column_at, slot_of))
+    with use_mesh(mesh_of(1, 2, 2, 2)):
         (_, actual), grads = run(params, *(x[:, columns] for x in given_arrays))
     np.testing.assert_allclose(np.asarray(actual)[:, places], expected, rtol=1e-5, atol=1e-5)
     jax.tree.map(
@@ -169,6 +169,6 @@ def test_losses_of_shared_rows_are_those_of_one_device(case):
 
 
 def test_columns_follow_the_mesh():
-    with split_over(mesh_of(1, 1, 2, 4)):
+    with use_mesh(mesh_of(1, 1, 2, 4)):
         np.testing.assert_array_equal(row_columns(8), [0, 1, 6, 7, 2, 3, 4, 5])
     np.testing.assert_array_equal(row_columns(8), range(8))

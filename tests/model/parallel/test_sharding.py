@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 
-from lengthwise.model.parallel.mesh import split_over
+from lengthwise.model.parallel.mesh import use_mesh
 from lengthwise.model.parallel.sharding import lookup, matmul, parameter_spec
 from tests.model.parallel.test_context import mesh_of
 
@@ -23,7 +23,7 @@ def both(mesh, function, parameter, axes, data):
         return jnp.sum(function(parameter, data) * weights)
 
     lies = NamedSharding(mesh, parameter_spec(axes, parameter.shape, mesh))
-    with split_over(mesh):
+    with use_mesh(mesh):
         program = jax.jit(jax.value_and_grad(loss), in_shardings=lies, out_shardings=(None, lies))
         sharded = program(parameter)
         text = program.lower(parameter).compile().as_text()

@@ -153,12 +153,12 @@ def test_what_the_losses_of_seqpe_draw():
     for seed in range(3):
         uniform = np.random.default_rng(seed).random((7, 32, 32), np.float32)
         uniform[:, 0, 0], uniform[:, 1, 1] = 0, np.nextafter(np.float32(1), np.float32(0))
-        pivots, candidates = scheme.draw_candidates(uniform[:5])
+        pivots, candidates = scheme.sample_candidates(uniform[:5])
         assert ((candidates >= 0) & (candidates < 1000)).all()
         assert (candidates != pivots[:, None]).all()
         near = np.abs(candidates - pivots[:, None])[1::3]
         assert near.max() <= 128
-        here, there = scheme.draw_stretches(uniform[5:], LENGTH)
+        here, there = scheme.sample_stretches(uniform[5:], LENGTH)
         assert ((here >= 0) & (here < LENGTH)).all()
         assert ((there >= LENGTH) & (there < 1000)).all()
         assert (np.ptp(there - here, axis=1) == 0).all()
