@@ -1,4 +1,4 @@
-"""The decoder that a user asks for: its one declaration."""
+"""Declaration of a decoder in a config."""
 
 from dataclasses import dataclass, fields
 
@@ -43,7 +43,7 @@ class ModelConfig:
     dropout: float  # share of channels dropped after the embedding, attention and MLP
     tie_embeddings: bool  # the output projection is the embedding, transposed
     compute_dtype: str  # activations and matmul operands; auto: float32 on a CPU, else bfloat16
-    attention: str  # backend of model.attention; auto: by platform, length and what is asked of it
+    attention: str  # backend of model.attention; auto: by platform, length, mask and bias
     attention_block: int  # tokens a block of the blockwise backend; 0: from batch and heads
     layer_execution: str  # over the stacked blocks; auto: unroll on a CPU, else scan
     # What the backward pass recomputes of a block: "none", all but its matmuls ("dots"), all of it

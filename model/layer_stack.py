@@ -103,8 +103,11 @@ def run_layers(
 
 
 def _unstack(stacked: Any) -> list[Any]:
-    """One tree a layer. The gradient of a split is a concatenation; that of indexing would be a
-    sum of zero-padded stacks, a pass over all parameters for each layer."""
+    """Splits stacked parameters into one tree a layer.
+
+    The gradient of a split is a concatenation; that of indexing would be a sum of zero-padded
+    stacks, a pass over all parameters for each layer.
+    """
     leaves, structure = jax.tree.flatten(stacked)
     layers = leaves[0].shape[0]
     split = [jax.lax.split(leaf, (1,) * layers) for leaf in leaves]

@@ -102,13 +102,13 @@ def _by_token(
     )(x_BLD, targets_BL, weight.astype(x_BLD.dtype))
 
 
-def target_scores(
+def forward_scores(
     x_BLD: jax.Array, targets_BL: jax.Array, weight: jax.Array, vocab_axis: int, cap: float
 ) -> tuple[jax.Array, jax.Array]:
     """Nats of each target, float32 [B, L], and whether it is the likeliest token, bool [B, L].
 
-    Where tokens tie, the one of the lowest id is the likeliest. For scoring: it has no gradient
-    that is of use. Arguments: see `token_losses`.
+    Where tokens tie, the one of the lowest id is the likeliest. Forward only, in chunks of columns.
+    Arguments: see `token_losses`.
     """
     B, L, D = x_BLD.shape
     parts = chunks_of(L, B * weight.shape[vocab_axis])

@@ -12,7 +12,7 @@ from lengthwise.eval.inference.inference import Inference
 from lengthwise.eval.inference.programs import Definition, Program, View
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import CAUSAL
-from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, static_scaling
 
 
 class TokenRows(NamedTuple):
@@ -37,7 +37,7 @@ class LikeliestTokens(NamedTuple):
 
     batch: int  # rows
     length: int  # tokens
-    scaling: RopeScaling  # see model.positions.rope_scaling.compiled_in
+    scaling: RopeScaling  # see model.positions.rope_scaling.static_scaling
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,7 +91,7 @@ class NextTokenScorer:
 
     def compile(self, batch: int, length: int, trained: RopeScaling) -> Program:
         """The program for a batch of `batch_size` rows, compiled on first use."""
-        scaling = compiled_in(UNSCALED, trained)
+        scaling = static_scaling(UNSCALED, trained)
         return self._inference.programs.get(LikeliestTokens(batch, length, scaling))
 
     def bind(self, params: object, trained: RopeScaling) -> NextTokens:

@@ -15,7 +15,7 @@ from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache, cache_shardings, empty_cache
 from lengthwise.model.decode import Sampling, decode
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
-from lengthwise.model.token_losses import target_scores
+from lengthwise.model.token_losses import forward_scores
 
 
 class CacheKind(NamedTuple):
@@ -24,7 +24,7 @@ class CacheKind(NamedTuple):
     batch: int  # rows
     capacity: int  # tokens a row
     mask: Mask
-    scaling: RopeScaling  # see model.positions.rope_scaling.compiled_in
+    scaling: RopeScaling  # see model.positions.rope_scaling.static_scaling
     own_positions: bool  # each row has positions of its own
 
     @property
@@ -104,7 +104,7 @@ class ScoreChunk(NamedTuple):
                 model, params, inputs_BQ, cache, first_B, tables=tables, mask=kind.mask
             )
             with jax.named_scope("loss"):
-                nats_BQ, likeliest_BQ = target_scores(
+                nats_BQ, likeliest_BQ = forward_scores(
                     x_BQD, targets_BQ, weight, vocab_axis, model.logit_softcap
                 )
             return cache, nats_BQ, likeliest_BQ

@@ -12,7 +12,7 @@ from lengthwise.eval.inference.scorer import Setting, rows_per_call
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import cache_capacity, cache_refusal
-from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, compiled_in
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, static_scaling
 
 
 class ScoreRows(NamedTuple):
@@ -22,7 +22,7 @@ class ScoreRows(NamedTuple):
     batch: int  # rows
     length: int  # tokens
     mask: Mask
-    scaling: RopeScaling  # see model.positions.rope_scaling.compiled_in
+    scaling: RopeScaling  # see model.positions.rope_scaling.static_scaling
     segmented: bool  # attention within segments, which are then an operand
 
     @property
@@ -98,7 +98,7 @@ class Inference:
         self, length: int, setting: Setting, trained: RopeScaling, *, segmented: bool = False
     ) -> ScoreRows:
         """Program that scores whole rows in a setting, on top of the scaling of the training."""
-        scaling = compiled_in(setting.scaling, trained)
+        scaling = static_scaling(setting.scaling, trained)
         batch = self.batching.rows(length)
         return ScoreRows(batch, length, setting.mask, scaling, segmented)
 
@@ -125,7 +125,7 @@ class Inference:
         reason = self.cache_refusal(setting.mask)
         if reason is not None:
             raise UserError(f"this model can't run over a cache of keys and values: {reason}")
-        scaling = compiled_in(setting.scaling, trained)
+        scaling = static_scaling(setting.scaling, trained)
         capacity = cache_capacity(self.architecture.model, capacity)
         batch = self._whole_rows(rows)
         return CacheKind(batch, capacity, setting.mask, scaling, setting.shuffled)

@@ -95,7 +95,7 @@ def result_row(
         "ratio": context / identity.l_train,
         "scaling": setting.scaling.kind,
         "factor": setting.scaling.factor,
-        "positions": setting.scaling.beside,
+        "positions": setting.scaling.extras,
         "mask": str(setting.mask),
         "verdict": None,
         "split": split.name.lower(),

@@ -72,7 +72,7 @@ class SegmentBlocks(NamedTuple):
 
     @classmethod
     def of(cls, segment_ids_BL: jax.Array, block: int) -> "SegmentBlocks":
-        """segment_ids: [B, L], L divisible by block."""
+        """From segment_ids, int [B, L], 0 for padding; `block` divides L."""
         B, L = segment_ids_BL.shape
         ids_BJT = segment_ids_BL.reshape(B, L // block, block)
         highest_BJ = ids_BJT.max(-1)

@@ -68,7 +68,7 @@ class Mask:
         return visible
 
     def first_key(self, q_index: Array) -> Array:
-        """The first key that is visible to the query for being near; it may be negative."""
+        """First near key of the query, by window or chunk; it may be negative."""
         if self.window is not None:
             return q_index - self.window + 1
         if self.chunk is not None and self.chunk_is_power_of_two:

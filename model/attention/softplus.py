@@ -43,7 +43,7 @@ class Softplus:
 
 
 def normalizer(kind: str) -> Softplus | None:
-    """For `attend`, by a name of KINDS; None for the softmax."""
+    """Normalizer for `attend` by a name of KINDS; None for the softmax."""
     return None if kind == "softmax" else Softplus(POWERS[kind])
 
 

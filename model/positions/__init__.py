@@ -1,1 +1,1 @@
-"""Position schemes, a file a family."""
+"""Position encoding: the contract of schemes, their settings, scalings and training positions."""

@@ -146,10 +146,10 @@ def randomized_positions(
     segment_ids_BL: each segment one stretch of its row. `length` must not exceed `span`.
     """
     drawn_L = jax.random.choice(key, span, (length,), replace=False).astype(jnp.int32)
-    return placed_positions(drawn_L, segment_ids_BL)
+    return sorted_positions(drawn_L, segment_ids_BL)
 
 
-def placed_positions(drawn_L: jax.Array, segment_ids_BL: jax.Array | None) -> jax.Array:
+def sorted_positions(drawn_L: jax.Array, segment_ids_BL: jax.Array | None) -> jax.Array:
     """Sampled positions, sorted within each segment; see `randomized_positions`."""
     if segment_ids_BL is None:
         return jnp.sort(drawn_L)[None]

@@ -21,7 +21,7 @@ class DistanceBias(LayerScheme):
     bias: ClassVar[str | None] = "block"
 
     def function(self) -> BiasFunction:
-        """Equal settings must give equal functions: they are static in compiled programs."""
+        """The bias function; equal settings must give equal ones, which are static in programs."""
         raise NotImplementedError
 
     def terms(

@@ -49,7 +49,7 @@ from lengthwise.common.errors import UserError
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """A kind with its numbers. What a kind does not use must be left as it is."""
+    """A kind of scaling with its numbers. Numbers that a kind does not use keep their defaults."""
 
     kind: str  # one of SCALINGS
     factor: float = 1.0  # s: ratio of lengths, > 0
@@ -108,7 +108,7 @@ class RopeScaling:
 
     @property
     def turns(self) -> tuple[float, float]:
-        """low_turns and high_turns, with what 0 stands for."""
+        """(low_turns, high_turns), zeros replaced by their meaning."""
         return self.low_turns or 1.0, self.high_turns or SCALINGS[self.kind].high_turns
 
     @property
@@ -126,7 +126,7 @@ class RopeScaling:
         return None
 
     @property
-    def beside(self) -> str:
+    def extras(self) -> str:
         """The settings that go with every kind, in words; empty: none."""
         words = []
         if self.ceiling:
@@ -158,7 +158,7 @@ class FarPositions:
     counted_as: int
 
 
-def compiled_in(scaling: RopeScaling, trained: RopeScaling) -> RopeScaling:
+def static_scaling(scaling: RopeScaling, trained: RopeScaling) -> RopeScaling:
     """Static part of `scaling` on top of `trained`, without the numbers that are operands: one
     compiled program serves all scalings with the same static part."""
     source = scaling if scaling.far else trained
@@ -174,7 +174,7 @@ def compiled_in(scaling: RopeScaling, trained: RopeScaling) -> RopeScaling:
 def scaled_frequencies(
     frequencies: np.ndarray, scaling: RopeScaling, length: int | None
 ) -> np.ndarray:
-    """The frequencies under `scaling`.
+    """Frequencies under `scaling`, float64 [C / 2].
 
     Args:
       frequencies: float64 [C / 2], radians a position, fastest first: RoPE's own, or what another
@@ -231,7 +231,7 @@ def _yarn(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndar
 
 
 def _index_of(turns: float, frequencies: np.ndarray, scaling: RopeScaling) -> float:
-    """The index, between those of pairs or beyond them, where a pair makes `turns` turns in L.
+    """Fractional index of the channel pair that makes `turns` turns in L; may lie beyond the ends.
 
     Exact for geometric frequencies, which those of RoPE, linear and ntk are; others are taken as
     geometric between neighbours, and beyond the ends as from the first to the last.

@@ -9,10 +9,10 @@ from lengthwise.model.parallel.zigzag import in_row_order
 from lengthwise.model.positions.context_extension import (
     ContextExtension,
     offset_positions,
-    placed_positions,
     pose_positions,
     randomized_positions,
     shifted_positions,
+    sorted_positions,
 )
 from lengthwise.model.spec import ModelSpec
 
@@ -47,7 +47,7 @@ def training_positions(
         in_rows = randomized_positions(draw, length, randomized, _rows(segment_ids_BL))
         return in_rows[:, row_columns(length)]
     if drawn_L is not None:
-        return placed_positions(jnp.asarray(drawn_L), _rows(segment_ids_BL))[:, row_columns(length)]
+        return sorted_positions(jnp.asarray(drawn_L), _rows(segment_ids_BL))[:, row_columns(length)]
     if stretched.kind == "pose":
         assert key is not None
         return pose_positions(jax.random.fold_in(key, _DRAW), positions_BL, stretched)

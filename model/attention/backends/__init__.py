@@ -1,1 +1,1 @@
-"""The ways to compute attention: one file each, and one table of what each can serve."""
+"""Attention backends: one file each, and one table of their capabilities."""

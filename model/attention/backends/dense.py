@@ -1,4 +1,4 @@
-"""The whole score matrix at once: the reference for every other backend."""
+"""Dense attention over the full score matrix: the reference for all other backends."""
 
 import jax
 import jax.numpy as jnp

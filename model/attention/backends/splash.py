@@ -127,7 +127,7 @@ class _Allowed:
 
 
 def _block(tokens: int) -> int:
-    """Tokens a block, for stretches of a multiple of LANES."""
+    """Block size in tokens, for chunks of a multiple of LANES."""
     return next(b for b in range(_LONGEST_BLOCK, 0, -LANES) if tokens % b == 0)
 
 
@@ -167,7 +167,7 @@ def splash_kernel(
 
 @lru_cache(maxsize=64)
 def mask_grids(mask: Mask, length: int, block: int, ways: int) -> tuple[MaskInfo, MaskInfo]:
-    """The blocks that the kernel visits: for outputs and query gradients, for key gradients.
+    """Block grids of the kernel: for outputs and query gradients, and for key gradients.
 
     What `process_mask` and `process_mask_dkv` of the kernel's own library make of the whole mask,
     by device of the `ways` that share a row: the first dimension. A device has the queries of its
@@ -175,8 +175,8 @@ def mask_grids(mask: Mask, length: int, block: int, ways: int) -> tuple[MaskInfo
     """
     classes_IJ = block_classes(mask, length, block, block)
     blocks = length // block
-    held_SI = column_at(np.arange(blocks), blocks, ways).reshape(ways, -1)
-    classes_SIJ = classes_IJ[held_SI]
+    columns_SI = column_at(np.arange(blocks), blocks, ways).reshape(ways, -1)
+    classes_SIJ = classes_IJ[columns_SI]
     blank_SIJ = classes_SIJ == EMPTY
     # In a row the visits come first, in a column last: where the kernel begins and ends them.
     by_row = np.argsort(blank_SIJ, axis=2, kind="stable")
@@ -198,7 +198,7 @@ def mask_grids(mask: Mask, length: int, block: int, ways: int) -> tuple[MaskInfo
 
 
 def _visits(classes_XY: np.ndarray, order_XW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The classes of the blocks y that each x visits in `order`, and the block to fetch for each.
+    """Classes of the blocks y that each x visits in `order`, and the block to fetch for each.
 
     That is the block itself, where it is not empty.
     """

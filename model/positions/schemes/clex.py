@@ -56,7 +56,7 @@ class Clex(LayerScheme):
         }
 
     def tables(self, dims: Dims, scaling: Any, trained: Any, length: int) -> np.float32:
-        """t: how many times the original length there are, rounded up."""
+        """t: length / original length, rounded up."""
         return np.float32(min(max(-(-length // self.original_length), 1), self.max_factor))
 
     def prepare(

@@ -13,7 +13,7 @@ from lengthwise.model.positions.scheme import Dims, LayerScheme, Parameter, Term
 
 @dataclass(frozen=True)
 class Cope(LayerScheme):
-    """A key's position is how many keys from it to the query the query's gates let count.
+    """A key's position is the sum of the query's gates on the keys from it to the query.
 
     p_ij = sum over k = j ... i of sigmoid(q_i k_k / sqrt(C)), and the score gains q_i e[p_ij], e
     interpolated between learned vectors. As in the authors' code, heads share e, which starts at

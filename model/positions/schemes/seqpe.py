@@ -237,7 +237,7 @@ def contrastive_loss(
 
 
 def distillation_loss(near_NMHE: jax.Array, far_NMHE: jax.Array) -> jax.Array:
-    """Symmetric KL of how near and far positions compare among themselves, by head.
+    """Symmetric KL between similarities among near and among far positions, by head.
 
     The gradient reaches the far ones alone. The mean over all pairs, as the authors have it.
     """

@@ -187,7 +187,7 @@ def test_under_the_document_mask_a_document_scores_as_if_it_stood_alone(params, 
         Setting(RopeScaling("none", shift=9, shift_kept=2)),
         Setting(mask=Mask(chunk=8)),
     ],
-    ids=lambda setting: f"{setting.scaling.kind}-{setting.scaling.beside}-{setting.mask}",
+    ids=lambda setting: f"{setting.scaling.kind}-{setting.scaling.extras}-{setting.mask}",
 )
 def test_settings_reach_the_model(params, inference, tokens, setting):
     trained = RopeScaling("linear", 2.0)
