@@ -79,6 +79,8 @@ class ShardReader:
         # Also as a list: bisect on a list is ten times faster than searchsorted for one number.
         self._starts = np.cumsum([0, *(shard.tokens for shard in shards)], dtype=np.int64)
         self._starts_list: list[int] = self._starts.tolist()
+        # By shard; the last is that of positions before the first shard (-1) or behind the last.
+        self._ends = np.append(self._starts[1:], np.iinfo(np.int64).min)
 
     @property
     def num_tokens(self) -> int:
@@ -149,9 +151,7 @@ class ShardReader:
 
     def _read_all(self, starts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         shards = np.searchsorted(self._starts, starts, side="right") - 1
-        inside = (tokens >= 0) & (shards >= 0) & (shards < len(self._files))
-        shards = np.where(inside, shards, 0)
-        inside &= starts + tokens <= self._starts[shards + 1]
+        inside = (starts + tokens <= self._ends[shards]) & (tokens >= 0)
         if not inside.all():
             bad = int(np.argmin(inside))
             first = int(starts[bad])
