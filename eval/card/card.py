@@ -40,7 +40,7 @@ class Card:
 
     entries: tuple[CardEntry, ...]
     comparisons: tuple[Comparison, ...]  # of other entries with the first
-    methods: tuple[Comparison, ...]  # of the first entry's ways of running with the plain model
+    methods: tuple[Comparison, ...]  # of the first entry's methods with the plain model
     confidence: float
     resamples: int
 

@@ -51,7 +51,7 @@ def relative_length(lengths: Sequence[int], corrected: Resamples) -> Reach:
 
 def safe_length(lengths: Sequence[int], l_train: int, worse: Resamples) -> Reach:
     """The longest length whose loss is surely at most SAFE_NATS above that of the plain model at
-    L_train, beginning with L_train itself, where another way of running the model may be worse.
+    L_train, beginning with L_train itself, where another method may be worse.
 
     worse: NLL at each length minus NLL of the plain model at L_train, in pairs.
     """

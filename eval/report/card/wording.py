@@ -23,7 +23,7 @@ from lengthwise.eval.statistics.reach import Reach
 TITLES = {
     "same_target_nll": "Same targets, more context",
     "position_nll": "By position",
-    "passkey": "Pass key",
+    "passkey": "Passkey",
 }
 GROUPS = {
     Group.LANGUAGE: "Language",
@@ -184,7 +184,7 @@ def _loss_sentences(entry: CardEntry) -> list[str]:
     best, useful = max(losses, key=lambda pair: pair[1].tokens or 0)
     if (useful.tokens or 0) > (plain[1].tokens or 0):
         outcome.append(
-            f"The best of {len(losses)} ways of running it, {in_sentence(best.curve.method)}, "
+            f"The best of {len(losses)} methods of running it, {in_sentence(best.curve.method)}, "
             f"makes use of context {_up_to(useful, entry.l_train)}."
         )
     return outcome

@@ -198,7 +198,7 @@ def _intervals(
     rows: Sequence[ResultRow],
 ) -> None:
     """Points with their intervals. Beyond L_train methods stand a little beside each other, so
-    that intervals that overlap can be told apart."""
+    that overlapping intervals are distinguishable."""
     color, marker = method_style(name, names, theme)
     aside = 2 ** (0.07 * (names.index(name) - (len(names) - 1) / 2))
     places = [

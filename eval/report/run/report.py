@@ -122,7 +122,7 @@ def _pictures(inputs: ReportInputs, log: TrainingLog) -> list[Picture]:
     pictures = [
         Picture(
             "methods",
-            "Every way of running the model, by what it gains over truncation, the plain model "
+            "All methods of running the model, by their gain over truncation, the plain model "
             f"with its context cut to the last {l_train} tokens (dashed line at zero). ▲ useful: "
             "the longer context helps. ▼ worse than truncation. ● no difference detectable. The "
             "best at the shortest context stands first; each is tested by itself, without a "

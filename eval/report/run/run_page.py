@@ -63,7 +63,7 @@ def _anomalies(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             begin, end = row["passed_over"]
             sentences.append(
                 f"Rolled back from step {row['step']:,} ({row['cause']}) to checkpoint "
-                f"{row['to_step']:,}; {end - begin:,} batches were passed over."
+                f"{row['to_step']:,}; {end - begin:,} batches were skipped."
             )
     return sentences
 

@@ -382,8 +382,8 @@ def test_the_outcome_in_sentences():
     for expected in (
         "Trained on up to 128 tokens and run as it is, this checkpoint is safe and makes use of "
         "context up to its training length alone.",
-        "The best of 3 ways of running it, with NTK-aware RoPE scaling, makes use of context up to "
-        "512 tokens (4x).",
+        "The best of 3 methods of running it, with NTK-aware RoPE scaling, makes use of context "
+        "up to 512 tokens (4x).",
         "Of 3 tasks it is above chance at 2 within its training length and at none at the longest",
         "it solves 1 (85.6 %",
         "Beside quickstart, worse is, at the longest length of each of 7 scores: 6 worse",

@@ -1,4 +1,4 @@
-"""Scores over a cache: long rows part by part, continuations of one prefix, generation."""
+"""Scores over a cache: long rows in chunks, continuations of one prefix, generation."""
 
 import dataclasses
 

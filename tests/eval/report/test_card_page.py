@@ -60,7 +60,7 @@ def test_the_sections_come_in_order(written):
         "Side by side",
         "Tasks by length",
         "What length is worth",
-        "Ways of running it, beside the plain model",
+        "Methods, compared with the plain model",
         "Where in the input",
         "Why it fails",
         "Also found",

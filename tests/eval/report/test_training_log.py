@@ -106,7 +106,7 @@ def test_an_account_says_where_the_time_went_and_what_went_wrong():
     assert skipped.startswith("Updates that were skipped: 7, at step 41 (spike), 42 (spike)")
     assert skipped.endswith("45 (spike) and 2 more.")
     assert back == (
-        "Rolled back from step 77 (non-finite) to checkpoint 60; 20 batches were passed over."
+        "Rolled back from step 77 (non-finite) to checkpoint 60; 20 batches were skipped."
     )
     assert account_sentences([train_row(1, 32, 10)]) == []
     assert {"steps", *ELSEWHERE} == set(CAUSES)
