@@ -11,6 +11,7 @@ from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.metrics.writer import read_rows
 
 ROOT = Path(__file__).parents[1]
+MAIN = (str(ROOT / "main.py"),)
 
 
 def log_of(workdir: Path) -> Path:
@@ -18,7 +19,9 @@ def log_of(workdir: Path) -> Path:
     return workdir.parent / f"{workdir.name}.log"
 
 
-def start(workdir: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(
+    workdir: Path, *arguments: str, program: tuple[str, ...] = MAIN
+) -> subprocess.Popen[bytes]:
     """`python main.py --workdir=WORKDIR ARGUMENTS` on one CPU device; prints into its log.
 
     Not into a pipe: nobody empties one while waiting for the moment to kill.
@@ -26,7 +29,7 @@ def start(workdir: Path, *arguments: str) -> subprocess.Popen[bytes]:
     workdir.parent.mkdir(parents=True, exist_ok=True)
     with log_of(workdir).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), f"--workdir={workdir}", *arguments],
+            [sys.executable, *program, f"--workdir={workdir}", *arguments],
             cwd=ROOT,
             env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
             stdout=log,
@@ -34,11 +37,11 @@ def start(workdir: Path, *arguments: str) -> subprocess.Popen[bytes]:
         )
 
 
-def finish(workdir: Path, *arguments: str) -> tuple[int, str]:
+def finish(workdir: Path, *arguments: str, program: tuple[str, ...] = MAIN) -> tuple[int, str]:
     """The same to its end: exit status and what this process printed."""
     log = log_of(workdir)
     before = log.stat().st_size if log.exists() else 0
-    status = start(workdir, *arguments).wait()
+    status = start(workdir, *arguments, program=program).wait()
     return status, log.read_bytes()[before:].decode(errors="replace")
 
 

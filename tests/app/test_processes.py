@@ -48,7 +48,7 @@ class Run:
         self.processes = [
             subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "tests.app.one_of_several"),
+                    *(sys.executable, "-m", "tests.without_report"),
                     *(f"--config={CONFIG}", f"--workdir={workdir}", *data, *SETTINGS, *extra),
                     *("--distributed", f"--coordinator=localhost:{port}"),
                     *(f"--num_processes={count}", f"--process_id={number}"),
