@@ -22,8 +22,8 @@ def prepare_on_beam(argv: list[str]) -> int:
     Raises:
       UserError: as data.prepare.prepare does, and where Beam is not installed.
     """
-    runner_flags = cli.parse(argv, known_only=True)[1:]
-    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    config, (_, *runner_flags) = cli.parse(argv, known_only=True)
+    workdir = flags.FLAGS.workdir
     if config is None or not workdir:
         raise UserError("--config and --workdir are needed; see docs/data.md")
     try:

@@ -7,7 +7,7 @@ import jax
 
 from lengthwise.app.scoring import Subject
 from lengthwise.common.errors import UserError
-from lengthwise.configs.resolve import Experiment
+from lengthwise.configs.base import RunConfig
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
 from lengthwise.eval.inference.model_scorer import BoundModel
@@ -18,9 +18,9 @@ from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
 
 
-def step_to_score(experiment: Experiment, checkpoints: Checkpoints, workdir: Path) -> int:
+def step_to_score(experiment: RunConfig, checkpoints: Checkpoints, workdir: Path) -> int:
     """Step of the checkpoint that eval.checkpoint names. Raises UserError: there is none."""
-    best = experiment.eval_checkpoint == "best"
+    best = experiment.eval.checkpoint == "best"
     step = checkpoints.best_step() if best else checkpoints.latest_step()
     if step is None:
         raise UserError(f"--workdir={workdir} holds no checkpoint; train first")
@@ -34,11 +34,16 @@ class Trained:
       UserError: there is none.
     """
 
-    def __init__(self, experiment: Experiment, store: TokenStore, workdir: Path):
-        train = experiment.train
-        phases = Phases(train.phases, store, train.seeds, workdir, verify=experiment.data.verify)
-        print(enable_compilation_cache(train.compilation_cache, workdir))
-        setup = Setup(train, phases, jax.devices())
+    def __init__(self, experiment: RunConfig, store: TokenStore, workdir: Path):
+        phases = Phases(
+            experiment.phases,
+            store,
+            experiment.resolved_seeds,
+            workdir,
+            verify=experiment.data.verify,
+        )
+        print(enable_compilation_cache(experiment.train.compilation_cache, workdir))
+        setup = Setup(experiment, phases, jax.devices())
         with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:
             step = step_to_score(experiment, checkpoints, workdir)
             read_host_state(setup, checkpoints, step)

@@ -1,23 +1,24 @@
-"""The command line of main.py: flags, the config file, and errors that name the field meant."""
+"""Lengthwise: train on natural lengths, score beyond them.
 
-import difflib
-import functools
-import re
+    python main.py --config=configs/quickstart.py --workdir=runs/quickstart [--config.FIELD=VALUE]
+
+`--mode=train` prepares the data when missing, goes on where WORKDIR left off, and writes the
+report; `eval` scores a trained work directory again; `generate` continues prompts; `prepare` only
+makes the token store; `plan` chooses how each bucket is computed on the TPUs that mesh.topology
+names, with no data and no TPU.
+"""
+
 import sys
-import traceback
-from pathlib import Path
 
-from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from absl import flags
+from ml_collections import ConfigDict
 
 from lengthwise.app import shell
+from lengthwise.app.config_file import override, read_config_file, split_flags
+from lengthwise.app.help import HELP, help_page
 from lengthwise.common.errors import UserError
 from lengthwise.configs import base
 
-# Where the rooms are: the root of a clone, or the folder of the installed package.
-PACKAGE = Path(base.__file__).parents[1]
-
-_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything of the run is kept.")
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
@@ -34,10 +35,14 @@ _MODE = flags.DEFINE_enum(
 
 
 def main(argv: list[str]) -> int:
-    """Runs the mode; returns the exit status."""
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]!r}; fields are set by --config.field=value")
-    config, workdir = _CONFIG.value, _WORKDIR.value
+    """Runs the command; returns the exit status."""
+    if HELP & set(argv[1:]):
+        print(help_page(__doc__ or ""))
+        return 0
+    config, rest = parse(argv)
+    if len(rest) > 1:
+        raise UserError(f"unexpected argument {rest[1]!r}; fields are set by --config.field=value")
+    workdir = _WORKDIR.value
     if _MODE.value == "plan" and not workdir:
         workdir = "."  # where plan.json goes
     if config is None or not workdir:
@@ -62,16 +67,8 @@ def _run(config: ConfigDict, workdir: str) -> int:
     return modes.run(_MODE.value, config, workdir)
 
 
-def nearest_fields(field: str, fields: list[str]) -> list[str]:
-    """Fields of the same name in other sections, up to three; where there is none, the field that
-    is written most alike."""
-    _, _, name = field.rpartition(".")
-    same = [each for each in fields if each.rpartition(".")[2] == name]
-    return difflib.get_close_matches(field, same or fields, n=3 if same else 1, cutoff=0.0)
-
-
-def parse(argv: list[str], *, known_only: bool = False) -> list[str]:
-    """Parses the flags and reads the config file; returns what is left of `argv`.
+def parse(argv: list[str], *, known_only: bool = False) -> tuple[ConfigDict | None, list[str]]:
+    """Parses the flags and reads the config file; returns the config and what is left of `argv`.
 
     known_only: leave flags that are not ours for others.
 
@@ -79,94 +76,16 @@ def parse(argv: list[str], *, known_only: bool = False) -> list[str]:
       UserError: an unknown flag or field, a value of the wrong type, a config file that is not
         there or raises.
     """
-    argv = with_own_configs(argv)
-    default = base.get_config()
-    fields = field_names(default)
-    given: set[str] = set()
-    for argument in argv[1:]:
-        name = argument.lstrip("-").partition("=")[0]
-        field = name.removeprefix("no").removeprefix("config.")
-        if name.startswith(("config.", "noconfig.")) and field not in fields:
-            nearest = ", ".join(f"--config.{each}" for each in nearest_fields(field, fields))
-            raise UserError(f"unknown config field --config.{field}; nearest: {nearest}")
-        if name.startswith("config."):
-            # Of all other fields the last value counts; values of a tuple would be strung together.
-            if field in given and isinstance(value_of(default, field), tuple):
-                raise UserError(f"--config.{field} is given twice; name all of its values once")
-            given.add(field)
+    path, fields, others = split_flags(flags.FLAGS.read_flags_from_files(argv, force_gnu=False))
     try:
-        remaining: list[str] = flags.FLAGS(argv, known_only=known_only)
-        if _CONFIG.value is not None:
-            _CONFIG.value.to_dict()  # that the file is missing shows only now
-        return remaining
-    except OSError as error:  # the cause stands on the last line, behind what absl says of itself
-        cause = re.sub(r".*(failure to load: |\[Errno \d+\] )", "", str(error).splitlines()[-1])
-        raise UserError(f"--config can't be read: {cause.strip()}") from error
+        rest: list[str] = flags.FLAGS(others, known_only=known_only)
     except flags.Error as error:
-        if "Error whilst parsing config file" in str(error):
-            raise config_file_error(error) from error
         raise UserError(str(error)) from error
-    except Exception as error:
-        raise config_file_error(error) from error
-
-
-def with_own_configs(argv: list[str]) -> list[str]:
-    """`argv` where --config=configs/NAME.py names a file of this package, if there is none here."""
-    found = []
-    for i, argument in enumerate(argv):
-        flag, equals, value = argument.partition("=")
-        if equals and flag in ("--config", "-config"):
-            found.append(f"{flag}={own_config(value)}")
-        elif i and argv[i - 1] in ("--config", "-config"):
-            found.append(own_config(argument))
-        else:
-            found.append(argument)
-    return found
-
-
-def own_config(path: str) -> str:
-    """`path`, PATH or PATH:ARGUMENT, in the package where it isn't in the current folder."""
-    file = path.partition(":")[0]
-    return path if Path(file).exists() or not (PACKAGE / file).exists() else str(PACKAGE / path)
-
-
-def config_file_error(error: BaseException) -> UserError:
-    """What the user's config file raised, and in which line of it."""
-    where, cause = "--config", error
-    link: BaseException | None = error
-    while link is not None:  # libraries raise anew what the file raised
-        frames = [frame for frame in traceback.extract_tb(link.__traceback__) if _is_users(frame)]
-        if isinstance(link, SyntaxError):
-            where, cause = f"{link.filename}:{link.lineno}", link
-        elif frames:
-            where, cause = f"{frames[-1].filename}:{frames[-1].lineno}", link
-        link = link.__context__
-    message = str(cause.args[0]) if cause.args else ""
-    if "Did you mean" in message:  # ml_collections lists all fields before
-        message = message[message.index("Did you mean") :].rstrip("'")
-    return UserError(f"{where}: {type(cause).__name__}: {message}")
-
-
-def _is_users(frame: traceback.FrameSummary) -> bool:
-    return not (frame.filename.startswith((__file__, "<")) or "site-packages" in frame.filename)
-
-
-def field_names(config: ConfigDict, prefix: str = "") -> list[str]:
-    """Dotted names of all fields, sections included."""
-    names = []
-    for name, value in config.items():
-        names.append(prefix + name)
-        if isinstance(value, ConfigDict):
-            names += field_names(value, f"{prefix}{name}.")
-    return names
-
-
-def value_of(config: ConfigDict, field: str) -> object:
-    """Of a dotted name."""
-    return functools.reduce(lambda section, name: section[name], field.split("."), config)
+    config = base.get_config() if path is None else read_config_file(path)
+    config = override(config, fields)  # a wrong field is told even where the file is missing
+    return (None if path is None else config), rest
 
 
 def entry() -> None:
     """Parses the flags of sys.argv and runs; exits as every command does."""
-    app.define_help_flags()
-    shell.run_command(lambda: main(parse(sys.argv)))
+    shell.run_command(lambda: main(sys.argv))

@@ -11,10 +11,12 @@ from lengthwise.app.checkpoint import Trained
 from lengthwise.app.session import Session
 from lengthwise.app.store import open_store
 from lengthwise.common.errors import UserError
-from lengthwise.configs.resolve import Experiment, load
+from lengthwise.configs.base import RunConfig
+from lengthwise.configs.resolve import from_saved, load
 from lengthwise.data.store.token_store import summary
 from lengthwise.eval.inference.generation import generate_texts, read_prompts, save_rows
 from lengthwise.eval.inference.scorer import Setting
+from lengthwise.model.decode import Sampling
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import FREE_IN_SCORING, check_config, locked, read_config
 from lengthwise.train.plan.planner import plan
@@ -31,7 +33,7 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
     if mode == "plan":
         experiment = load(config, None)
         directory.mkdir(parents=True, exist_ok=True)
-        return plan(experiment.train, experiment.data, directory / PLAN)
+        return plan(experiment, experiment.data, directory / PLAN)
     if mode == "train":
         with training_session(config, directory) as session:
             return session.train_and_score()
@@ -49,8 +51,7 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         if mode == "generate":
             return generate(experiment, directory)
         # What was trained stays what it was; only the scoring may be asked for anew.
-        resolved = {**saved, "eval": experiment.resolved["eval"]}
-        scored = dataclasses.replace(experiment, resolved=resolved)
+        scored = dataclasses.replace(from_saved(saved), data=experiment.data, eval=experiment.eval)
         # A plan is for the devices of the training; any others may score.
         Session.check(scored)
         store = open_store(scored, directory)
@@ -72,11 +73,11 @@ def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
         yield Session(experiment, store, workdir, follows_plan=True)
 
 
-def generate(experiment: Experiment, workdir: Path) -> int:
+def generate(experiment: RunConfig, workdir: Path) -> int:
     """Generates from the prompts of `generate`; prints the texts and saves them as a file."""
     config = experiment.generate
     prompts = read_prompts(config)  # before the minutes that the rest may take
-    sampling = config.sampling
+    sampling = Sampling(config.temperature, config.top_k, config.top_p)
     trained = Trained(experiment, open_store(experiment, workdir), workdir)
     texts = generate_texts(
         trained.model.cached(Setting()), trained.text_tokenizer(), prompts, config, sampling

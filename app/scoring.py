@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from lengthwise.configs.resolve import Experiment
+from lengthwise.configs.base import RunConfig
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.inference import Batching, Inference
@@ -24,7 +24,7 @@ from lengthwise.train.programs.setup import Setup
 class Subject:
     """A run as its scoring sees it: config, corpus and devices, no work directory."""
 
-    experiment: Experiment
+    experiment: RunConfig
     store: TokenStore
     phases: Phases
     setup: Setup
@@ -84,7 +84,7 @@ class Scoring(Protocol):
     left_out: tuple[str, ...]  # what can't be scored and why
 
     @classmethod
-    def check(cls, experiment: Experiment) -> None:
+    def check(cls, experiment: RunConfig) -> None:
         """Raises UserError for settings of scoring that no corpus can put right."""
         ...
 

@@ -11,7 +11,7 @@ from lengthwise.app.scoring import Checkpoint, Scoring, Subject
 from lengthwise.app.task import TaskScoring
 from lengthwise.app.text import TextScoring
 from lengthwise.common.files import write_json
-from lengthwise.configs.resolve import Experiment
+from lengthwise.configs.base import RunConfig
 from lengthwise.data.batches.pipeline import where_read
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.eval.report.run.run_page import RunInputs
@@ -29,14 +29,14 @@ from lengthwise.train.machine.workdir import claim_config
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.execution import PLAN, plan_fingerprint, planned_executions
-from lengthwise.train.programs.setup import Setup
+from lengthwise.train.programs.setup import Setup, check_settings
 
 
 class Session:
     """One run of `train` or `eval` in a locked work directory."""
 
     def __init__(
-        self, experiment: Experiment, store: TokenStore, workdir: Path, *, follows_plan: bool
+        self, experiment: RunConfig, store: TokenStore, workdir: Path, *, follows_plan: bool
     ):
         """follows_plan: buckets are computed as plan.json of the work directory says, if any."""
         self.experiment = experiment
@@ -44,9 +44,9 @@ class Session:
         self.store = store
         self.phases = first_alone(
             lambda: Phases(
-                experiment.train.phases,
+                experiment.phases,
                 self.store,
-                experiment.train.seeds,
+                experiment.resolved_seeds,
                 workdir,
                 verify=experiment.data.verify,
             )
@@ -56,13 +56,11 @@ class Session:
         machine = jax.devices()
         planned = None
         if follows_plan:
-            fingerprint = plan_fingerprint(
-                experiment.train, store.manifest.vocab_size, len(machine)
-            )
+            fingerprint = plan_fingerprint(experiment, store.manifest.vocab_size, len(machine))
             planned = planned_executions(workdir / PLAN, self.phases.phases, fingerprint)
         if planned is not None:
             print(f"plan: {workdir / PLAN} says how each bucket is computed")
-        self.setup = Setup(experiment.train, self.phases, machine, planned)
+        self.setup = Setup(experiment, self.phases, machine, planned)
         self.model = self.setup.blueprint.model
         subject = Subject(experiment, store, self.phases, self.setup)
         self.scoring: Scoring = scoring_of(experiment)(subject)
@@ -71,9 +69,9 @@ class Session:
         self.peak = device_peak(jax.local_devices()[0], self.model.compute_dtype)
 
     @staticmethod
-    def check(experiment: Experiment) -> None:
+    def check(experiment: RunConfig) -> None:
         """Raises UserError for settings that no corpus can put right."""
-        experiment.train.check(jax.default_backend())
+        check_settings(experiment, jax.default_backend())
         scoring_of(experiment).check(experiment)
 
     def _describe(self) -> None:
@@ -99,7 +97,7 @@ class Session:
                 )
                 batch = phase.batch_size(length)
                 print(f"bucket {length}: batch {batch}, attention {backend} ({reason})")
-        print(where_read(self.experiment.train.reading, self.store))
+        print(where_read(self.experiment.train, self.store))
         devices = blueprint.devices
         print(
             f"model: {parameter_count(self.model):,} parameters, {self.model.compute_dtype}, "
@@ -195,6 +193,6 @@ class Session:
         return 0
 
 
-def scoring_of(experiment: Experiment) -> type[TaskScoring] | type[TextScoring]:
+def scoring_of(experiment: RunConfig) -> type[TaskScoring] | type[TextScoring]:
     """The scoring for the corpus of the config."""
     return TaskScoring if experiment.data.sources[0].source == "task" else TextScoring

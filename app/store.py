@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from lengthwise.configs.resolve import Experiment
+from lengthwise.configs.base import RunConfig
 from lengthwise.data.config import DataConfig
 from lengthwise.data.prepare.contamination import LIST
 from lengthwise.data.prepare.prepare import build_locally, prepare
@@ -12,12 +12,12 @@ from lengthwise.train.machine.processes import first_alone
 
 
 def open_store(
-    experiment: Experiment,
+    experiment: RunConfig,
     workdir: Path,
     build: Callable[[DataConfig, Path], None] = build_locally,
 ) -> TokenStore:
     """Opens the token store, made by `build` where it is missing."""
-    directory = Path(experiment.store) if experiment.store else workdir / "store"
+    directory = Path(experiment.data.store) if experiment.data.store else workdir / "store"
     store = first_alone(lambda: prepare(experiment.data, directory, build))
     manifest = store.manifest
     print(

@@ -13,7 +13,7 @@ from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.app.task_runs import distinct_names, run_key, scored_run
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
-from lengthwise.configs.resolve import Experiment
+from lengthwise.configs.base import RunConfig
 from lengthwise.data.tasks.samples import SampleBatch, TaskSamples
 from lengthwise.data.tasks.sequences import rows_of
 from lengthwise.data.tasks.task import Task
@@ -70,7 +70,7 @@ class TaskScoring:
         self._others: list[TaskRun] = []
 
     @classmethod
-    def check(cls, experiment: Experiment) -> None:
+    def check(cls, experiment: RunConfig) -> None:
         """See `Scoring`."""
         task = TaskSamples(experiment.data.sources[0].task).task
         answers = experiment.eval.answers
@@ -83,9 +83,9 @@ class TaskScoring:
                     f"eval.{name}={names} score models of text; runs on a task are scored by their "
                     "answers (eval.answers): leave it empty"
                 )
-        if experiment.train.stopping.score != NLL:
+        if experiment.stopping.score != NLL:
             raise UserError(
-                f"stopping.score={experiment.train.stopping.score!r}: runs on a task stop by the "
+                f"stopping.score={experiment.stopping.score!r}: runs on a task stop by the "
                 f"share of wrong tokens; leave it {NLL!r}"
             )
 
@@ -184,7 +184,7 @@ class TaskScoring:
         self._announce_replaced(workdir, path)
         content = {
             **dataclasses.asdict(identity),
-            "task": resolved["data"]["sources"][0]["task"],
+            "task": resolved["data"]["task"],
             **alone.as_dict(),
             "decoded": checks,
         }

@@ -13,9 +13,9 @@ from lengthwise.train.machine.workdir import read_config, training_fingerprint
 
 def run_key(config: Mapping[str, Any], name: str, lengths: tuple[int, ...], samples: int) -> RunKey:
     """Identity of a run on a task, by its resolved config."""
-    task = config["data"]["sources"][0]["task"]
+    task = config["data"]["task"]
     seedless = copy.deepcopy(dict(config))
-    seedless["data"]["sources"][0]["task"]["seed"] = 0
+    seedless["data"]["task"]["seed"] = 0
     seeds = config["seed"], task["seed"]
     return RunKey(name, training_fingerprint(seedless), seeds, task["name"], lengths, samples)
 
@@ -25,7 +25,7 @@ def scored_run(workdir: Path, name: str) -> TaskRun:
     config = read_config(workdir)
     if config is None:
         raise UserError(f"eval.compare: {workdir} holds no run")
-    if not config["data"]["sources"][0]["task"]["name"]:
+    if not config["data"]["task"]["name"]:
         raise UserError(f"eval.compare: {workdir} holds a run on text; leave it out")
     hits = load_hits(workdir)
     lengths = tuple(each.length for each in hits)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
-from lengthwise.configs.resolve import Experiment
+from lengthwise.configs.base import RunConfig
 from lengthwise.data.schedule.exposure import total_exposure
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.card.contestants import load_others
@@ -62,7 +62,7 @@ class TextScoring:
             why_no_positions=self._why_no_positions,
         )
         self._scorers = make_scorers(bench)
-        self._scheduled = ScheduledScorers(bench, experiment.train.stopping.score)
+        self._scheduled = ScheduledScorers(bench, experiment.stopping.score)
         self.inference = subject.inference(self.config, longest=self.contexts[-1])
         self._check_programs()
         self._others: list[Evaluation] = []
@@ -82,7 +82,7 @@ class TextScoring:
                 inference.row_kind(context, setting, trained)
 
     @classmethod
-    def check(cls, experiment: Experiment) -> None:
+    def check(cls, experiment: RunConfig) -> None:
         """See `Scoring`; settings for text need their corpus to be checked."""
 
     def compare_with_others(self, workdir: Path) -> None:
@@ -114,12 +114,12 @@ class TextScoring:
             return f"{model.position_scheme} reads no position ids"
         if not all(scheme.beyond_span for scheme in model.schemes):
             return f"{model.position_scheme} has no position ids beyond a row's length"
-        randomized = self._subject.experiment.train.model.positions.randomized
+        randomized = self._subject.experiment.model.positions.randomized
         return "position ids are drawn at random" if randomized else ""
 
     def _exposure(self, step: int, anomalies: dict[str, Any] | None) -> dict[str, Any]:
         """Trained targets by context after `step` steps, for exposure.json."""
-        rules = AnomalyRules(self._subject.experiment.train.anomaly)
+        rules = AnomalyRules(self._subject.experiment.anomaly)
         rules.restore(anomalies)
         phases = self._subject.phases.exposure(step, rules)
         return {

@@ -27,8 +27,8 @@ class Workload:
     def __init__(self, config: ConfigDict, batches: int = 4, store: Path = STORE):
         experiment = load(config, None)
         token_store = prepare(experiment.data, store)
-        phases = Phases(experiment.train.phases, token_store, experiment.train.seeds)
-        self.setup = Setup(experiment.train, phases, jax.devices())
+        phases = Phases(experiment.phases, token_store, experiment.resolved_seeds)
+        self.setup = Setup(experiment, phases, jax.devices())
         self.phase: Phase = self.setup.phases.phases[0]
         self.lengths = self.phase.schedule.lengths
         keys = [(0, length) for length in self.lengths]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import overlays, section, setting
+from lengthwise.common.trees import check_fields
 from lengthwise.data.sources import SourceConfig
 from lengthwise.data.store import splits
 from lengthwise.data.store.tokenizers import IDS, is_file, load_tokenizer, trained_vocab_size
@@ -13,34 +15,52 @@ from lengthwise.data.store.tokenizers import IDS, is_file, load_tokenizer, train
 DUPLICATES = ("keep", "drop_exact", "drop_near")
 DROPS = ("none", "training", "held_out")
 _HELD_OUT = tuple(split.name.lower() for split in splits.Split if split != splits.Split.TRAIN)
-_NOT_CONTENT = ("workers", "verify")  # settings that leave the same store
+_NOT_CONTENT = ("store", "workers", "verify")  # settings that leave the same store
 
 
 @dataclass(frozen=True)
 class ContaminationConfig:
     """The check for documents of evaluation sets in the training text."""
 
-    ngram: int  # words; 0: no check
-    share: float  # of a document's n-grams found in training that make it contaminated
-    drop: str  # one of DROPS
-    sources: tuple[SourceConfig, ...]  # evaluation sets beside the held-out splits
+    ngram: int = setting(0, "[0, inf)")  # words that make an overlap, usually 13; 0: no check
+    # of a document's n-grams found in training: it is contaminated
+    share: float = setting(0.8, "(0, 1]")
+    # none | training | held_out: which documents of the corpus
+    drop: str = setting("none", choices=DROPS)
+    # evaluation sets, written as the items of data.mixture
+    sources: tuple[SourceConfig, ...] = overlays("data", naming="domain", reset=("group_field",))
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    sources: tuple[SourceConfig, ...]  # one, or a mixture of several domains
-    # "bytes", the path of a tokenizer.json, "train:bpe:VOCABULARY" or "ids:VOCABULARY:END_OF_TEXT".
-    tokenizer: str
-    end_of_text_token: str  # its name in tokenizer.json, such as "<|endoftext|>"
-    shard_tokens: int  # most tokens in a shard, except for one document that is longer
-    workers: int  # processes; 0: as many cores as the corpus is worth
-    selection_share: float  # of the bytes, in [0, 1)
-    report_share: float  # of the bytes, in [0, 1)
-    split_seed: int
-    near_duplicate_threshold: float  # Jaccard index of 16-byte windows, in (0, 1]; 0: don't look
-    duplicates: str  # one of DUPLICATES
-    contamination: ContaminationConfig
-    verify: bool  # read all shards and compare checksums at each start
+class DataConfig(SourceConfig):
+    """What a token store is made of. One source, or the template of several: see `mixture`."""
+
+    # sources of several domains; each item overrides fields of the section: ({"domain": "code"},
+    # {"domain": "prose", "source": "jsonl", "path": "prose/*.jsonl.gz"})
+    mixture: tuple[SourceConfig, ...] = overlays(".", naming="domain")
+    # bytes | path of a tokenizer.json | train:bpe:VOCABULARY | ids:VOCABULARY:END_OF_TEXT
+    tokenizer: str = "bytes"
+    end_of_text_token: str = "<|endoftext|>"  # its name in a tokenizer.json
+    shard_tokens: int = setting(1 << 26, "[1, inf)")  # tokens a shard, at most, but of one document
+    store: str = ""  # directory of the token store; empty: WORKDIR/store
+    workers: int = setting(0, "[0, inf)")  # processes that tokenize; 0: one a core
+    # share of the text that chooses (stopping, best, scaling)
+    selection_share: float = setting(0.08, "[0, 1)")
+    # share of the text that is scored once, at the end
+    report_share: float = setting(0.08, "[0, 1)")
+    split_seed: int = setting(0, "[0, inf)")  # of the draw of the two splits
+    # Jaccard index of near-duplicates; 0: exact copies alone
+    near_duplicate_threshold: float = setting(0.35, "[0, 1]")
+    duplicates: str = setting("keep", choices=DUPLICATES)  # keep | drop_exact | drop_near
+    contamination: ContaminationConfig = section(ContaminationConfig)
+    verify: bool = True  # re-read the checksums of the store at every start
+
+    @property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """The sources: those of the mixture, or the one of the section itself."""
+        names = (field.name for field in dataclasses.fields(SourceConfig))
+        own = SourceConfig(**{name: getattr(self, name) for name in names})
+        return self.mixture or (own,)
 
     @property
     def ids(self) -> bool:
@@ -48,34 +68,28 @@ class DataConfig:
         return self.tokenizer.startswith(IDS)
 
 
+@dataclass(frozen=True)
+class ReadingConfig:
+    """How batches are read; none of it changes what is in them."""
+
+    reader_threads: int = setting(2, "[1, inf)")  # threads that assemble batches
+    prefetch: int = setting(4, "[1, inf)")  # batches assembled ahead
+    # a store of fewer bytes of tokens is read into memory whole
+    memory_bytes: int = setting(1 << 28, "[0, inf)")
+    stage_directory: str = ""  # local disk to which blocks are copied ahead; empty: none
+    # blocks copied at a time; each has layout.block_tokens tokens
+    stage_blocks: int = setting(0, "[0, inf)")
+
+
 def check(config: DataConfig) -> None:
     """Raises UserError for impossible settings."""
     splits.check_shares(config.selection_share, config.report_share)
     if trained_vocab_size(config.tokenizer) is None and not is_file(config.tokenizer):
         load_tokenizer(config.tokenizer, config.end_of_text_token)
-    if config.shard_tokens < 1:
-        raise UserError(f"data.shard_tokens={config.shard_tokens} must be positive")
-    if not 0 <= config.near_duplicate_threshold <= 1:
-        raise UserError(
-            f"data.near_duplicate_threshold={config.near_duplicate_threshold} must lie in (0, 1], "
-            "or be 0 for exact copies alone"
-        )
-    if config.duplicates not in DUPLICATES:
-        raise UserError(
-            f"data.duplicates={config.duplicates!r} must be one of {', '.join(DUPLICATES)}"
-        )
+    check_fields(config, "data")
     if config.duplicates == "drop_near" and not config.near_duplicate_threshold:
         raise UserError("data.duplicates='drop_near' needs data.near_duplicate_threshold above 0")
     contamination = config.contamination
-    if contamination.drop not in DROPS:
-        raise UserError(
-            f"data.contamination.drop={contamination.drop!r} must be one of {', '.join(DROPS)}"
-        )
-    if contamination.ngram < 0 or not 0 < contamination.share <= 1:
-        raise UserError(
-            f"data.contamination.ngram={contamination.ngram} must be positive, or 0 for no check, "
-            f"and data.contamination.share={contamination.share} must lie in (0, 1]"
-        )
     for source in contamination.sources:
         if source.domain in _HELD_OUT:
             raise UserError(
@@ -92,8 +106,9 @@ def check(config: DataConfig) -> None:
 def content(config: DataConfig) -> dict[str, Any]:
     """The settings that decide what is in a store, flat, by the names that a config gives them."""
     fields = dataclasses.asdict(config)
-    flat = {name: value for name, value in fields.items() if name not in _NOT_CONTENT}
-    sources = flat.pop("sources")
+    of_sources = {"mixture", *(field.name for field in dataclasses.fields(SourceConfig))}
+    flat = {n: value for n, value in fields.items() if n not in {*_NOT_CONTENT, *of_sources}}
+    sources = [dataclasses.asdict(source) for source in config.sources]
     for source in sources:
         task = source.pop("task")
         if task["name"]:

@@ -3,55 +3,95 @@
 from dataclasses import dataclass
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import section, setting
 
 
 @dataclass(frozen=True)
 class AnswersConfig:
     """Of tasks: which lengths are scored, in what the task counts, on fresh samples."""
 
-    lengths: tuple[int, ...]  # (first, last, step) of the report
-    selection_lengths: tuple[int, ...]  # the same, of what chooses; (): those of training
-    samples: int  # of each length
-    threshold: float  # share of right answers under which accuracy counts as fallen
-    decoded: int  # samples that are decoded token by token too, to check the scores
+    # first, last, step: what is reported
+    lengths: tuple[int, ...] = setting((1, 40, 1), "[1, inf)")
+    # The same of the split that chooses (stopping, best); (): those of training
+    selection_lengths: tuple[int, ...] = setting((), "[1, inf)")
+    samples: int = setting(256, "[2, inf)")  # fresh ones of each length
+    # right answers, under which accuracy counts as fallen
+    threshold: float = setting(0.85, "[0, 1]")
+    decoded: int = setting(8, "[0, inf)")  # samples of a length decoded token by token, to check
 
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Settings of scoring beyond the training length. Defaults live in configs/base.py."""
+    """Settings of scoring beyond the training length."""
 
-    ratios: tuple[float, ...]  # tested contexts in multiples of L_train; 1 must be among them
-    lengths: tuple[int, ...]  # more of them, in tokens
-    methods: tuple[str, ...]  # what is tested beside the plain model, see eval/losses/methods.py
-    multipliers: tuple[float, ...]  # candidates m of the scaling factor m * context / L_train
-    sinks: int  # first tokens that the Lambda mask keeps visible; its window is L_train - sinks
-    documents: int  # held-out documents scored, at most
-    min_documents: int  # fewer documents (near-duplicates counted once) than this is an error
-    blocks: int  # blocks of target tokens per document, at most
-    targets_per_block: int  # tokens per block, scored in one row at contexts beyond L_train
-    targets_per_row: int  # tokens scored per row up to L_train: there every target has between
-    # context - targets_per_row + 1 and context preceding tokens; 1 is exact, and slowest
-    bootstrap_samples: int  # resamples behind each interval
-    confidence: float  # coverage of the intervals, between 0 and 1
-    scorers: tuple[str, ...]  # names of eval/scorers/registry.py, at the tested contexts
-    scorer_methods: tuple[str, ...]  # of `methods`, by which these and the tasks are run as well
-    stride_share: float  # sliding_window: stride as a share of the window
-    grid_trials: int  # needle_depth, needle_distance: prompts a cell
-    grid_depths: int  # needle_depth: depths, from the beginning to the end
-    tasks: tuple[str, ...]  # names of eval/prompts/tasks.py, asked at the tested contexts
-    prompts: int  # of each task, context and control
-    during: tuple[str, ...]  # names of scorers and tasks that are scored while training, too
-    prompting: tuple[str, ...]  # few_shot, scratchpad: tried beside the direct question
-    generate: bool  # answers are written as well, by greedy decoding
-    shots: int  # solved examples of a few-shot prompt
-    haystack: str  # text file or folder of .txt that haystacks are cut from; empty: held-out text
-    qa_1: str  # SQuAD's JSON for the task `reading`; empty: invented documents
-    qa_2: str  # HotpotQA's JSON for the task `joined_reading`; empty: invented documents
-    compare: tuple[str, ...]  # work directories that stand beside this one on the card
-    chunk: int  # longer rows are scored so many tokens at a time over a cache; 0: all rows whole
-    answers: AnswersConfig
-    tokens_per_call: int  # tokens handed to the scorer at a time; best a multiple of its batch
-    seed: int  # of the choice of documents, of target blocks and of the bootstrap
+    # which one is reported; best: by the selection score
+    checkpoint: str = setting("last", choices=("last", "best"))
+    # tested contexts / L_train
+    ratios: tuple[float, ...] = setting((0.25, 0.5, 1.0, 2.0, 4.0), "(0, inf)")
+    lengths: tuple[int, ...] = setting((), "[1, inf)")  # more of them, in tokens
+    # What is tried beside the plain model: RoPE scalings (linear, ntk, dynamic, by_parts, yarn,
+    # llama3, truncated, power), masks (window, lambda, chunks), far distances (ceiling, string) and
+    # log_n, each alone or joined: "yarn+log_n", "lambda+ceiling".
+    methods: tuple[str, ...] = ("linear", "ntk", "lambda")
+    # candidates m of the factor m * context / L_train
+    multipliers: tuple[float, ...] = setting((1.0, 2.0, 4.0), "(0, inf)")
+    sinks: int = setting(4, "[0, inf)")  # first tokens that the Lambda mask keeps
+    documents: int = setting(128, "[1, inf)")  # held-out documents, at most
+    # fewer documents (near-duplicates counted once) than this is an error
+    min_documents: int = setting(20, "[1, inf)")
+    blocks: int = setting(4, "[1, inf)")  # blocks of targets a document, at most
+    targets_per_block: int = 16  # tokens, in one row beyond L_train
+    targets_per_row: int = 2  # tokens a row up to L_train: contexts exact to 1 token
+    bootstrap_samples: int = setting(1000, "[1, inf)")  # resamples behind each interval
+    confidence: float = setting(0.95, "(0, 1)")  # coverage of the intervals, between 0 and 1
+    # What is scored besides, at the tested contexts: forgetting | power_law | sliding_window |
+    # needle_depth | needle_distance. See docs/evaluation.md.
+    scorers: tuple[str, ...] = ()
+    # of eval.methods, by which these and the tasks are run as well
+    scorer_methods: tuple[str, ...] = ()
+    stride_share: float = setting(0.5, "(0, 1]")  # sliding_window: stride / window
+    grid_trials: int = setting(20, "[20, inf)")  # needle_depth, needle_distance: prompts a cell
+    grid_depths: int = setting(5, "[2, inf)")  # needle_depth: depths, from the beginning to the end
+    # What is asked about long inputs, at the tested contexts: names of the table in
+    # docs/evaluation.md, such as passkey; RULER's own, such as niah_multikey_1; or ruler for its 13
+    # tasks.
+    tasks: tuple[str, ...] = ()
+    prompts: int = setting(40, "[2, inf)")  # of each task, context and control
+    # Scorers and tasks, of those, for every evaluation in training too, on the selection split at
+    # the training length and twice that.
+    during: tuple[str, ...] = ()
+    prompting: tuple[str, ...] = ()  # few_shot | scratchpad: tried beside the direct question
+    generate: bool = False  # answers are written as well, by greedy decoding
+    shots: int = setting(2, "[1, inf)")  # solved examples of a few-shot prompt
+    haystack: str = ""  # text file or folder of .txt for haystacks; empty: held-out text
+    qa_1: str = ""  # SQuAD's JSON, for `reading`; empty: invented documents
+    qa_2: str = ""  # HotpotQA's JSON, for `joined_reading`; empty: invented documents
+    # Work directories scored before, for the card, or the report of a task: side by side, in pairs.
+    # Those that differ in their seed alone count as seeds of one training.
+    compare: tuple[str, ...] = ()
+    # longer rows are scored so many tokens at a time; 0: rows are whole
+    chunk: int = setting(16_384, "[0, 1048576]")
+    answers: AnswersConfig = section(AnswersConfig)
+    tokens_per_call: int = setting(32_768, "[1, inf)")  # tokens the scorer takes at a time
+    # of the choice of documents, of target blocks and of the bootstrap
+    seed: int = setting(0, "[0, inf)")
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Settings of `--mode=generate`."""
+
+    prompt: str = ""  # text to go on from
+    prompts: str = ""  # path of a file with a prompt a line, in place of `prompt`
+    # behind a prompt, at most; the end of text ends it before
+    max_tokens: int = setting(128, "[1, 1048576]")
+    # of the softmax that tokens are drawn from; 0: the likeliest
+    temperature: float = setting(0.0, "[0, inf)")
+    top_k: int = setting(0, "[0, inf)")  # drawn among so many likeliest tokens; 0: all
+    # drawn among the fewest with this probability together; 1: all
+    top_p: float = setting(1.0, "(0, 1]")
+    samples: int = setting(1, "[1, inf)")  # texts a prompt
+    seed: int = setting(0, "[0, 4294967296)")  # of the draws
 
 
 def tested_contexts(config: EvalConfig, l_train: int) -> tuple[int, ...]:

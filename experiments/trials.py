@@ -20,13 +20,14 @@ from lengthwise.app import modes
 from lengthwise.app.session import Session
 from lengthwise.app.task import TaskScoring
 from lengthwise.common.errors import UserError
+from lengthwise.common.trees import flatten
 from lengthwise.configs import task
 from lengthwise.configs.resolve import load
 from lengthwise.experiments.definition import Trial
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.start import train_together
 from lengthwise.train.machine.signals import STATUS
-from lengthwise.train.machine.workdir import flatten, read_config
+from lengthwise.train.machine.workdir import read_config
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.programs.stacked import DifferentBucketsError
 
@@ -117,7 +118,7 @@ def why_alone(config: ConfigDict) -> str | None:
         return f"{jax.device_count()} devices, and runs are trained together on one"
     plain = flatten(load(task.get_config(), None).resolved)
     experiment = load(config, None)
-    for phase in experiment.train.phases:
+    for phase in experiment.phases:
         if phase.positions.kind != "none" and not phase.positions.random:
             return f"positions of {phase.positions.kind!r} are drawn outside of the step"
     fields = flatten(experiment.resolved)

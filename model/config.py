@@ -1,20 +1,16 @@
-"""Declaration of a decoder in a config."""
+"""The decoder that a user asks for: its one declaration."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.attention.softplus import KINDS as ATTENTION_WEIGHTS
+from lengthwise.common.settings import section, setting
+from lengthwise.common.trees import check_fields
 from lengthwise.model.positions.settings import PositionSettings
 
+ATTENTION_WEIGHTS = ("softmax", "lssa", "lssar")
 LAYER_EXECUTIONS = ("auto", "unroll", "scan")
 REMAT_POLICIES = ("none", "dots", "full", "offload")
 COMPUTE_DTYPES = ("auto", "float32", "bfloat16")
-_CHOICES = {
-    "attention_weights": ATTENTION_WEIGHTS,
-    "compute_dtype": COMPUTE_DTYPES,
-    "layer_execution": LAYER_EXECUTIONS,
-    "remat": REMAT_POLICIES,
-}
 
 
 @dataclass(frozen=True)
@@ -28,47 +24,37 @@ class ModelConfig:
       UserError: a field has no meaning; names it.
     """
 
-    layers: int  # decoder blocks
-    embed_dim: int  # channels of the residual stream
-    num_heads: int  # query heads
-    num_kv_heads: int  # key and value heads; divides num_heads
-    head_dim: int  # channels a head
-    mlp_dim: int  # hidden channels of SwiGLU
-    positions: PositionSettings
-    layer_pattern: tuple[str, ...]  # schemes of successive layers, repeated; empty: all alike
-    qk_norm: bool  # RMSNorm on queries and keys, a head at a time, before RoPE
-    attention_softcap: float  # scores -> cap * tanh(scores / cap); 0: off
-    attention_weights: str  # "softmax", or "lssa" or "lssar" of model.attention.softplus
-    logit_softcap: float  # logits -> cap * tanh(logits / cap); 0: off
-    dropout: float  # share of channels dropped after the embedding, attention and MLP
-    tie_embeddings: bool  # the output projection is the embedding, transposed
-    compute_dtype: str  # activations and matmul operands; auto: float32 on a CPU, else bfloat16
-    attention: str  # backend of model.attention; auto: by platform, length, mask and bias
-    attention_block: int  # tokens a block of the blockwise backend; 0: from batch and heads
-    layer_execution: str  # over the stacked blocks; auto: unroll on a CPU, else scan
-    # What the backward pass recomputes of a block: "none", all but its matmuls ("dots"), all of it
-    # ("full"), or all, from an input that waits in the memory of the host ("offload").
-    remat: str
+    layers: int = setting(6, "[1, inf)")  # decoder blocks
+    embed_dim: int = setting(256, "[1, inf)")  # channels
+    num_heads: int = setting(8, "[1, inf)")  # query heads
+    num_kv_heads: int = setting(4, "[1, inf)")  # key and value heads; divides num_heads
+    head_dim: int = setting(32, "[2, inf)")  # channels
+    mlp_dim: int = setting(768, "[1, inf)")  # hidden channels of SwiGLU
+    positions: PositionSettings = section(PositionSettings)
+    layer_pattern: tuple[str, ...] = ()  # schemes of successive layers, repeated; (): scheme in all
+    qk_norm: bool = True  # RMSNorm on queries and keys, a head at a time, before RoPE
+    # scores -> cap * tanh(scores / cap); 0: off
+    attention_softcap: float = setting(0.0, "[0, inf)")
+    attention_weights: str = setting("softmax", choices=ATTENTION_WEIGHTS)  # softmax | lssa | lssar
+    # logits -> cap * tanh(logits / cap); 0: off
+    logit_softcap: float = setting(0.0, "[0, inf)")
+    dropout: float = setting(0.0, "[0, 1)")  # share of channels after embedding, attention and MLP
+    tie_embeddings: bool = True  # the output projection is the embedding, transposed
+    # auto | float32 | bfloat16; auto: float32 on a CPU
+    compute_dtype: str = setting("auto", choices=COMPUTE_DTYPES)
+    attention: str = "auto"  # auto | dense | blockwise | splash (TPU) | cudnn (GPU)
+    # queries and keys a blockwise block; 0: by batch and heads
+    attention_block: int = setting(0, "[0, inf)")
+    # auto | unroll | scan; auto: unroll on a CPU
+    layer_execution: str = setting("auto", choices=LAYER_EXECUTIONS)
+    # what the backward pass recomputes of a block: nothing, all but its matmuls (dots), all of it
+    # (full), or all, from an input that waits in the memory of the host (offload)
+    remat: str = setting("none", choices=REMAT_POLICIES)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name == "attention_block" else 1
-            if field.type is int and value < least:
-                raise UserError(f"model.{field.name} must be at least {least}, got {value}")
+        check_fields(self, "model")
         if self.num_heads % self.num_kv_heads:
             raise UserError(
                 f"model.num_heads={self.num_heads} must be a multiple of "
                 f"model.num_kv_heads={self.num_kv_heads}"
             )
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"model.dropout must be in [0, 1), got {self.dropout}")
-        for name in ("attention_softcap", "logit_softcap"):
-            cap = getattr(self, name)
-            if not cap >= 0:
-                raise UserError(f"model.{name}={cap} must be positive, or 0 for none")
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise UserError(
-                    f"model.{name}={getattr(self, name)!r} is unknown; known: {', '.join(known)}"
-                )

@@ -7,6 +7,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.model.attention.backends.support import Request, choose_backend
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.config import ModelConfig
+from lengthwise.model.positions.placement import place_schemes
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.positions.scheme import BIASES, Dims, InputScheme, LayerScheme, Scheme
 
@@ -48,7 +49,7 @@ class ModelSpec(ModelConfig):
 
     @cached_property
     def _placed_schemes(self) -> tuple[InputScheme | None, tuple[LayerScheme, ...]]:
-        return self.positions.resolve(self.layer_pattern)
+        return place_schemes(self.positions, self.layer_pattern)
 
     @property
     def input_scheme(self) -> InputScheme | None:

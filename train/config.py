@@ -1,51 +1,143 @@
-"""The settings of a run, apart from its data and its scoring."""
+"""The settings of training, apart from its data and its scoring."""
 
 import dataclasses
 
-from lengthwise.data.batches.pipeline import ReadingConfig
+from lengthwise.common.errors import UserError
+from lengthwise.common.settings import overlays, section, setting
+from lengthwise.data.config import ReadingConfig
+from lengthwise.data.layouts.config import LayoutConfig
+from lengthwise.data.schedule.curriculum import CurriculumConfig
+from lengthwise.data.schedule.sampling import SamplingConfig
 from lengthwise.model.config import ModelConfig
-from lengthwise.model.spec import ModelSpec
-from lengthwise.train.mesh import MeshConfig
-from lengthwise.train.metrics.profile import ProfileConfig
-from lengthwise.train.phases import PhaseConfig
+from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.settings import ContextExtension
 from lengthwise.train.rules.anomaly import AnomalyConfig
 from lengthwise.train.rules.stopping import StoppingConfig
-from lengthwise.train.seeds import Seeds
-from lengthwise.train.step.optimizer import OptimizerConfig, learning_rate_schedule
+from lengthwise.train.seeds import Seeds, SeedsConfig
+
+CONFIG_VERSION = 2  # of config.json: runs whose config has another are refused
+SCHEDULES = ("cosine", "wsd", "constant")
+COMPILE_MODES = ("auto", "ahead", "behind")
 
 
 @dataclasses.dataclass(frozen=True)
-class LoopConfig:
-    """How often what happens, in optimizer steps."""
+class OptimizerConfig:
+    """Settings of the update."""
 
-    log_every: int  # steps between rows of metrics.jsonl
-    eval_every: int  # steps between scores on the selection split; 0: only at the end
-    checkpoint_every: int  # steps between checkpoints; one is always written at the end
-    checksums: bool  # a hash of (batch, loss, parameters) in every row, to compare runs
+    learning_rate: float = setting(3e-3, "[0, inf)")  # peak
+    warmup_steps: int = setting(100, "[0, inf)")  # steps of linear warm-up from 0
+    schedule: str = setting("cosine", choices=SCHEDULES)  # cosine | wsd | constant
+    decay_share: float = setting(0.2, "[0, 1]")  # wsd: share of the steps in the decay at the end
+    final_share: float = setting(0.1, "[0, 1]")  # last learning rate / peak
+    beta1: float = setting(0.9, "[0, 1)")  # decay of the mean of gradients a step
+    beta2: float = setting(0.95, "[0, 1)")  # decay of the mean of their squares a step
+    epsilon: float = setting(1e-8, "(0, inf)")  # added to the root of that mean
+    l2: float = setting(0.1, "[0, inf)")  # decoupled weight decay, on matrices
+    l1: float = setting(0.0, "[0, inf)")  # decoupled L1, on matrices
+    clip_norm: float = setting(1.0, "(0, inf)")  # global gradient norm
+    z_loss: float = setting(1e-4, "[0, inf)")  # weight of log_partition ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseConfig:
+    """Settings of one phase."""
+
+    steps: int = setting(1000, "[1, inf)")  # optimizer steps
+    tokens_per_step: int = setting(8192, "[1, inf)")  # tokens of a batch, the same for every bucket
+    # parts of a batch computed one after the other, to save memory
+    microbatches: int = setting(1, "[1, inf)")
+    budget_steps: int = 0  # steps that the cycles divide; 0: `steps` at the first start
+    rope_scaling: RopeScaling = section(RopeScaling)
+    positions: ContextExtension = section(ContextExtension)
+    layout: LayoutConfig = section(LayoutConfig)
+    curriculum: CurriculumConfig = section(CurriculumConfig)
+    sampling: SamplingConfig = section(SamplingConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """What of the mesh does not depend on the bucket."""
+
+    # groups of devices that a slow network joins; each has all parameters
+    slices: int = setting(1, "[1, inf)")
+    tensor: int = setting(1, "[1, inf)")  # devices that share one layer's heads
+    topology: str = ""  # --mode=plan: TPUs to plan for, such as v5e:16x16 or v5p:4x4x4
+
+    def shared(self, devices: int) -> int:
+        """Devices of a slice that divide rows and columns between them.
+
+        Raises:
+          UserError: slices and tensor don't divide the devices.
+        """
+        for name, ways in (("slices", self.slices), ("tensor", self.tensor)):
+            if ways < 1 or devices % ways:
+                raise UserError(
+                    f"mesh.{name}={ways} does not divide the {devices} devices; "
+                    "choose a divisor of the device count"
+                )
+        if devices % (self.slices * self.tensor):
+            raise UserError(
+                f"mesh.tensor={self.tensor} does not divide the {devices // self.slices} devices "
+                f"of each of mesh.slices={self.slices}; choose a divisor of those"
+            )
+        return devices // (self.slices * self.tensor)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileConfig:
+    """Which steps are traced."""
+
+    # first and last step of a TensorBoard trace, such as (10, 12); (): none
+    steps: tuple[int, ...] = ()
+
+    def check(self, total_steps: int) -> None:
+        """Checks the steps against those of the run.
+
+        Raises:
+          UserError: not two, not in order, or beyond the run's end.
+        """
+        if not self.steps:
+            return
+        if len(self.steps) != 2 or not 1 <= self.steps[0] <= self.steps[1] <= total_steps:
+            raise UserError(
+                f"profile.steps={self.steps} must be the first and the last traced step, "
+                f"in order, from 1 to {total_steps}; for example (10, 12)"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig(ReadingConfig):
+    """How often what happens, in optimizer steps; how batches are read and steps compiled."""
+
+    log_every: int = setting(1, "[1, inf)")  # steps between rows of metrics.jsonl
+    # steps between scores on the selection split; 0: at the end
+    eval_every: int = setting(250, "[0, inf)")
+    checkpoint_every: int = setting(250, "[1, inf)")  # steps between checkpoints
+    checksums: bool = False  # a hash of (batch, loss, parameters) in every row
+    compile: str = setting("auto", choices=COMPILE_MODES)  # auto: behind on a CPU, else ahead
+    # directory or gs:// address of compiled programs, for the next start; empty: that in the
+    # environment's JAX_COMPILATION_CACHE_DIR, or WORKDIR/compiled; "off": none
+    compilation_cache: str = ""
+    init_from: str = ""  # a work directory whose newest weights this run starts from
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a run."""
+    """What training needs to know; the sections of a config that scoring adds nothing to."""
 
-    seeds: Seeds
-    model: ModelConfig
-    optimizer: OptimizerConfig
-    phases: tuple[PhaseConfig, ...]
-    loop: LoopConfig
-    reading: ReadingConfig
-    stopping: StoppingConfig
-    anomaly: AnomalyConfig
-    mesh: MeshConfig
-    compile: str  # one of train.programs.compiled.COMPILE_MODES
-    profile: ProfileConfig
-    compilation_cache: str  # see train.compilation_cache.enable_compilation_cache
-    init_from: str  # a work directory to take the first weights from; empty: random ones
+    seed: int = setting(0, "[0, 4294967296)")  # of all that config.seeds leaves open
+    seeds: SeedsConfig = section(SeedsConfig)
+    model: ModelConfig = section(ModelConfig)
+    optimizer: OptimizerConfig = section(OptimizerConfig)
+    # each item overrides fields of `phase`: ({"steps": 900}, {"steps": 100, "layout": {...}})
+    phases: tuple[PhaseConfig, ...] = overlays("phase", declares=True)
+    train: LoopConfig = section(LoopConfig)
+    stopping: StoppingConfig = section(StoppingConfig)
+    anomaly: AnomalyConfig = section(AnomalyConfig)
+    profile: ProfileConfig = section(ProfileConfig)
+    mesh: MeshConfig = section(MeshConfig)
 
-    def check(self, platform: str) -> None:
-        """Raises UserError for what no data can put right, before any is read."""
-        learning_rate_schedule(self.optimizer, sum(phase.steps for phase in self.phases))
-        # The size of the vocabulary is not known yet; nothing here depends on it.
-        model = ModelSpec.of(self.model, vocab_size=2, platform=platform)
-        for phase in self.phases:
-            model.check(phase.layout.smallest_bucket)
+    @property
+    def resolved_seeds(self) -> Seeds:
+        """The seed of each random choice."""
+        return self.seeds.following(self.seed)

@@ -19,36 +19,9 @@ from lengthwise.common.errors import UserError
 from lengthwise.model.parallel.mesh import ROWS
 from lengthwise.model.parallel.sharding import parameter_spec
 from lengthwise.model.parallel.zigzag import column_at
+from lengthwise.train.config import MeshConfig
 
 AXES = ("slice", "data", "context", "tensor")
-
-
-@dataclasses.dataclass(frozen=True)
-class MeshConfig:
-    """What of the mesh does not depend on the bucket."""
-
-    slices: int  # groups of devices that a slow network joins; each holds all parameters
-    tensor: int  # devices that share one layer's heads and feed-forward columns
-    topology: str = ""  # of TPUs that are not here, such as v5e:16x16: what `plan` is for
-
-    def shared(self, devices: int) -> int:
-        """Devices of a slice that divide rows and columns between them.
-
-        Raises:
-          UserError: slices and tensor don't divide the devices.
-        """
-        for name, ways in (("slices", self.slices), ("tensor", self.tensor)):
-            if ways < 1 or devices % ways:
-                raise UserError(
-                    f"mesh.{name}={ways} does not divide the {devices} devices; "
-                    "choose a divisor of the device count"
-                )
-        if devices % (self.slices * self.tensor):
-            raise UserError(
-                f"mesh.tensor={self.tensor} does not divide the {devices // self.slices} devices "
-                f"of each of mesh.slices={self.slices}; choose a divisor of those"
-            )
-        return devices // (self.slices * self.tensor)
 
 
 @dataclasses.dataclass(frozen=True)

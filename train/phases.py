@@ -10,37 +10,21 @@ from typing import Protocol
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.batches.pipeline import HostBatch, ReadingConfig, check_reading, store_batches
-from lengthwise.data.layouts import LayoutConfig, LayoutIndex, SplitDocuments, build_layout
-from lengthwise.data.schedule.curriculum import CurriculumConfig
+from lengthwise.data.batches.pipeline import HostBatch, check_reading, store_batches
+from lengthwise.data.config import ReadingConfig
+from lengthwise.data.layouts import LayoutIndex, SplitDocuments, build_layout
 from lengthwise.data.schedule.exposure import Exposure, exposure
-from lengthwise.data.schedule.sampling import SamplingConfig
 from lengthwise.data.schedule.schedule import Schedule
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import TokenStore
-from lengthwise.model.positions.context_extension import ContextExtension
 from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.train.config import PhaseConfig
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.data_steps import DataSteps
 from lengthwise.train.seeds import Seeds
 
 # Stores of more documents keep their layout's index on disk; below, it is built in a second or two.
 IN_MEMORY_DOCUMENTS = 1 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class PhaseConfig:
-    """Settings of one phase."""
-
-    steps: int  # optimizer steps
-    tokens_per_step: int  # tokens of a batch, padding included: the same for every bucket
-    microbatches: int  # parts of a batch computed one after the other, to save memory
-    budget_steps: int  # steps that `curriculum.cycles` divides; a longer run adds cycles alike
-    rope_scaling: RopeScaling
-    positions: ContextExtension
-    layout: LayoutConfig
-    curriculum: CurriculumConfig
-    sampling: SamplingConfig
 
 
 class PhaseShape(Protocol):

@@ -24,7 +24,8 @@ from lengthwise.benchmarks.data import serving
 from lengthwise.benchmarks.workload import STORE, median_interval
 from lengthwise.configs import base
 from lengthwise.configs.resolve import load
-from lengthwise.data.batches.pipeline import ReadingConfig, store_batches
+from lengthwise.data.batches.pipeline import store_batches
+from lengthwise.data.config import ReadingConfig
 from lengthwise.data.layouts import build_layout
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.store.token_store import TokenStore

@@ -52,13 +52,13 @@ def measure(rounds: int) -> list[Preparing]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     with tempfile.TemporaryDirectory() as folder:
         settings = load(base.get_config(), None).data
-        (source,) = settings.sources
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
         for path in Path(sysconfig.get_path("stdlib")).glob("*.py"):
             (corpus / path.name).write_bytes(path.read_bytes())
-        source = dataclasses.replace(source, source="text", path=str(corpus), pattern="*.py")
-        settings = dataclasses.replace(settings, sources=(source,), workers=1, verify=False)
+        settings = dataclasses.replace(
+            settings, source="text", path=str(corpus), pattern="*.py", workers=1, verify=False
+        )
         trained = Path(folder) / "trained"
         _quietly(dataclasses.replace(settings, tokenizer=f"train:bpe:{_VOCABULARY}"), trained)
         bpe = str(trained / TOKENIZER)

@@ -18,7 +18,8 @@ from lengthwise.benchmarks.data.serving import AllDocuments, layout_config
 from lengthwise.benchmarks.workload import STORE
 from lengthwise.configs import base
 from lengthwise.configs.resolve import load
-from lengthwise.data.batches.pipeline import ReadingConfig, check_reading, store_batches
+from lengthwise.data.batches.pipeline import check_reading, store_batches
+from lengthwise.data.config import ReadingConfig
 from lengthwise.data.layouts import LayoutIndex, build_layout
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.schedule.curriculum import CurriculumConfig

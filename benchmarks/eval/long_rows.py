@@ -23,7 +23,8 @@ from lengthwise.model import transformer
 from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.model.spec import ModelSpec
-from lengthwise.train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
+from lengthwise.train.config import MeshConfig
+from lengthwise.train.mesh import batch_sharding, default_view, mesh_view
 
 _LENGTHS = flags.DEFINE_list("lengths", ["4096", "16384", "131072"], "Tokens a row.")
 _CHUNK = flags.DEFINE_integer("chunk", 4096, "Tokens of a part.", lower_bound=1)

@@ -146,10 +146,10 @@ def main(_: list[str]) -> int:
     for topology in tqdm(_TOPOLOGIES.value, desc="slices", unit="slice"):
         experiment = load(config, None)
         devices = topology_devices(topology)
-        phases = planned_phases(experiment.train.phases)[:1]
+        phases = planned_phases(experiment.phases)[:1]
         vocab_size = vocabulary(experiment.data)
         steps = sum(phase.config.steps for phase in phases)
-        blueprint = Blueprint(experiment.train, phases, vocab_size, steps, devices)
+        blueprint = Blueprint(experiment, phases, vocab_size, steps, devices)
         for length in tqdm(lengths, desc=topology, unit="bucket"):
             key = (0, length)
             program: Any = blueprint.compile_step(key)

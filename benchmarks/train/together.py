@@ -122,8 +122,8 @@ def main(argv: list[str]) -> None:
     seeds = [int(each) for each in _SEEDS.value]
     config = load(experiment.trials("cpu", 1)[0].config(), None)
     with tempfile.TemporaryDirectory() as folder:
-        phases = Phases(config.train.phases, prepare(config.data, Path(folder)), config.train.seeds)
-        setup = Setup(config.train, phases, jax.devices()[:1])
+        phases = Phases(config.phases, prepare(config.data, Path(folder)), config.resolved_seeds)
+        setup = Setup(config, phases, jax.devices()[:1])
         for count in seeds:
             for name, compiling, seconds in step_times(setup, count, _ROUNDS.value):
                 print(

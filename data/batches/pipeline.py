@@ -10,6 +10,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.data.batches.assemble import assemble_stretches
 from lengthwise.data.batches.staging import StagedReader, check_room
+from lengthwise.data.config import ReadingConfig
 from lengthwise.data.layouts import LayoutIndex
 from lengthwise.data.schedule.schedule import Schedule
 from lengthwise.data.store.shard_reader import RangeReader
@@ -18,17 +19,6 @@ from lengthwise.data.store.token_store import TokenStore
 # From a bucket's length L: this process's rows of the batch, indices in [0, B), and its columns, in
 # ascending stretches of [0, L).
 LocalSlices = Callable[[int], tuple[np.ndarray, Sequence[slice]]]
-
-
-@dataclass(frozen=True)
-class ReadingConfig:
-    """Settings of reading, which change speed and memory, never a batch."""
-
-    reader_threads: int  # threads that assemble batches; 0: the caller's
-    prefetch: int  # batches assembled ahead, 2 to 8 (Grain's 500 would fill the memory)
-    memory_bytes: int  # a store whose tokens take no more than this is read into memory whole
-    stage_directory: str  # local disk to which blocks are copied ahead; empty: none
-    stage_blocks: int  # copies at a time
 
 
 @dataclass(frozen=True)

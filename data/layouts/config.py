@@ -15,6 +15,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.data.layouts.accounting import BucketAccount
 from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.rows import CellRows
@@ -41,19 +42,26 @@ _NEUTRAL = {
 class LayoutConfig:
     """Raises UserError when a field has no meaning."""
 
-    name: str  # a layout of data/layouts/kinds
-    targets: str  # one of TARGETS: all, or those in the answers of a task's samples
-    smallest_bucket: int  # tokens, a power of two; decompose and whole
-    largest_bucket: int  # tokens, a power of two; the one length of the other layouts
-    cut: str  # decompose: one of CUTS
-    tails: str  # decompose: one of TAILS
-    mixture: str  # decompose: one of data.mixture.MIXTURES
-    shares: tuple[float, ...]  # explicit mixture: share of targets a bucket, shortest first
-    document_mask: bool  # documents that share a row don't see each other
-    join_order: str  # concat_and_chunk, window: one of JOIN_ORDERS
-    window_start: int  # window: keys at step 0
-    window_rate: float  # window: keys more a step
-    block_tokens: int  # tokens of a block, about: rows never leave theirs
+    # decompose | concat_and_chunk | pack | pad | window | whole (each document in the shortest
+    # bucket that holds it)
+    name: str = "decompose"
+    targets: str = setting("all", choices=TARGETS)  # all | answers: of a task's samples
+    smallest_bucket: int = 64  # tokens, a power of two; decompose and whole
+    # tokens, a power of two; the training length
+    largest_bucket: int = setting(512, "[1, 1048576]")
+    # longest_first | shuffled | published (arXiv 2405.13226)
+    cut: str = setting("longest_first", choices=CUTS)
+    # pack | pad | drop: what is shorter than the smallest bucket
+    tails: str = setting("pack", choices=TAILS)
+    mixture: str = "natural"  # natural | equal_tokens | explicit
+    shares: tuple[float, ...] = ()  # explicit: share of tokens a bucket, shortest first
+    document_mask: bool = True  # documents that share a row don't see each other
+    # random | related: what concat_and_chunk and window join
+    join_order: str = setting("random", choices=JOIN_ORDERS)
+    window_start: int = setting(0, "[0, inf)")  # window: keys a query sees at step 0
+    window_rate: float = setting(0.0, "[0, inf)")  # window: keys more a step
+    # tokens of the store a block, whose rows are shuffled
+    block_tokens: int = setting(1 << 31, "[1, inf)")
 
     def __post_init__(self) -> None:
         layouts = layout_classes()

@@ -22,9 +22,9 @@ CURRICULA = (
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    name: str  # one of CURRICULA
-    odds: tuple[float, ...]  # explicit only: one a bucket, shortest first; () otherwise
-    cycles: int  # number of cycles that the token budget is split into
+    name: str = "grow_p2"  # natural | uniform | grow_linear | grow_p2 | grow_p100 | ...
+    odds: tuple[float, ...] = ()  # explicit: odds a bucket, shortest first
+    cycles: int = 4  # cycles of the token budget
 
     def __post_init__(self) -> None:
         if self.name not in CURRICULA:

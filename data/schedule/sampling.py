@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.data.layouts.row_groups import RowGroups, Stratum
 from lengthwise.data.schedule.quotas import apportion
 
@@ -32,10 +33,15 @@ class LengthWeight:
 class SamplingConfig:
     """Sampling of one phase. Raises UserError for meaningless weights."""
 
-    domain_weights: tuple[DomainWeight, ...]  # one a domain; (): as many tokens as there are
-    length_weights: tuple[LengthWeight, ...]  # (): 1
-    stratify: bool  # every batch holds domains and length bins in proportion
-    shuffle_blocks: int  # blocks of the store whose rows are mixed at a time; 0: all of them
+    # Shares of the trained tokens, one a domain: ({"domain": "code", "weight": 0.3}, {"domain":
+    # "prose", "weight": 0.7}). Empty: as many tokens as there are.
+    domain_weights: tuple[DomainWeight, ...] = ()
+    # What multiplies the rate of long documents: ({"min_tokens": 8192, "weight": 4.0},) weighs
+    # those of 8,192 tokens and more. Empty: 1.
+    length_weights: tuple[LengthWeight, ...] = ()
+    stratify: bool = False  # every batch holds domains and length bins in proportion
+    # blocks of the store mixed at a time; 0: all (full shuffle)
+    shuffle_blocks: int = setting(0, "[0, inf)")
 
     def __post_init__(self) -> None:
         names = [each.domain for each in self.domain_weights]

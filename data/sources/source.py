@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.tasks.config import NO_TASK, TaskConfig
+from lengthwise.common.settings import section, setting
+from lengthwise.data.tasks.config import TaskConfig
 
 EMPTY_DOCUMENTS = ("error", "skip")
 
@@ -17,16 +18,18 @@ EMPTY_DOCUMENTS = ("error", "skip")
 class SourceConfig:
     """One source of a corpus. Fields that its kind does not use are ignored."""
 
-    domain: str  # name of its documents; in a mixture no two sources have the same
-    source: str  # kind, one of data.sources.KINDS
-    path: str  # a file, a folder or a glob pattern; tfds: its data_dir; else ""
-    pattern: str  # text: glob of the files below a folder, such as "*.txt"
-    field: str  # of a record: the document
-    group_field: str  # of a record: what related documents share; "": nothing
-    tfds_name: str  # tfds: the data set, such as "c4/en:3.1.0"
-    tfds_split: str  # tfds: such as "train" or "train[:10%]"
-    empty_documents: str  # one of EMPTY_DOCUMENTS: what a document with no tokens is
-    task: TaskConfig = NO_TASK  # task: what its samples are
+    domain: str = "all"  # name of the documents of this source
+    # stdlib | text | jsonl | parquet | array_record | tfds | aws_docs | task
+    source: str = "stdlib"
+    path: str = ""  # a file, a folder or a glob pattern; tfds: data_dir
+    pattern: str = "**/*.txt"  # text: which files of a folder
+    field: str = "text"  # of a record, the document; array_record: empty: all of the record
+    group_field: str = ""  # of a record, what related documents share; empty: none
+    tfds_name: str = ""  # tfds: the data set, such as c4/en:3.1.0
+    tfds_split: str = "train"  # tfds: a split or a part of one, such as train[:10%]
+    # error | skip: a document with no text
+    empty_documents: str = setting("error", choices=EMPTY_DOCUMENTS)
+    task: TaskConfig = section(TaskConfig)  # task: what its samples are
 
     @property
     def skip_empty(self) -> bool:

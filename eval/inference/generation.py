@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,12 @@ from tqdm import tqdm
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.data.store.tokenizers import Tokenizer
+from lengthwise.eval.config import GenerateConfig
 from lengthwise.eval.inference.cache_programs import Decode
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
 from lengthwise.model.decode import Sampling
 
 GREEDY = Sampling(temperature=0.0, top_k=0, top_p=1.0)
-
-
-@dataclass(frozen=True)
-class GenerateConfig:
-    """Settings of `--mode=generate`. Defaults live in configs/base.py."""
-
-    prompt: str  # text to go on from
-    prompts: str  # path of a file with a prompt a line, in place of `prompt`
-    max_tokens: int  # tokens written behind a prompt, at most
-    temperature: float  # of the softmax that tokens are drawn from; 0: the likeliest token
-    top_k: int  # drawn among so many likeliest tokens; 0: all
-    top_p: float  # drawn among the fewest that have this probability together; 1: all
-    samples: int  # texts a prompt
-    seed: int  # of the draws
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(self.temperature, self.top_k, self.top_p)
 
 
 def generate(

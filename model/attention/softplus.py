@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 
 POWERS = {"lssa": 0.0, "lssar": 15.0}  # exponent of the re-weighting, as in the paper; 0: none
-KINDS = ("softmax", *POWERS)
 _PLAIN_ROWS = 3  # rows with O = 0: queries that see at most so many keys
 
 

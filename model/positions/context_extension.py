@@ -22,61 +22,13 @@ range however short the sequences are. Only the scheme sees them; masks go by in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lengthwise.common.errors import UserError
-from lengthwise.model.positions.scheme import MAX_POSITION
+from lengthwise.model.positions.settings import ContextExtension
 
-KINDS = ("none", "pose", "shift", "e2_llm", "clex")
-_SCHEMES = {"clex": ("clex",), "shift": ("learned", "sinusoidal")}  # all others are RoPE's
 FIXED_TOKENS = 4  # at the start of a document, which E2-LLM's offset doesn't move
-
-
-@dataclass(frozen=True)
-class ContextExtension:
-    """Settings of a phase: how the positions of its training sequences are augmented."""
-
-    kind: str  # one of KINDS
-    target_length: int  # T, tokens
-    chunks: int  # of PoSE
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UserError(
-                f"phase.positions.kind={self.kind!r} is unknown; choose one of {', '.join(KINDS)}"
-            )
-
-    @property
-    def random(self) -> bool:
-        """Whether the compiled step samples the positions, and so needs a key."""
-        return self.kind in ("pose", "shift")
-
-    @property
-    def schemes(self) -> tuple[str, ...]:
-        """Names of the position schemes that the kind applies to."""
-        return _SCHEMES.get(self.kind, ("rope",))
-
-    def check(self, longest: int) -> None:
-        """Raises UserError for a target length that rows of `longest` tokens leave no room for."""
-        if self.kind == "none":
-            return
-        least = longest + 1 if self.random else 2 * longest
-        if self.target_length < least:
-            raise UserError(
-                f"phase.positions.target_length={self.target_length} must be at least {least} for "
-                f"{self.kind!r} and training sequences of {longest} tokens"
-            )
-        if self.target_length > MAX_POSITION:
-            raise UserError(
-                f"phase.positions.target_length={self.target_length} is beyond the {MAX_POSITION} "
-                "positions that there are"
-            )
-        if self.kind == "pose" and self.chunks < 2:
-            raise UserError(f"phase.positions.chunks={self.chunks} must be at least 2 for 'pose'")
 
 
 def pose_positions(

@@ -51,19 +51,20 @@ from lengthwise.common.errors import UserError
 class RopeScaling:
     """A kind of scaling with its numbers. Numbers that a kind does not use keep their defaults."""
 
-    kind: str  # one of SCALINGS
-    factor: float = 1.0  # s: ratio of lengths, > 0
-    original_length: int = 0  # L: tokens that the frequencies were made for
-    low_turns: float = 0.0  # turns in L up to which a pair is wholly interpolated; 0: 1
-    high_turns: float = 0.0  # turns in L from which a pair is left alone; 0: 32, or llama3's 4
-    short_factors: tuple[float, ...] = ()  # longrope up to L: a divisor a channel pair
-    long_factors: tuple[float, ...] = ()  # longrope beyond L
-    attention_factor: float = 0.0  # a, on cos and sin; 0: the kind's own
-    exponent: float = 0.0  # power's; 0: 0.5
-    ceiling: int = 0  # tokens; 0: none
-    shift: int = 0  # tokens; 0: none
-    shift_kept: int = 0  # tokens that keep their distance at the beginning of the shifted ones
-    log_n: int = 0  # keys, best the training length; 0: queries as they are
+    kind: str = "none"  # none | linear | ntk | dynamic | by_parts | yarn | llama3 | ...
+    factor: float = 1.0  # ratio of lengths
+    original_length: int = 0  # tokens that the positions were trained on before
+    low_turns: float = 0.0  # turns in it up to which a pair is interpolated; 0: 1
+    high_turns: float = 0.0  # turns in it from which a pair is left alone; 0: by kind
+    # longrope: a divisor a channel pair, up to original_length
+    short_factors: tuple[float, ...] = ()
+    long_factors: tuple[float, ...] = ()  # longrope: the same beyond it
+    attention_factor: float = 0.0  # on cos and sin; 0: by kind
+    exponent: float = 0.0  # power; 0: 0.5
+    ceiling: int = 0  # tokens that distances count as, at most; 0: as they are
+    shift: int = 0  # distances from so many tokens on count as ...
+    shift_kept: int = 0  # ... so many tokens and more; shift 0: as they are
+    log_n: int = 0  # keys beyond which queries grow by ln n / ln log_n; 0: not
 
     def __post_init__(self) -> None:
         if self.kind not in SCALINGS:

@@ -23,7 +23,7 @@ from lengthwise.model.positions.rope_scaling import (
     RopeScaling,
     scaled_frequencies,
 )
-from lengthwise.model.positions.scheme import MAX_POSITION
+from lengthwise.model.positions.settings import MAX_POSITION
 
 _LOW = 1024
 

@@ -17,8 +17,8 @@ import jax
 
 from lengthwise.model.attention.biases import Bias, ContextBias, FarField
 from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.settings import MAX_POSITION
 
-MAX_POSITION = 2**20  # the largest position, and the longest sequence
 BIASES = (None, "linear", "block", "context")  # kinds of a bias, the least demanding first
 
 

@@ -26,7 +26,7 @@ from tests.app.runs import CONFIG, ROOT
         ("--config.phases=4", "phases[0]=4 must be a dict"),
         ("--config.phases=({'step': 4},)", "phases[0].step is no field; choose one of"),
         ("--config.model.layers=0", "model.layers is 0, but must lie in [1, inf)"),
-        ("--config.phase.steps=0", "phases.0.steps is 0, but must lie in [1, inf)"),
+        ("--config.phase.steps=0", "phases[0].steps is 0, but must lie in [1, inf)"),
         ("--config.optimizer.learning_rate=nan", "optimizer.learning_rate is nan"),
         ("--mode=evaluate", "train|eval|generate|prepare|plan"),
         ("--config.data.task.lengths=(1,9) --config.data.task.lengths=(1,5)", "is given twice"),
@@ -73,7 +73,7 @@ def test_what_no_corpus_can_put_right_is_told_before_it_is_read(
             ["--config=configs/nowhere.py", "--workdir=run"],
             "read: No such file or directory: .configs/nowhere.py.$",
         ),
-        (["--config=", "--workdir=run"], "--config can't be read: Path to config file is an empty"),
+        (["--config=", "--workdir=run"], "--config can't be read: the path is empty"),
     ],
 )
 def test_a_missing_argument(refused, tmp_path, monkeypatch, arguments, message):

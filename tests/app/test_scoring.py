@@ -22,9 +22,10 @@ def subject(corpus, store, tmp_path):
         config.eval.update(evaluation)
         experiment = load(config, None)
         tokens = TokenStore.open(store, verify=False)
-        train = experiment.train
-        phases = Phases(train.phases, tokens, train.seeds, tmp_path, verify=False)
-        return Subject(experiment, tokens, phases, Setup(train, phases, jax.devices()))
+        phases = Phases(
+            experiment.phases, tokens, experiment.resolved_seeds, tmp_path, verify=False
+        )
+        return Subject(experiment, tokens, phases, Setup(experiment, phases, jax.devices()))
 
     return make
 

@@ -10,6 +10,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.configs import task
 from lengthwise.eval.answers.hits_file import HITS, load_hits, save_hits
 from lengthwise.eval.answers.score import Hits
+from lengthwise.train.config import CONFIG_VERSION
 from lengthwise.train.metrics.writer import read_rows
 
 
@@ -101,7 +102,7 @@ def test_what_can_not_stand_beside_a_run_is_refused_before_training(
     beside.mkdir()
     if saved is not None:
         (beside / "config.json").write_text(
-            json.dumps({"phases": [], "data": {"sources": [saved]}})
+            json.dumps({"version": CONFIG_VERSION, "phases": [], "data": saved})
         )
     config = make_config()
     config.data.store = str(workdir / "store")
@@ -113,7 +114,7 @@ def test_what_can_not_stand_beside_a_run_is_refused_before_training(
 def save_beside(directory, workdir, seed, layers, right):
     """A run like that of `workdir`, as far as others read it; `right` of 40 answers are right."""
     config = json.loads((workdir / "config.json").read_text())
-    config["seed"] = config["data"]["sources"][0]["task"]["seed"] = seed
+    config["seed"] = config["data"]["task"]["seed"] = seed
     config["model"]["layers"] = layers
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(config))

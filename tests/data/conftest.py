@@ -24,7 +24,7 @@ def config(tmp_path: Path, small_units: None) -> DataConfig:
         words = [f"w{rng.randrange(500)}" for _ in range(rng.randrange(20, 300))]
         (tmp_path / "corpus" / f"{i:02d}.txt").write_text(" ".join(words))
     return DataConfig(
-        sources=(source_config(path=str(tmp_path / "corpus")),),
+        **vars(source_config(path=str(tmp_path / "corpus"))),
         tokenizer="bytes",
         end_of_text_token="<|endoftext|>",
         shard_tokens=2_500,

@@ -26,13 +26,17 @@ def source_config(**changes: object) -> SourceConfig:
     return dataclasses.replace(SOURCE, **changes)  # type: ignore[arg-type]
 
 
+def of_sources(config: DataConfig, *sources: SourceConfig) -> DataConfig:
+    """`config` with these sources: its own one, or a mixture of several."""
+    if len(sources) > 1:
+        return dataclasses.replace(config, mixture=sources)
+    return dataclasses.replace(config, mixture=(), **vars(sources[0]))
+
+
 def change_source(config: DataConfig, **changes: object) -> DataConfig:
     """`config` with other fields of its one source."""
     (source,) = config.sources
-    return dataclasses.replace(
-        config,
-        sources=(dataclasses.replace(source, **changes),),  # type: ignore[arg-type]
-    )
+    return of_sources(config, dataclasses.replace(source, **changes))  # type: ignore[arg-type]
 
 
 def read_all(source: Source) -> tuple[dict[str, Any], Counter]:

@@ -305,7 +305,7 @@ def test_definitions_can_be_run(experiment, scale):
         task = resolved.data.sources[0].task
         samples = TaskSamples(task)
         longest = samples.scored("report", task.lengths[1], np.arange(8)).tokens.shape[1] - 1
-        assert longest <= resolved.train.phases[0].layout.largest_bucket
+        assert longest <= resolved.phases[0].layout.largest_bucket
         low, high, step = resolved.eval.answers.lengths
         tested = range(low, high + 1, step)
         samples.task.check_lengths(low, high, "tested")
@@ -342,7 +342,7 @@ def test_crossed_seeds_are_all_pairs_and_move_nothing_else(tmp_path):
     pairs = [(c.changes["seeds.initialization"], c.changes["seeds.order"]) for c in trials]
     assert pairs == [(i, j) for i in range(2) for j in range(3)]
     assert {(c.changes["seed"], c.changes["data.task.seed"]) for c in trials} == {(0, 0)}
-    seeds = load(trials[-1].config(), None).train.seeds
+    seeds = load(trials[-1].config(), None).resolved_seeds
     assert (seeds.initialization, seeds.order, seeds.dropout) == (1, 2, 0)
     for wrong in (3, 7):
         with pytest.raises(UserError, match="take 6 or a higher multiple of 3"):

@@ -6,8 +6,8 @@ import functools
 import jax
 import numpy as np
 
+from lengthwise.common.trees import build, overlay
 from lengthwise.configs import base
-from lengthwise.configs.resolve import build, overlay
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.model.positions.settings import PositionSettings

@@ -30,8 +30,8 @@ def start(corpus, store):
 
     def run(workdir, score=lambda step: 1.0, **changes):
         experiment = load(config(corpus, **changes), None)
-        phases = Phases(experiment.train.phases, store, experiment.train.seeds)
-        setup = Setup(experiment.train, phases, jax.devices()[:1])
+        phases = Phases(experiment.phases, store, experiment.resolved_seeds)
+        setup = Setup(experiment, phases, jax.devices()[:1])
         checkpoints = Checkpoints(workdir / "checkpoints")
         try:
             return train(

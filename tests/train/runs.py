@@ -2,9 +2,9 @@
 
 from lengthwise.configs import base
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.config import OptimizerConfig
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.rules.anomaly import AnomalyConfig
-from lengthwise.train.step.optimizer import OptimizerConfig
 from tests import tiny
 
 

@@ -12,8 +12,8 @@ from jax.sharding import NamedSharding
 from lengthwise.common.errors import UserError
 from lengthwise.model.parallel.sharding import parameter_spec
 from lengthwise.model.parallel.zigzag import column_at
+from lengthwise.train.config import MeshConfig
 from lengthwise.train.mesh import (
-    MeshConfig,
     ViewShape,
     batch_sharding,
     candidate_views,

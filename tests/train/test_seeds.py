@@ -10,7 +10,7 @@ from lengthwise.configs.resolve import load
 from lengthwise.train.machine.workdir import check_config, claim_config, training_fingerprint
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
-from lengthwise.train.seeds import Seeds
+from lengthwise.train.seeds import Seeds, SeedsConfig
 from tests.train.runs import config
 
 _STEPS = 60
@@ -26,7 +26,7 @@ def several_buckets(corpus):
         "phase.budget_steps": _STEPS,
         "phase.curriculum.name": "natural",
     }
-    return load(config(corpus, **changes), None).train
+    return load(config(corpus, **changes), None)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def streams(several_buckets, store):
     compiled = {}
 
     def of(seeds):
-        train = dataclasses.replace(several_buckets, seeds=seeds)
+        train = dataclasses.replace(several_buckets, seeds=SeedsConfig(**vars(seeds)))
         phases = Phases(train.phases, store, seeds)
         setup = Setup(train, phases, jax.devices()[:1])
         (phase,) = phases.phases
@@ -77,17 +77,17 @@ def streams(several_buckets, store):
     ids=lambda names: "+".join(sorted(names)),  # not in the order of a set: it differs by process
 )
 def test_a_seed_moves_its_own_stream_alone(own, moved, streams):
-    before, fingerprint = streams(Seeds.following(1, {}))
-    after, other_fingerprint = streams(Seeds.following(1, own))
+    before, fingerprint = streams(SeedsConfig().following(1))
+    after, other_fingerprint = streams(SeedsConfig(**own).following(1))
     assert {name for name in STREAMS if before[name] != after[name]} == moved
     assert fingerprint != other_fingerprint  # no checkpoint is gone on with under another seed
 
 
 def test_what_names_no_seed_of_its_own_follows(streams):
-    before, _ = streams(Seeds.following(1, {}))
-    after, _ = streams(Seeds.following(2, dict.fromkeys(Seeds.__annotations__)))
+    before, _ = streams(SeedsConfig().following(1))
+    after, _ = streams(SeedsConfig().following(2))
     assert all(before[name] != after[name] for name in STREAMS)
-    assert Seeds.following(1, {"initialization": 3, "order": 3, "dropout": 3}) == Seeds(3, 3, 3, 3)
+    assert SeedsConfig(initialization=3, order=3, dropout=3).following(1) == Seeds(3, 3, 3, 3)
 
 
 def test_runs_from_before_these_fields_go_on_and_are_seeds_of_one_training(corpus, tmp_path):

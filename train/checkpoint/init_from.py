@@ -1,10 +1,10 @@
 """Initial weights from another run (`train.init_from`)."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.trees import as_tree
 from lengthwise.model.config import ModelConfig
 from lengthwise.train.checkpoint.checkpoints import Checkpoints, shapes_by_name
 from lengthwise.train.machine.workdir import read_config
@@ -75,7 +75,7 @@ def _differences(workdir: Path, saved: Shapes, expected: Shapes, model: ModelCon
     """The fields that make the models differ, or, where none does, the first such parameter."""
     if saved == expected:
         return []
-    there, here = (read_config(workdir) or {}).get("model", {}), dataclasses.asdict(model)
+    there, here = (read_config(workdir) or {}).get("model", {}), as_tree(model)
     fields = [
         f"model.{name}: {there[name]!r} -> {here[name]!r}"
         for name in SHAPE_FIELDS

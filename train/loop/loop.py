@@ -99,7 +99,7 @@ def _train_steps(
     Raises:
       AnomalyError: a run can't go on from this device state.
     """
-    config, step = states[0].run.setup.config.loop, states[0].step
+    config, step = states[0].run.setup.config.train, states[0].step
     pending: collections.deque[PendingStep] = collections.deque()
     reason = "finished"
     # Closed here, however the run ends: the threads that read ahead must not outlive it.

@@ -46,7 +46,7 @@ def train_together(runs: Sequence[TrainingRun]) -> list[RunState]:
     if len(runs) > 1:
         check_stackable(setups)
     config, total = setups[0].config, setups[0].phases.total_steps
-    ahead = resolve_compile_mode(config.compile, setups[0].blueprint.platform) == "ahead"
+    ahead = resolve_compile_mode(config.train.compile, setups[0].blueprint.platform) == "ahead"
     states = [RunState.fresh(run, runs=len(runs)) for run in runs]
 
     # Device states: of the newest checkpoint, or first ones.
@@ -60,7 +60,7 @@ def train_together(runs: Sequence[TrainingRun]) -> list[RunState]:
             state.reason = "early stopping" if stopped_early else "finished"
         return states
     for state, (train_state, _) in zip(states, starts, strict=True):
-        if config.init_from and state.run.checkpoints.latest_step() is None:
+        if config.train.init_from and state.run.checkpoints.latest_step() is None:
             # The other run may go on; what this one started from must not depend on when it is
             # killed.
             state.run.checkpoints.save(0, train_state, state.host_state(), None)
@@ -122,9 +122,9 @@ def _start(state: RunState, newest: int) -> tuple[TrainState, dict[str, Any] | N
 
 def _first_state(setup: Setup) -> TrainState:
     """Device state before the first step, over `init_from`'s weights or random ones."""
-    if not setup.config.init_from:
+    if not setup.config.train.init_from:
         return setup.initial_state()
-    workdir = Path(setup.config.init_from)
+    workdir = Path(setup.config.train.init_from)
     weights = weights_of(workdir, setup.blueprint.abstract_params, setup.config.model)
     return setup.state_from(setup.completed(weights))
 

@@ -140,7 +140,7 @@ class StepLogger:
 
     def _log(self, number: int, done: RunStep) -> None:
         state, batch, seconds = self._states[number], done.batch, done.seconds
-        run, loop = state.run, state.run.setup.config.loop
+        run, loop = state.run, state.run.setup.config.train
         metrics = {name: value.item() for name, value in done.metrics.items() if name not in BY_ROW}
         self._bar.update()
         anomaly = state.rules.record(

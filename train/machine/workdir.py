@@ -11,6 +11,8 @@ from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
+from lengthwise.common.trees import flatten
+from lengthwise.train.config import CONFIG_VERSION
 from lengthwise.train.machine.processes import check_shared, is_first_process
 
 # What a resumed run may change, beside the steps of its last phase; all else must stay as it was
@@ -57,19 +59,6 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens a config to {dotted name: value}; items of a list of sections go by number."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            value = {str(number): item for number, item in enumerate(value)}
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
 def contradictions(
     saved: Mapping[str, Any], config: Mapping[str, Any], free: tuple[str, ...]
 ) -> list[str]:
@@ -105,7 +94,7 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
     """The resolved config of a work directory; None where there is none yet.
 
     Raises:
-      UserError: the file is broken.
+      UserError: the file is broken, or of another version.
     """
     path = workdir / "config.json"
     if not path.exists():
@@ -118,6 +107,11 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
         ) from error
     if not isinstance(config, dict) or not isinstance(config.get("phases"), list):
         raise UserError(f"{path} is no config of a run; restore it or choose another --workdir")
+    if config.get("version") != CONFIG_VERSION:
+        raise UserError(
+            f"{path} has version {config.get('version', 1)}, and this Lengthwise reads version "
+            f"{CONFIG_VERSION}; use the Lengthwise that wrote it, or another --workdir"
+        )
     return config
 
 

@@ -1,33 +1,11 @@
 """Profile of chosen steps: a timeline of devices and host for TensorBoard."""
 
 import contextlib
-import dataclasses
 from pathlib import Path
 
 import jax
 
-from lengthwise.common.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class ProfileConfig:
-    """Which steps are traced."""
-
-    steps: tuple[int, ...]  # the first and the last one, as metrics.jsonl numbers them; (): none
-
-    def check(self, total_steps: int) -> None:
-        """Checks the steps against those of the run.
-
-        Raises:
-          UserError: not two, not in order, or beyond the run's end.
-        """
-        if not self.steps:
-            return
-        if len(self.steps) != 2 or not 1 <= self.steps[0] <= self.steps[1] <= total_steps:
-            raise UserError(
-                f"profile.steps={self.steps} must be the first and the last traced step, "
-                f"in order, from 1 to {total_steps}; for example (10, 12)"
-            )
+from lengthwise.train.config import ProfileConfig
 
 
 class Profiler:

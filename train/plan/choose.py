@@ -16,7 +16,8 @@ import jax
 from lengthwise.common.errors import UserError
 from lengthwise.model.config import REMAT_POLICIES
 from lengthwise.model.spec import ModelSpec
-from lengthwise.train.mesh import MeshConfig, candidate_views
+from lengthwise.train.config import MeshConfig
+from lengthwise.train.mesh import candidate_views
 from lengthwise.train.plan.chips import GIB, Chip
 from lengthwise.train.plan.collectives import Traffic, traffic
 from lengthwise.train.plan.cost import Cost, cost

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lengthwise.common.errors import UserError
 from lengthwise.data.config import DataConfig
 from lengthwise.data.store.tokenizers import load_tokenizer, trained_vocab_size
-from lengthwise.train.phases import PhaseConfig
+from lengthwise.train.config import PhaseConfig
 
 
 @dataclass(frozen=True)

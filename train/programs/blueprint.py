@@ -206,7 +206,7 @@ class Blueprint:
                 microbatches=execution.microbatches,
                 z_loss=self.config.optimizer.z_loss,
                 random=model.random or phase.config.positions.random,
-                checksum=self.config.loop.checksums,
+                checksum=self.config.train.checksums,
                 guarded=self.config.anomaly.skips,
             ),
         )
@@ -224,7 +224,9 @@ class Blueprint:
         }
         inputs = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-            step_inputs(phase, phase.first_step, length, self.config.seeds.dropout, self.tables),
+            step_inputs(
+                phase, phase.first_step, length, self.config.resolved_seeds.dropout, self.tables
+            ),
         )
         state_shardings = jax.tree.map(lambda x: x.sharding, state)
         compiled = jax.jit(

@@ -11,23 +11,12 @@ from typing import Generic, TypeVar
 
 from tqdm import tqdm
 
-from lengthwise.common.errors import UserError
-
-COMPILE_MODES = ("auto", "ahead", "behind")
 Key = TypeVar("Key", bound=Hashable)
 Executable = TypeVar("Executable")
 
 
 def resolve_compile_mode(requested: str, platform: str) -> str:
-    """ "ahead" or "behind".
-
-    Raises:
-      UserError: unknown mode.
-    """
-    if requested not in COMPILE_MODES:
-        raise UserError(
-            f"train.compile={requested!r} is unknown; choose one of {', '.join(COMPILE_MODES)}"
-        )
+    """ "ahead" or "behind", of one of `train.config.COMPILE_MODES`."""
     if requested != "auto":
         return requested
     return "behind" if platform == "cpu" else "ahead"

@@ -9,7 +9,9 @@ from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
-from lengthwise.train.mesh import MeshConfig, ViewShape, default_view
+from lengthwise.common.trees import as_tree
+from lengthwise.train.config import MeshConfig, TrainConfig
+from lengthwise.train.mesh import ViewShape, default_view
 from lengthwise.train.phases import PhaseShape
 
 PLAN = "plan.json"  # in a work directory
@@ -62,17 +64,14 @@ def default_executions(
     return executions
 
 
-def plan_fingerprint(config: Any, vocab_size: int, devices: int) -> str:
-    """Fingerprint of what a plan is valid for: model, optimizer state, batches and devices.
-
-    config: train.config.TrainConfig.
-    """
+def plan_fingerprint(config: TrainConfig, vocab_size: int, devices: int) -> str:
+    """Fingerprint of what a plan is valid for: model, optimizer state, batches and devices."""
     batches = [
         (p.tokens_per_step, dataclasses.astuple(p.layout), repr(p.rope_scaling))
         for p in config.phases
     ]
     # By field names and values: another name of a class leaves plans valid.
-    model = json.dumps(dataclasses.asdict(config.model) | {"remat": "none"}, sort_keys=True)
+    model = json.dumps(as_tree(config.model) | {"remat": "none"}, sort_keys=True)
     parts = (model, repr(batches), config.mesh.slices, config.mesh.tensor)
     content = repr((parts, vocab_size, devices))
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.model import transformer
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.spec import ModelSpec
 from lengthwise.train.config import TrainConfig
 from lengthwise.train.mesh import LocalSlice, local_slice, put_batch, put_everywhere
 from lengthwise.train.phases import Phase, Phases
@@ -17,7 +18,17 @@ from lengthwise.train.programs.blueprint import Blueprint
 from lengthwise.train.programs.execution import BucketExecution, Key
 from lengthwise.train.programs.inputs import step_inputs
 from lengthwise.train.rules.data_steps import EVERY_DATA_STEP, DataSteps
+from lengthwise.train.step.optimizer import learning_rate_schedule
 from lengthwise.train.step.update import StepInputs, TrainState
+
+
+def check_settings(config: TrainConfig, platform: str) -> None:
+    """Raises UserError for settings that no data can put right, before any is read."""
+    learning_rate_schedule(config.optimizer, sum(phase.steps for phase in config.phases))
+    # The size of the vocabulary is not known yet; nothing here depends on it.
+    model = ModelSpec.of(config.model, vocab_size=2, platform=platform)
+    for phase in config.phases:
+        model.check(phase.layout.smallest_bucket)
 
 
 class Setup:
@@ -34,7 +45,7 @@ class Setup:
         devices: Sequence[jax.Device],
         executions: Mapping[Key, BucketExecution] | None = None,
     ):
-        phases.check(config.reading)
+        phases.check(config.train)
         config.profile.check(phases.total_steps)
         config.anomaly.check()
         self.config = config
@@ -57,7 +68,7 @@ class Setup:
         """Random parameters, born sharded, and a fresh optimizer state."""
         init = self.blueprint.init_params
         make = jax.jit(lambda seed: self._fresh(init(seed)), out_shardings=self._placements)
-        return make(np.uint32(self.config.seeds.initialization))
+        return make(np.uint32(self.config.resolved_seeds.initialization))
 
     def state_from(self, params: object) -> TrainState:
         """A fresh optimizer state over `params`."""
@@ -70,7 +81,7 @@ class Setup:
             return weights
         placements = jax.tree.map(lambda x: x.sharding, abstract["positions"])
         make = jax.jit(lambda seed: init(seed)["positions"], out_shardings=placements)
-        return {**weights, "positions": make(np.uint32(self.config.seeds.initialization))}
+        return {**weights, "positions": make(np.uint32(self.config.resolved_seeds.initialization))}
 
     def _fresh(self, params: object) -> TrainState:
         return TrainState(params=params, opt_state=self.blueprint.optimizer.init(params))
@@ -81,7 +92,7 @@ class Setup:
 
     def inputs(self, phase: Phase, step: int, length: int) -> StepInputs:
         """Operands of the step after `step` optimizer steps, its tables on the devices."""
-        return step_inputs(phase, step, length, self.config.seeds.dropout, self._tables)
+        return step_inputs(phase, step, length, self.config.resolved_seeds.dropout, self._tables)
 
     def _tables(
         self, scaling: RopeScaling, length: int, trained: RopeScaling = UNSCALED
@@ -112,7 +123,7 @@ class Setup:
             part = slices[number, length]
             return part.rows, part.columns
 
-        return self.phases.batches(start_step, rows_and_columns, self.config.reading, data_steps)
+        return self.phases.batches(start_step, rows_and_columns, self.config.train, data_steps)
 
     def fingerprint(self) -> str:
-        return f"{self.phases.fingerprint()}-{self.config.seeds.of_parameters}"
+        return f"{self.phases.fingerprint()}-{self.config.resolved_seeds.of_parameters}"

@@ -79,7 +79,7 @@ class StackedSteps:
         self._setups = setups
         self._setup = setups[0]
         self._blueprint = blueprint = setups[0].blueprint
-        self._seeds_S = np.array([each.config.seeds.dropout for each in setups], np.uint32)
+        self._seeds_S = np.array([each.config.resolved_seeds.dropout for each in setups], np.uint32)
         self._everywhere = replicated(blueprint.home)
         self._placements = jax.tree.map(lambda x: x.sharding, blueprint.abstract_state)
         self._take = jax.jit(_at, out_shardings=self._placements)

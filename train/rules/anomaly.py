@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.train.rules.data_steps import DataSteps, without
 
 NONFINITE, SPIKE = "non-finite", "spike"
+ON_NONFINITE = ("stop", "skip", "rollback")
+ON_SPIKE = ("off", *ON_NONFINITE)
 FIGURES = ("loss", "grad_norm", "param_norm")
 _LAG = 2  # steps between the last one that a limit knows and the one that it is for
 
@@ -29,27 +32,26 @@ _LAG = 2  # steps between the last one that a limit knows and the one that it is
 class AnomalyConfig:
     """The rules."""
 
-    on_nonfinite: str  # stop | skip | rollback
-    on_spike: str  # off | stop | skip | rollback
-    deviations: float  # standard deviations above the mean from which a figure is a spike
-    window: int  # last steps of a bucket that mean and deviation are taken over
-    warmup: int  # steps of a bucket without which nothing is a spike
-    max_skips: int  # skipped steps among the last `window` of the run; one more stops it
-    max_rollbacks: int  # rollbacks to one checkpoint; one more stops the run
-    rollback_steps: int  # steps that the checkpoint lies before the anomaly, at least
-    pass_over: int  # data steps after the anomaly's that are passed over with it
+    # A loss, gradient or parameter that is no finite number: stop | skip | rollback
+    on_nonfinite: str = setting("stop", choices=ON_NONFINITE)
+    # A loss or gradient norm far above those of its bucket: off | stop | skip | rollback
+    on_spike: str = setting("off", choices=ON_SPIKE)
+    # standard deviations above the mean from which it is a spike
+    deviations: float = setting(6.0, "(0, inf)")
+    # last steps of a bucket that mean and deviation are taken over
+    window: int = setting(128, "[2, inf)")
+    warmup: int = setting(64, "[2, inf)")  # steps of a bucket without which nothing is a spike
+    # skipped steps among the last `window` of the run; one more stops it
+    max_skips: int = setting(8, "[0, inf)")
+    # rollbacks to one checkpoint; one more stops the run
+    max_rollbacks: int = setting(3, "[1, inf)")
+    # steps that the checkpoint lies before the anomaly, at least
+    rollback_steps: int = setting(0, "[0, inf)")
+    # data steps after the anomaly's that are passed over with it
+    pass_over: int = setting(0, "[0, inf)")
 
     def check(self) -> None:
-        """Raises UserError where a rule is unknown or a spike could never be told."""
-        for name, rules in (
-            ("on_nonfinite", ("stop", "skip", "rollback")),
-            ("on_spike", ("off", "stop", "skip", "rollback")),
-        ):
-            if getattr(self, name) not in rules:
-                raise UserError(
-                    f"anomaly.{name}={getattr(self, name)!r} is unknown; "
-                    f"choose one of {', '.join(rules)}"
-                )
+        """Raises UserError where a spike could never be told."""
         if self.warmup > self.window:
             raise UserError(
                 f"anomaly.warmup={self.warmup} steps must fit into anomaly.window={self.window}"

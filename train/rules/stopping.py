@@ -8,16 +8,19 @@ changes the share of each, so that the trend is taken bucket by bucket.
 import dataclasses
 from typing import Any
 
+from lengthwise.common.settings import setting
+
 
 @dataclasses.dataclass(frozen=True)
 class StoppingConfig:
     """When to stop early."""
 
-    score: str  # "nll" at twice the training length, or one of eval.during, such as passkey@256
-    patience: int  # evaluations in a row that are worse than the best; 0 never stops
-    min_delta: (
-        float  # in the unit of the score: by how much a score must beat the best to count as better
-    )
+    # What stopping and the best checkpoint go by: nll (at twice the training length), or a score of
+    # eval.during at that length or the training length, such as passkey@256.
+    score: str = "nll"
+    # evaluations in a row worse than the best; 0: never stop early
+    patience: int = setting(0, "[0, inf)")
+    min_delta: float = setting(0.0, "[0, inf)")  # of the score, that count as better
 
 
 class EarlyStopping:

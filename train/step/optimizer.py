@@ -1,45 +1,19 @@
 """AdamW with decoupled L1 and L2, clipping, and the learning-rate schedules, all from optax."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import optax
 
 from lengthwise.common.errors import UserError
-
-SCHEDULES = ("cosine", "wsd", "constant")
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """Settings of the update."""
-
-    learning_rate: float  # peak, after warm-up
-    warmup_steps: int  # steps of linear warm-up from 0
-    schedule: str  # one of SCHEDULES, over the steps of all phases
-    decay_share: float  # wsd: share of the steps in the linear decay at the end
-    final_share: float  # learning rate at the end / peak
-    beta1: float
-    beta2: float
-    epsilon: float
-    l2: float  # decoupled weight decay: w -= learning_rate * l2 * w, on matrices alone
-    l1: float  # decoupled L1: w -= learning_rate * l1 * sign(w), on matrices alone
-    clip_norm: float  # largest global gradient norm
-    z_loss: float  # weight of mean(log_partition ** 2), Chowdhery et al. 2022
+from lengthwise.train.config import OptimizerConfig
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """Learning rate by step for a run of `steps` steps.
 
     Raises:
-      UserError: unknown schedule, or a warm-up that does not fit into the run.
+      UserError: a warm-up that does not fit into the run.
     """
-    if config.schedule not in SCHEDULES:
-        raise UserError(
-            f"optimizer.schedule={config.schedule!r} is unknown; "
-            f"choose one of {', '.join(SCHEDULES)}"
-        )
     if config.warmup_steps >= steps:
         raise UserError(
             f"optimizer.warmup_steps={config.warmup_steps} does not fit into {steps} steps; "

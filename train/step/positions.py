@@ -7,13 +7,13 @@ import numpy as np
 from lengthwise.model.parallel.mesh import row_columns, row_devices
 from lengthwise.model.parallel.zigzag import in_row_order
 from lengthwise.model.positions.context_extension import (
-    ContextExtension,
     offset_positions,
     pose_positions,
     randomized_positions,
     shifted_positions,
     sorted_positions,
 )
+from lengthwise.model.positions.settings import ContextExtension
 from lengthwise.model.spec import ModelSpec
 
 _DRAW = 2**32 - 1  # number of the step's key for positions; small ones are those of dropout

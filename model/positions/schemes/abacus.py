@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.scheme import Dims, InputScheme, Parameter
 
 
+@SCHEMES.register("abacus")
 @dataclass(frozen=True)
 class Abacus(InputScheme):
     """A learned vector for a digit's place in its number: 1 for the first digit, then 2, 3, ...
@@ -21,13 +24,13 @@ class Abacus(InputScheme):
     One that is longer than the table gives NaN and so a non-finite loss.
     """
 
-    name: ClassVar[str] = "abacus"
     reads_positions: ClassVar[bool] = False
     random: ClassVar[bool] = True
 
-    digit_tokens: tuple[int, ...]  # ids of the tokens "0" ... "9"
-    max_offset: int
-    positions: int  # rows of the table: the longest number + max_offset + 1
+    # ids of "0" ... "9"; bytes have these
+    digit_tokens: tuple[int, ...] = setting(tuple(range(48, 58)), "[0, inf)")
+    max_offset: int = setting(99, "[0, inf)")  # places of a training step are moved by up to this
+    positions: int = setting(1024, "[2, inf)")  # rows of the table
 
     def check(self, dims: Dims) -> None:
         if not self.digit_tokens:

@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from lengthwise.model.attention.biases import LinearBias
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.scheme import LayerScheme, Terms
 
 
+@SCHEMES.register("alibi")
 @dataclass(frozen=True)
 class Alibi(LayerScheme):
     """Scores lose slope * distance, a fixed slope a head; nothing is learned."""
 
-    name: ClassVar[str] = "alibi"
     bias: ClassVar[str | None] = "linear"
 
     def terms(

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.rotation import RopeAngles, rotate
 from lengthwise.model.positions.scheme import Dims, LayerScheme, Parameter, Terms
 
@@ -25,17 +27,18 @@ _STEPS = 4  # of the classical Runge-Kutta method in a unit of t
 _LOW = 1024
 
 
+@SCHEMES.register("clex")
 @dataclass(frozen=True)
 class Clex(LayerScheme):
     """One set of frequencies for all layers, shaped by a layer of `hidden` channels."""
 
-    name: ClassVar[str] = "clex"
     per_layer: ClassVar[bool] = False
 
-    theta: float  # base of the wavelengths at t = 1
-    original_length: int  # tokens at t = 1
-    max_factor: int  # t is at most this
-    hidden: int  # channels between W_up and W_down
+    theta: float = setting(10_000.0, "(1, inf)")  # base of the wavelengths up to original_length
+    original_length: int = setting(512, "[1, inf)")  # tokens, best the training length
+    # lengths up to so many times it have learned frequencies
+    max_factor: int = setting(16, "[1, inf)")
+    hidden: int = setting(64, "[1, inf)")  # channels of what is learned
 
     def check(self, dims: Dims) -> None:
         if dims.head_dim % 2 or dims.head_dim < 4:

@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.model.attention.biases import ContextBias
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.scheme import Dims, LayerScheme, Parameter, Terms
 
 
+@SCHEMES.register("cope")
 @dataclass(frozen=True)
 class Cope(LayerScheme):
     """A key's position is the sum of the query's gates on the keys from it to the query.
@@ -20,11 +23,10 @@ class Cope(LayerScheme):
     zero, and positions end at the last vector, so that any length can be computed.
     """
 
-    name: ClassVar[str] = "cope"
     reads_positions: ClassVar[bool] = False
     bias: ClassVar[str | None] = "context"
 
-    positions: int  # vectors of e: the largest position + 1
+    positions: int = setting(64, "[2, inf)")  # learned vectors; later positions have the last one
 
     def check(self, dims: Dims) -> None:
         if self.positions < 2:

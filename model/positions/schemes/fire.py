@@ -1,17 +1,20 @@
 """Functional interpolation of relative positions (FIRE; Li et al., arXiv:2310.04418)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.model.attention.biases import BiasFunction
 from lengthwise.model.positions.distance_bias import DistanceBias, distances
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.scheme import Dims, Parameter
 
 
+@SCHEMES.register("fire")
 @dataclass(frozen=True)
 class Fire(DistanceBias):
     """MLP(psi(distance) / psi(max(query position, threshold))) a head, psi(x) = log(1 + c x).
@@ -20,10 +23,8 @@ class Fire(DistanceBias):
     [0, 1], whatever the length. c and the threshold are learned; one hidden layer with ReLU.
     """
 
-    name: ClassVar[str] = "fire"
-
-    hidden: int  # channels of the hidden layer
-    threshold: float  # tokens, at the start: below it positions are not stretched to [0, 1]
+    hidden: int = setting(32, "[1, inf)")  # channels of the MLP
+    threshold: float = setting(512.0, "(0, inf)")  # tokens, learned from there
 
     def check(self, dims: Dims) -> None:
         if self.hidden < 1 or not self.threshold > 0:

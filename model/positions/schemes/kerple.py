@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.model.attention.biases import BiasFunction
 from lengthwise.model.positions.distance_bias import DistanceBias, distances
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.scheme import Dims, Parameter
 
 KERPLE_KERNELS = ("log", "power")
 
 
+@SCHEMES.register("kerple")
 @dataclass(frozen=True)
 class Kerple(DistanceBias):
     """-p log(1 + a distance), or -a distance ** p, p and a learned a head (KERPLE's two kernels).
@@ -24,9 +27,7 @@ class Kerple(DistanceBias):
     start as the paper's code does, p uniform up to 2 and a up to 1.
     """
 
-    name: ClassVar[str] = "kerple"
-
-    kernel: str  # one of KERPLE_KERNELS
+    kernel: str = setting("log", choices=("log", "power"))  # log | power
 
     def check(self, dims: Dims) -> None:
         if self.kernel not in KERPLE_KERNELS:

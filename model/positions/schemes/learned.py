@@ -1,15 +1,18 @@
 """Learned absolute positions, added to the token embeddings."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.scheme import Dims, InputScheme, Parameter
 
 
+@SCHEMES.register("learned")
 @dataclass(frozen=True)
 class Learned(InputScheme):
     """A learned vector a position (Gehring et al., arXiv:1705.03122; GPT-2).
@@ -18,9 +21,7 @@ class Learned(InputScheme):
     only shows in a batch gives NaN and so a non-finite loss, never another position's vector.
     """
 
-    name: ClassVar[str] = "learned"
-
-    positions: int  # rows of the table: the longest sequence that can be computed
+    positions: int = setting(2048, "[1, 1048576]")  # rows of the table
 
     def check(self, dims: Dims) -> None:
         if self.positions < 1:

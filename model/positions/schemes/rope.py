@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.model.attention.biases import FarField
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.positions.rotation import (
     RopeAngles,
@@ -30,15 +32,15 @@ class RopeShared:
     boundary: int = flax.struct.field(pytree_node=False)
 
 
+@SCHEMES.register("rope")
 @dataclass(frozen=True)
 class Rope(LayerScheme):
     """Rotates queries and keys, so that their product depends on the distance alone."""
 
-    name: ClassVar[str] = "rope"
     scalable: ClassVar[bool] = True
 
-    theta: float  # base of the wavelengths
-    rotary_share: float  # share of a head's channels that are rotated: the first ones; 1: all
+    theta: float = setting(10_000.0, "(1, inf)")  # base of the wavelengths
+    rotary_share: float = setting(1.0, "(0, 1]")  # share of a head's channels that are turned
 
     def rotary_dim(self, head_dim: int) -> int:
         """Number of rotated channels, rounded down to whole pairs (GPT-NeoX, arXiv:2204.06745)."""

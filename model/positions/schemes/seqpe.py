@@ -15,7 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.scheme import MAX_POSITION, Dims, LayerScheme, Parameter, Terms
+from lengthwise.common.settings import setting
+from lengthwise.model.positions.registry import SCHEMES
+from lengthwise.model.positions.scheme import Dims, LayerScheme, Parameter, Terms
+from lengthwise.model.positions.settings import MAX_POSITION
 
 _SAMPLES = 32  # pivots of the contrastive loss, and stretches of the distillation, in a step
 _CANDIDATES = 32  # candidates a pivot, and positions a stretch
@@ -32,6 +35,7 @@ class Encoded(NamedTuple):
     k: jax.Array
 
 
+@SCHEMES.register("seqpe")
 @dataclass(frozen=True)
 class SeqPE(LayerScheme):
     """Scores gain q_p[i] k_p[j] / sqrt(C): linear maps of the positions' embeddings, a head each.
@@ -39,18 +43,18 @@ class SeqPE(LayerScheme):
     The maps are shared by all layers ("attn_scalar" and "single" in the authors' code).
     """
 
-    name: ClassVar[str] = "seqpe"
     per_layer: ClassVar[bool] = False
     beyond_span: ClassVar[bool] = False
     random: ClassVar[bool] = True
 
-    layers: int  # of the encoder
-    width: int  # its channels
-    heads: int  # its attention heads, by which the losses compare embeddings too
-    digits: int  # decimal digits of a position, led by zeros
-    regularized: int  # the losses sample positions below this
-    contrastive_weight: float
-    distillation_weight: float
+    layers: int = setting(2, "[1, inf)")  # of the encoder of digits
+    width: int = setting(64, "[1, inf)")  # its channels
+    # its attention heads, by which the losses compare embeddings too
+    heads: int = setting(4, "[1, inf)")
+    digits: int = setting(6, "[1, 9]")  # decimal digits of a position
+    regularized: int = setting(16_384, "[1, inf)")  # the losses draw positions below this
+    contrastive_weight: float = setting(0.1, "[0, inf)")  # of that loss
+    distillation_weight: float = setting(0.1, "[0, inf)")  # of that loss
 
     @property
     def longest(self) -> int:

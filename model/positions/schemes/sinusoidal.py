@@ -1,17 +1,19 @@
 """Sinusoidal absolute positions, added to the token embeddings."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.positions.rotation import RopeTables, rope_angles, rope_tables
 from lengthwise.model.positions.scheme import Dims, InputScheme
 
 
+@SCHEMES.register("sinusoidal")
 @dataclass(frozen=True)
 class Sinusoidal(InputScheme):
     """sin and cos of position * theta^(-2i/D), alternating (Vaswani et al., arXiv:1706.03762).
@@ -20,9 +22,7 @@ class Sinusoidal(InputScheme):
     instead. The angles are RoPE's, exact up to 2^20 positions.
     """
 
-    name: ClassVar[str] = "sinusoidal"
-
-    theta: float  # base of the wavelengths
+    theta: float = setting(10_000.0, "(1, inf)")  # base of the wavelengths
 
     def check(self, dims: Dims) -> None:
         if dims.embed_dim % 2:

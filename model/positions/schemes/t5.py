@@ -3,18 +3,21 @@
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.model.attention.biases import BiasFunction
 from lengthwise.model.positions.distance_bias import DistanceBias, distances
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.scheme import Dims, Parameter
 
 
+@SCHEMES.register("t5")
 @dataclass(frozen=True)
 class T5Buckets(DistanceBias):
     """A learned number a head and bucket of distances (T5; Raffel et al., arXiv:1910.10683).
@@ -24,10 +27,8 @@ class T5Buckets(DistanceBias):
     all layers; here each layer has its own.
     """
 
-    name: ClassVar[str] = "t5"
-
-    buckets: int
-    max_distance: int  # tokens
+    buckets: int = setting(32, "[2, inf)")  # of distances
+    max_distance: int = setting(128, "[1, inf)")  # tokens, from where on all share the last bucket
 
     def check(self, dims: Dims) -> None:
         if self.buckets < 2 or self.max_distance <= self.buckets // 2:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lengthwise.data.batches.pipeline import ReadingConfig, check_reading, store_batches
+from lengthwise.data.batches.pipeline import check_reading, store_batches
+from lengthwise.data.config import ReadingConfig
 from lengthwise.data.layouts import SplitDocuments, build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.sampling import DomainWeight, SamplingConfig

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lengthwise.data.batches.answers import NO_TARGET, answers_only
-from lengthwise.data.batches.pipeline import ReadingConfig, batches
+from lengthwise.data.batches.pipeline import batches
+from lengthwise.data.config import ReadingConfig
 from lengthwise.data.layouts import build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.sampling import SamplingConfig

@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             words = rng.integers(0, 10_000, int(rng.lognormal(3.5, 1)) + 1)
             (path / domain / f"{number:02}.txt").write_text(" ".join(map(str, words)))
     config = DataConfig(
-        sources=tuple(source_config(path=str(path / d), domain=d) for d in ("even", "odd")),
+        mixture=tuple(source_config(path=str(path / d), domain=d) for d in ("even", "odd")),
         tokenizer="bytes",
         end_of_text_token="",
         shard_tokens=4_000,

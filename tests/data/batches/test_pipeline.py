@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lengthwise.data.batches.assemble import assemble
-from lengthwise.data.batches.pipeline import HostBatch, LocalSlices, ReadingConfig, batches
+from lengthwise.data.batches.pipeline import HostBatch, LocalSlices, batches
+from lengthwise.data.config import ReadingConfig
 from lengthwise.data.layouts import LayoutConfig, LayoutIndex, build_layout
 from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.schedule import Schedule

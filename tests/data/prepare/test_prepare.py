@@ -19,7 +19,7 @@ from lengthwise.data.prepare import corpus_scan, store_builder, store_writer
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import summary
-from tests.data.settings import NO_CHECK, change_source, source_config
+from tests.data.settings import NO_CHECK, change_source, of_sources, source_config
 
 END = "<|endoftext|>"
 
@@ -110,7 +110,7 @@ def test_the_corpus_fingerprint_knows_the_domains(config: DataConfig, tmp_path: 
             replace(config.sources[0], path=str(directory), domain=name)
             for directory, name in zip((first, second), names, strict=True)
         )
-        store = prepare(replace(config, sources=sources), tmp_path / f"store{len(found)}")
+        store = prepare(of_sources(config, *sources), tmp_path / f"store{len(found)}")
         found.append(store.manifest.corpus_fingerprint)
     assert len(set(found)) == 3
 
@@ -186,7 +186,7 @@ def test_domains_and_groups(config: DataConfig, tmp_path: Path) -> None:
         source_config(domain="prose", path=str(tmp_path / "corpus")),
         source_config(domain="more", path=str(tmp_path / "more"), pattern="**/*.txt"),
     ]
-    store = prepare(replace(config, sources=tuple(sources)), tmp_path / "store")
+    store = prepare(of_sources(config, *sources), tmp_path / "store")
     assert store.manifest.domains == ("prose", "more")
     assert store.document_domains.tolist() == [0] * 30 + [1] * 4
     prose, a, b = store.document_groups[[0, 30, 32]].tolist()
@@ -198,7 +198,7 @@ def ids_config(config: DataConfig, tmp_path: Path, documents: list[list[int]]) -
     path = tmp_path / "ids.jsonl"
     path.write_text("".join(json.dumps({"ids": ids}) + "\n" for ids in documents))
     source = source_config(source="jsonl", path=str(path), field="ids")
-    return replace(config, sources=(source,), tokenizer="ids:50257:50256")
+    return replace(of_sources(config, source), tokenizer="ids:50257:50256")
 
 
 def test_documents_that_are_token_ids(config: DataConfig, tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_summary_counts_domains_splits_and_near_duplicates(
     with_copies(tmp_path / "corpus")
     (source,) = config.sources
     second = replace(source, domain="second", pattern="1*.txt")
-    store = prepare(replace(config, sources=(source, second)), tmp_path / "store")
+    store = prepare(of_sources(config, source, second), tmp_path / "store")
     lines = summary(store)
     manifest = store.manifest
     offsets = store.document_offsets
@@ -350,7 +350,7 @@ def test_a_store_of_a_mixture_and_one_of_a_single_source_are_told_apart(
 ) -> None:
     (source,) = config.sources
     pair = tuple(replace(source, domain=name) for name in ("prose", "verse"))
-    mixture = replace(config, sources=pair)
+    mixture = of_sources(config, *pair)
     prepare(mixture, tmp_path / "mixture")
     with pytest.raises(
         UserError, match=r"from data\.mixture \(domains: prose, verse\).* has one s"
@@ -383,17 +383,32 @@ def test_another_tokenizer_under_the_same_name_is_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shard_tokens": 0}, "shard_tokens=0 must be positive"),
-        ({"workers": -1}, "workers=-1 must be positive"),
-        ({"near_duplicate_threshold": -0.5}, r"near_duplicate_threshold=-0.5 must lie in \(0, 1\]"),
-        ({"near_duplicate_threshold": 1.5}, r"near_duplicate_threshold=1.5 must lie in \(0, 1\]"),
-        ({"duplicates": "drop"}, "duplicates='drop' must be one of keep, drop_exact, drop_near"),
+        ({"shard_tokens": 0}, "shard_tokens is 0, but must lie in"),
+        ({"workers": -1}, "workers is -1, but must lie in"),
+        (
+            {"near_duplicate_threshold": -0.5},
+            r"near_duplicate_threshold is -0.5, but must lie in \[0, 1\]",
+        ),
+        (
+            {"near_duplicate_threshold": 1.5},
+            r"near_duplicate_threshold is 1.5, but must lie in \[0, 1\]",
+        ),
+        (
+            {"duplicates": "drop"},
+            "duplicates='drop' is unknown; choose one of keep, drop_exact, drop_near",
+        ),
         (
             {"duplicates": "drop_near", "near_duplicate_threshold": 0.0},
             "drop_near' needs data.near_duplicate_threshold above 0",
         ),
-        ({"contamination": replace(NO_CHECK, drop="all")}, "must be one of none, training, held_"),
-        ({"contamination": replace(NO_CHECK, share=1.5)}, r"share=1.5 must lie in \(0, 1\]"),
+        (
+            {"contamination": replace(NO_CHECK, drop="all")},
+            "drop='all' is unknown; choose one of none, training, held_",
+        ),
+        (
+            {"contamination": replace(NO_CHECK, share=1.5)},
+            r"share is 1.5, but must lie in \(0, 1\]",
+        ),
         ({"contamination": replace(NO_CHECK, drop="training")}, "ngram above 0, for example 13"),
         ({"tokenizer": "ids:300"}, "wants a vocabulary size and the id of the end of text"),
         ({"tokenizer": "ids:300:300"}, "wants a vocabulary size and the id of the end of text"),

@@ -31,7 +31,7 @@ def store_path(tmp_path: Path) -> Path:
         text = "".join(map(chr, rng.integers(32, 300, rng.integers(1, 400))))
         (corpus / f"{i:02d}.txt").write_text(text, encoding="utf-8", newline="")
     config = DataConfig(
-        sources=(source_config(path=str(corpus)),),
+        **vars(source_config(path=str(corpus))),
         tokenizer="bytes",
         end_of_text_token="",
         shard_tokens=1_000,

@@ -16,7 +16,8 @@ from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.positions.rotation import rope_tables
 from lengthwise.model.spec import ModelSpec
-from lengthwise.train.mesh import MeshConfig, batch_sharding, default_view, mesh_view
+from lengthwise.train.config import MeshConfig
+from lengthwise.train.mesh import batch_sharding, default_view, mesh_view
 from tests.model.positions.schemes import position_settings
 
 VOCABULARY, LENGTH, ROWS = 11, 16, 7

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.trees import build, overlay
 from lengthwise.configs import base
-from lengthwise.configs.resolve import build, overlay
 from lengthwise.model import layers
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cudnn import cudnn_attention

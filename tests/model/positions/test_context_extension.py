@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
 from lengthwise.model.positions.context_extension import (
-    ContextExtension,
     clex_positions,
     e2_llm_scale,
     offset_positions,
@@ -18,6 +17,7 @@ from lengthwise.model.positions.context_extension import (
 )
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.positions.rotation import rope_angles, rope_tables
+from lengthwise.model.positions.settings import ContextExtension
 
 
 @settings(max_examples=20)

@@ -77,7 +77,7 @@ def test_places_of_digits_begin_anew_in_each_number_and_document(tokens, first):
 
 
 def test_in_training_places_move_together_and_other_tokens_stay():
-    scheme = position_settings(**SETTINGS).abacus
+    scheme = position_settings(**SETTINGS).schemes.make("abacus", "scheme")
     table = jnp.arange(30.0)[:, None]
     tokens = jnp.array([[3, 4, 1, 5]])
     embed = lambda key: scheme.embed({"table": table}, None, tokens, None, None, key)[0, :, 0]

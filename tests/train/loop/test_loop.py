@@ -13,12 +13,12 @@ import pytest
 from lengthwise.common.errors import UserError
 from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.data.layouts.row_groups import Stratum
-from lengthwise.train.config import LoopConfig
+from lengthwise.train.config import LoopConfig, ProfileConfig
 from lengthwise.train.loop.loop import run_loop
 from lengthwise.train.loop.state import RunState, TrainingRun
 from lengthwise.train.machine.signals import TerminationRequest
 from lengthwise.train.metrics.goodput import CAUSES, Goodput
-from lengthwise.train.metrics.profile import ProfileConfig, Profiler
+from lengthwise.train.metrics.profile import Profiler
 from lengthwise.train.programs.steps import SingleSteps, StepBatch
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.stopping import EarlyStopping, StoppingConfig

@@ -84,7 +84,7 @@ def test_each_phase_has_its_rope_scaling(tmp_path, start, corpus, store):
     assert scaled[6]["bucket"] == plain[6]["bucket"]
     assert scaled[6]["loss"] != plain[6]["loss"]
     experiment = load(config(corpus, phases=TWO_PHASES), None)
-    assert [p.rope_scaling for p in experiment.train.phases] == [
+    assert [p.rope_scaling for p in experiment.phases] == [
         RopeScaling("none", 1.0),
         RopeScaling("linear", 4.0),
     ]

@@ -7,9 +7,11 @@ import sys
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.train.config import CONFIG_VERSION
 from lengthwise.train.machine import workdir
 
 CONFIG = {
+    "version": CONFIG_VERSION,
     "seed": 0,
     "model": {"layers": 2, "embed_dim": 64},
     "train": {"log_every": 1},

@@ -10,7 +10,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.configs import dd
 from lengthwise.configs.resolve import load
 from lengthwise.model.spec import ModelSpec
-from lengthwise.train.mesh import MeshConfig
+from lengthwise.train.config import MeshConfig
 from lengthwise.train.plan.chips import CHIPS, GIB
 from lengthwise.train.plan.choose import CAUTION, COMPILES, MARGIN, candidates, choose
 from lengthwise.train.plan.cost import cost
@@ -21,13 +21,13 @@ V5E, MESH = CHIPS["TPU v5 lite"], MeshConfig(slices=1, tensor=1)
 
 @pytest.fixture(scope="module")
 def model():
-    settings = load(dd.get_config("160m"), None).train.model
+    settings = load(dd.get_config("160m"), None).model
     return ModelSpec.of(settings, 50_432, "tpu")
 
 
 @pytest.fixture(scope="module")
 def large():
-    return ModelSpec.of(load(dd.get_config("7b"), None).train.model, 50_432, "tpu")
+    return ModelSpec.of(load(dd.get_config("7b"), None).model, 50_432, "tpu")
 
 
 def program(hbm_bytes):
@@ -136,7 +136,7 @@ def test_remat_and_microbatches_save_memory_and_cost_time(model):
 
 def test_buckets_and_vocabulary_need_no_data():
     experiment = load(dd.get_config("160m"), None)
-    (phase,) = planned_phases(experiment.train.phases)
+    (phase,) = planned_phases(experiment.phases)
     assert phase.lengths == (256, 512, 1024, 2048, 4096, 8192)
     assert {length: phase.batch_size(length) for length in (256, 8192)} == {256: 2048, 8192: 64}
     assert vocabulary(experiment.data) == 50_432

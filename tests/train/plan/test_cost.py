@@ -27,7 +27,7 @@ SAID = [  # config, bucket, rows, (data, context), microbatches, remat, GiB
 
 
 def resolved(size):
-    return ModelSpec.of(load(dd.get_config(size), None).train.model, 50_432, "tpu")
+    return ModelSpec.of(load(dd.get_config(size), None).model, 50_432, "tpu")
 
 
 @pytest.mark.parametrize(("config", "length", "rows", "view", "parts", "remat", "said"), SAID)

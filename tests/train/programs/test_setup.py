@@ -11,11 +11,12 @@ from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.store.splits import Split
-from lengthwise.train.mesh import MeshConfig, ViewShape
+from lengthwise.train.config import MeshConfig
+from lengthwise.train.mesh import ViewShape
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.execution import BucketExecution
 from lengthwise.train.programs.setup import Setup
-from lengthwise.train.seeds import Seeds
+from lengthwise.train.seeds import SeedsConfig
 from tests import tiny
 
 LENGTHS = (32, 64)
@@ -33,11 +34,11 @@ def experiment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def phases(experiment, tmp_path_factory):
     store = prepare(experiment.data, tmp_path_factory.mktemp("store"))
-    return Phases(experiment.train.phases, store, experiment.train.seeds)
+    return Phases(experiment.phases, store, experiment.resolved_seeds)
 
 
 def setup_on(experiment, phases, devices, **changes):
-    return Setup(dataclasses.replace(experiment.train, **changes), phases, devices)
+    return Setup(dataclasses.replace(experiment, **changes), phases, devices)
 
 
 def run_steps(setup, count, state=None):
@@ -127,12 +128,12 @@ def born_on_another_order(setup):
 
 def test_the_choices_of_a_plan_replace_those_of_the_config(experiment, phases, one_device):
     """Views, microbatches and remat are of a bucket; losses without dropout are the same."""
-    plain = dataclasses.replace(experiment.train.model, dropout=0.0)
+    plain = dataclasses.replace(experiment.model, dropout=0.0)
     asked = {
         (0, 32): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=2, remat="none"),
         (0, 64): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=1, remat="full"),
     }
-    config = dataclasses.replace(experiment.train, model=plain, mesh=MeshConfig(2, 1))
+    config = dataclasses.replace(experiment, model=plain, mesh=MeshConfig(2, 1))
     for view, microbatches, message in (
         (ViewShape(2, 1, 4, 1), 2, "64: 2 rows can't be divided into 2 microbatches"),
         (ViewShape(1, 2, 4, 1), 1, "doesn't have mesh.slices=2"),
@@ -183,7 +184,7 @@ def test_random_state_is_a_function_of_seed_and_step(experiment, phases, one_dev
     again, _ = run_steps(setup, 3)
     assert again == one_device[:3]
     other, _ = run_steps(
-        setup_on(experiment, phases, jax.devices()[:1], seeds=Seeds(1, 1, 1, 1)), 1
+        setup_on(experiment, phases, jax.devices()[:1], seeds=SeedsConfig(1, 1, 1, 1)), 1
     )
     assert other[0][1] != one_device[0][1]
 
@@ -193,14 +194,14 @@ def test_the_index_of_a_large_store_is_kept_and_opened_again(
 ):
     monkeypatch.setattr("lengthwise.train.phases.IN_MEMORY_DOCUMENTS", 10)
     for _ in range(2):
-        kept = Phases(experiment.train.phases, phases.store, experiment.train.seeds, tmp_path)
+        kept = Phases(experiment.phases, phases.store, experiment.resolved_seeds, tmp_path)
         assert kept.fingerprint() == phases.fingerprint()
         (index,) = (tmp_path / "layouts").iterdir()
         assert (index / "rows-32.bin").stat().st_size == 8 * kept.at(0).layout.buckets[32].rows
     with (index / "rows-32.bin").open("r+b") as file:
         file.write(b"\xff")
     with pytest.raises(UserError, match=r"rows-32\.bin is damaged \(wrong checksum\)"):
-        Phases(experiment.train.phases, phases.store, experiment.train.seeds, tmp_path, verify=True)
+        Phases(experiment.phases, phases.store, experiment.resolved_seeds, tmp_path, verify=True)
     monkeypatch.setattr("lengthwise.train.phases.IN_MEMORY_DOCUMENTS", 10**6)
-    Phases(experiment.train.phases, phases.store, experiment.train.seeds, tmp_path / "small")
+    Phases(experiment.phases, phases.store, experiment.resolved_seeds, tmp_path / "small")
     assert not (tmp_path / "small").exists()

@@ -5,12 +5,9 @@ import numpy as np
 import pytest
 
 from lengthwise.common.errors import UserError
-from lengthwise.train.step.optimizer import (
-    OptimizerConfig,
-    decay_mask,
-    learning_rate_schedule,
-    make_optimizer,
-)
+from lengthwise.common.trees import build
+from lengthwise.train.config import OptimizerConfig
+from lengthwise.train.step.optimizer import decay_mask, learning_rate_schedule, make_optimizer
 
 
 def config(**changes):
@@ -28,7 +25,7 @@ def config(**changes):
         "clip_norm": 1.0,
         "z_loss": 0.0,
     }
-    return OptimizerConfig(**{**settings, **changes})
+    return build(OptimizerConfig, {**settings, **changes}, "optimizer")
 
 
 def params():

@@ -59,9 +59,9 @@ def test_it_trains_and_scores_beyond_its_training_length(
     corpus, store, tmp_path, scheme, pattern, positions
 ):
     experiment = load(config(corpus, scheme, pattern, **positions), None)
-    phases = Phases(experiment.train.phases, store, experiment.train.seeds, tmp_path)
-    Setup(experiment.train, phases, jax.devices())  # what is learned has a place on several
-    setup = Setup(experiment.train, phases, jax.devices()[:1])
+    phases = Phases(experiment.phases, store, experiment.resolved_seeds, tmp_path)
+    Setup(experiment, phases, jax.devices())  # what is learned has a place on several
+    setup = Setup(experiment, phases, jax.devices()[:1])
     state = setup.initial_state()
     before = jax.tree.map(np.asarray, state.params)
     step = setup.blueprint.compile_step((0, LENGTH))

@@ -1,0 +1,150 @@
+"""The config of a command line: a config file with the fields that flags override.
+
+--config=PATH[:ARGUMENT] --config.model.layers=6 --noconfig.model.qk_norm ...
+"""
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from lengthwise.common.errors import UserError, one_line
+from lengthwise.configs import base
+
+# Where the rooms are: the root of a clone, or the folder of the installed package.
+PACKAGE = Path(base.__file__).parents[1]
+_FIELD = ("--config.", "-config.", "--noconfig.", "-noconfig.")
+
+
+def split_flags(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
+    """(what follows --config, the flags of fields, the other arguments) of a command line.
+
+    A value that stands behind its flag, not after "=", is put there.
+    """
+    path, fields, others, is_open = None, [], [], False
+    arguments = iter(argv)
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            path = value if equals else next(arguments, "")
+        elif name.startswith(_FIELD):
+            fields.append(argument)
+        elif is_open and not argument.startswith("-"):
+            fields[-1] += f"={argument}"
+        else:
+            others.append(argument)
+        is_open = name.startswith(_FIELD[:2]) and not equals
+    return path, fields, others
+
+
+def read_config_file(path: str) -> ConfigDict:
+    """The config that get_config() of a file returns; PATH:ARGUMENT gives it an argument.
+
+    A file that is not in the current folder may be one of this package, such as configs/bytes.py.
+
+    Raises:
+      UserError: there is no such file, or it raises; names the line.
+    """
+    name, colon, argument = path.partition(":")
+    file = Path(name) if Path(name).exists() else PACKAGE / name
+    if not name:
+        raise UserError("--config can't be read: the path is empty")
+    if not file.exists():
+        raise UserError(f"--config can't be read: No such file or directory: {name!r}")
+    try:
+        get_config = _module(file.resolve()).get_config
+        config: ConfigDict = get_config(argument) if colon else get_config()
+        return config.lock()
+    except UserError:
+        raise
+    except Exception as error:
+        raise _error_in(file.resolve(), error) from error
+
+
+def _module(file: Path) -> ModuleType:
+    """The module of a config file; one of this package has its own name."""
+    if file.is_relative_to(PACKAGE / "configs"):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        return importlib.import_module(".".join(("lengthwise", *parts)))
+    folder = str(file.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # the file may import what lies beside it
+    spec = importlib.util.spec_from_file_location(f"config_file_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _error_in(file: Path, error: Exception) -> UserError:
+    """What a config file raised, and in which line of it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
+    message = str(error.args[0]) if error.args else ""
+    if "Did you mean" in message:  # ml_collections lists all fields before
+        message = message[message.index("Did you mean") :].rstrip("'")
+    return UserError(f"{file}:{line}: {type(error).__name__}: {message}")
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
+    """`config` with the fields that flags set.
+
+    Raises:
+      UserError: an unknown field, a value of the wrong type, a tuple that is given twice.
+    """
+    names = field_names(config)
+    given: set[str] = set()
+    for argument in arguments:
+        field = argument.lstrip("-").partition("=")[0].removeprefix("no").removeprefix("config.")
+        if field not in names:
+            nearest = ", ".join(f"--config.{each}" for each in nearest_fields(field, names))
+            raise UserError(f"unknown config field --config.{field}; nearest: {nearest}")
+        # Of all other fields the last value counts; values of a tuple would be strung together.
+        if field in given and isinstance(value_of(config, field), tuple):
+            raise UserError(f"--config.{field} is given twice; name all of its values once")
+        given.add(field)
+    values = flags.FlagValues()
+    command = ["config", *arguments]
+    try:
+        holder = config_flags.DEFINE_config_dict(
+            "config", config, flag_values=values, sys_argv=command
+        )
+        values(command)
+    except Exception as error:
+        raise UserError(one_line(error)) from error
+    overridden: ConfigDict = holder.value
+    return overridden
+
+
+def nearest_fields(field: str, fields: list[str]) -> list[str]:
+    """Fields of the same name in other sections, up to three; where there is none, the field that
+    is written most alike."""
+    _, _, name = field.rpartition(".")
+    same = [each for each in fields if each.rpartition(".")[2] == name]
+    return difflib.get_close_matches(field, same or fields, n=3 if same else 1, cutoff=0.0)
+
+
+def field_names(config: ConfigDict, prefix: str = "") -> list[str]:
+    """Dotted names of all fields, sections included."""
+    names = []
+    for name, value in config.items():
+        names.append(prefix + name)
+        if isinstance(value, ConfigDict):
+            names += field_names(value, f"{prefix}{name}.")
+    return names
+
+
+def value_of(config: ConfigDict, field: str) -> object:
+    """The value of a dotted name."""
+    return functools.reduce(lambda section, name: section[name], field.split("."), config)

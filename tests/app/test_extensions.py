@@ -1,0 +1,101 @@
+"""The recipes of docs/extend.md, written outside of the repository and used."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lengthwise.train.metrics.writer import read_rows
+from tests import tiny
+from tests.app.runs import CONFIG, ROOT
+
+PAGE = ROOT / "docs" / "extend.md"
+SECTION = re.compile(r"^## (?:A|An) ([a-z ]+)\n(.*?)(?=^## |\Z)", re.S | re.M)
+CODE = re.compile(r"```python\n(.*?)```", re.S)
+RECIPES = {kind: CODE.findall(text)[-1] for kind, text in SECTION.findall(PAGE.read_text())}
+# What each recipe of a run on text is chosen by.
+CHOSEN = {
+    "position scheme": ("model.positions.scheme=mine", "model.positions.mine.power=2.0"),
+}
+RUN = (
+    "--config.phase.steps=8",
+    "--config.train.checkpoint_every=4",
+    "--config.train.eval_every=4",
+    "--config.eval.methods=()",
+    "--config.eval.ratios=(1.0,2.0)",
+)
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """main.py, started in `folder`."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{folder}"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a module for each recipe, and a config file that imports them."""
+    folder = tmp_path_factory.mktemp("outside")
+    names = {kind: "my_" + kind.replace(" ", "_") for kind in RECIPES}
+    for kind, name in names.items():
+        (folder / f"{name}.py").write_text(RECIPES[kind])
+    imports = "".join(f"import {name}\n" for name in names.values())
+    (folder / "my_config.py").write_text(
+        f"{imports}from tests import tiny\n\n\ndef get_config():\n    return tiny.get_config()\n"
+    )
+    tiny.write_corpus(folder / "corpus")
+    return folder
+
+
+def flags_of(*kinds: str) -> list[str]:
+    return [f"--config.{change}" for kind in kinds for change in CHOSEN[kind]]
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    """The work directory of a run that was trained and scored with all that text can have."""
+    arguments = ("--config=my_config.py", "--workdir=run", "--config.data.path=corpus", *RUN)
+    done = run(folder, *arguments, *flags_of(*CHOSEN))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_recipes_are_short() -> None:
+    for kind, code in RECIPES.items():
+        assert len(code.splitlines()) <= 30, kind
+
+
+def test_a_run_of_parts_from_outside_is_trained_and_scored(trained: Path) -> None:
+    rows = [row for row in read_rows(trained / "metrics.jsonl") if row["kind"] == "train"]
+    assert [row["step"] for row in rows] == [*range(1, 9)]
+    assert json.loads((trained / "eval" / "results.json").read_text())
+    config = json.loads((trained / "config.json").read_text())
+    assert config["model"]["positions"]["mine"] == {"slope": 0.1, "power": 2.0}
+
+
+def test_it_goes_on_where_it_was(folder: Path, trained: Path) -> None:
+    before = (trained / "metrics.jsonl").read_text()
+    arguments = ("--config=my_config.py", "--workdir=run", "--config.data.path=corpus", *RUN)
+    more = "--config.phase.steps=10"
+    done = run(folder, *arguments, *flags_of(*CHOSEN), more)
+    assert done.returncode == 0, done.stderr
+    assert (trained / "metrics.jsonl").read_text().startswith(before[: before.rindex("\n{")])
+    other = run(folder, *arguments, *flags_of(*CHOSEN), "--config.model.positions.mine.power=3.0")
+    assert "model.positions.mine.power: 2.0 -> 3.0" in other.stderr
+
+
+def test_a_setting_out_of_range_is_named(folder: Path) -> None:
+    wrong = "--config.model.positions.mine.power=5.0"
+    chosen = "--config.model.positions.scheme=mine"
+    done = run(folder, "--config=my_config.py", "--workdir=never", chosen, wrong)
+    assert done.returncode == 2
+    assert "model.positions.mine.power is 5.0, but must lie in [0, 4]" in done.stderr
+    unknown = run(folder, f"--config={CONFIG}", "--workdir=never", wrong)
+    assert "unknown config field --config.model.positions.mine.power" in unknown.stderr
