@@ -1,4 +1,4 @@
-"""Experiment configurations: `base.py` holds every field, the others are short differences.
+"""Experiment configurations: `base.py` gathers every field, the others are short differences.
 
 Invariants and decisions: docs/design.md#configs
 """
