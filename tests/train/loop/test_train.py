@@ -1,5 +1,7 @@
 """`train` from end to end: stopping early, phases, and the weights of another run."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import load
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.config import CONFIG_VERSION
 from lengthwise.train.loop.loop import run_loop
 from lengthwise.train.programs.setup import Setup
 from lengthwise.train.step.positions import training_positions
@@ -253,7 +256,13 @@ def test_init_from_another_model_is_named(tmp_path, start, field, value, named):
     start(tmp_path / "first", **{"phase.steps": 5})
     if "shape" not in named:  # as main.py leaves it; without it only shapes are known
         (tmp_path / "first" / "config.json").write_text(
-            '{"phases": [], "model": {"embed_dim": 16, "layers": 1}}'
+            json.dumps(
+                {
+                    "version": CONFIG_VERSION,
+                    "phases": [],
+                    "model": {"embed_dim": 16, "layers": 1},
+                }
+            )
         )
     with pytest.raises(UserError, match=f"init_from=.* holds another model: {named}") as caught:
         start(tmp_path / "second", **{"train.init_from": str(tmp_path / "first"), field: value})
