@@ -39,9 +39,10 @@ quickstart: $(VENV)/.installed-$(DEVICE)
 test: lint $(LIBTPU)/.installed
 	$(RUN) -m pytest $(TOGETHER) -m "not slow"
 
-# Everything, the slow ones too: before a release, or when the resume path changes.
+# Everything, the slow ones too, with all of LLVM's optimizations: before a release, or when the resume
+# path changes.
 test-all: $(VENV)/.installed-test $(LIBTPU)/.installed
-	$(RUN) -m pytest $(TOGETHER)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest $(TOGETHER)
 
 # The figures of transformers, computed anew: the decoder agrees with them, and so do the frozen ones
 # that `make test` uses. After a change on purpose, copy the fresh file over the frozen one.

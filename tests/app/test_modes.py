@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lengthwise.app import modes
+from lengthwise.app import modes, text
 from lengthwise.common.errors import UserError
 from lengthwise.eval.losses.curve_file import CURVES, load_evaluation, save_evaluation
 from lengthwise.train.metrics.writer import read_rows
@@ -148,10 +148,13 @@ def test_the_card_judges_what_was_scored_and_says_what_it_cost(workdir):
     assert "What it cost" in (workdir / "report" / "card.html").read_text()
 
 
-def corpus_of(workdir):
-    return json.loads((workdir / "config.json").read_text())["data"]["sources"][0]["path"]
+@pytest.fixture
+def undrawn(monkeypatch):
+    """The report's pictures are drawn once, by the run itself."""
+    monkeypatch.setattr(text, "write_report", lambda workdir, inputs: workdir / "not-drawn")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_scoring_again_gives_the_same_numbers(workdir, corpus, tmp_path):
     """Beside another seed, which stands on the card with it."""
     before = (workdir / "eval" / "results.json").read_text()
@@ -170,6 +173,7 @@ def test_scoring_again_gives_the_same_numbers(workdir, corpus, tmp_path):
     assert (workdir / "metrics.jsonl").read_bytes() == metrics
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_scoring_again_with_other_settings_leaves_the_run_as_it_was(workdir, corpus):
     config = make_config(corpus, last_steps=20)
     config.eval.ratios = (0.5, 1.0, 2.0)
