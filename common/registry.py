@@ -36,7 +36,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, folder: str):
         self.kind = kind
-        self._folder = folder
+        self.folder = folder
         self._registered: dict[str, T] = {}
         self._sources: dict[str, tuple[str, dict[str, Declared] | None]] | None = None
 
@@ -105,17 +105,17 @@ class Registry(Generic[T]):
         return Components(self, where, tuple(items))
 
     def _is_ours(self, component: T) -> bool:
-        return _origin(component)[0].startswith(f"{self._folder}.")
+        return _origin(component)[0].startswith(f"{self.folder}.")
 
     def _declared_here(self) -> dict[str, tuple[str, dict[str, Declared] | None]]:
         """Name -> (module, settings or None where only an import can tell), of the folder."""
         if self._sources is None:
             self._sources = {}
-            spec = importlib.util.find_spec(self._folder)
+            spec = importlib.util.find_spec(self.folder)
             for folder in (spec and spec.submodule_search_locations) or ():
                 for file in sorted(Path(folder).glob("*.py")):
                     module = (
-                        self._folder if file.stem == "__init__" else f"{self._folder}.{file.stem}"
+                        self.folder if file.stem == "__init__" else f"{self.folder}.{file.stem}"
                     )
                     for name, declared in _registered_in(file.read_text()).items():
                         self._sources[name] = module, declared

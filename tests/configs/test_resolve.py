@@ -1,5 +1,6 @@
 """A config becomes dataclasses: every field has its place, and what is wrong is named."""
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -9,7 +10,8 @@ import pytest
 
 from lengthwise.app.help import PAGE, markdown
 from lengthwise.common.errors import UserError
-from lengthwise.common.settings import declarations
+from lengthwise.common.registry import Registry
+from lengthwise.common.settings import declarations, declared_fields, default_of, item_class
 from lengthwise.common.trees import as_tree, check_value, contains, flatten, overlay
 from lengthwise.configs import base
 from lengthwise.configs.resolve import from_saved, load
@@ -34,6 +36,30 @@ def test_every_field_has_a_comment_and_a_default_in_its_range():
         assert declared.comment, name
         metadata = {"within": declared.within, "choices": declared.choices}
         check_value(declared.default, name, metadata)
+
+
+def registries(cls):
+    """The registries of a settings class and of its sections."""
+    for field in dataclasses.fields(cls):
+        if "registry" in field.metadata:
+            yield field.metadata["registry"]
+            continue
+        if field.metadata.get("declares"):
+            yield from registries(item_class(cls, field.name))
+        default = default_of(cls, field)
+        if dataclasses.is_dataclass(default):
+            yield from registries(type(default))
+
+
+def test_what_is_read_from_a_source_is_what_its_class_has():
+    found = list(registries(base.RunConfig))
+    assert found
+    for registry in found:
+        unimported = Registry(registry.kind, registry.folder)
+        for name in unimported.names():
+            component = registry[name]
+            fields = declared_fields(component) if dataclasses.is_dataclass(component) else {}
+            assert unimported.declared(name) == fields, (registry.kind, name)
 
 
 def test_docs_list_every_field():
