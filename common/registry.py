@@ -130,13 +130,17 @@ class Components(Generic[T]):
     where: str  # the section that they stand in
     sections: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 
+    def section(self, name: str) -> tuple[tuple[str, Any], ...]:
+        """The settings of one component, by name; () where it has none."""
+        return dict(self.sections).get(name, ())
+
     def make(self, name: str, field: str) -> Any:
         """An instance of the class that `field` names, with its settings, all checked.
 
         Raises UserError: there is no such component, or a setting that it can't have.
         """
         cls = self.registry.named(name, field)
-        return build(cls, dict(dict(self.sections).get(name, ())), f"{self.where}.{name}")  # type: ignore[arg-type]
+        return build(cls, dict(self.section(name)), f"{self.where}.{name}")  # type: ignore[arg-type]
 
 
 def _hashable(value: Any) -> Any:

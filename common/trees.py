@@ -94,6 +94,21 @@ def as_tree(settings: Any) -> dict[str, Any]:
     return tree
 
 
+def values_of(settings: Any, component: str) -> tuple[Any, ...]:
+    """The values of a section, and those of its `component` where that has settings.
+
+    For keys and fingerprints: what other components have decides nothing.
+    """
+    values: list[Any] = []
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if "registry" not in field.metadata:
+            values.append(value)
+        elif section := value.section(component):
+            values.append(section)
+    return tuple(values)
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return as_tree(value)

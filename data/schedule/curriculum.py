@@ -1,63 +1,56 @@
-"""Curricula: odds of the buckets.
+"""Settings of a curriculum, the contract of curricula, and their registry.
 
-The curricula are those of Pouransari et al. (arXiv 2405.13226, Algorithm 1 and table 4).
+A curriculum is one file in data/schedule/curricula, or one of a user's.
 """
 
+import functools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.registry import Components, Registry
+from lengthwise.common.settings import components
 
-CURRICULA = (
-    "natural",
-    "uniform",
-    "grow_linear",
-    "grow_p2",
-    "grow_p100",
-    "shrink_p100",
-    "explicit",
-)
+CURRICULA: Registry[Any] = Registry("curriculum", "lengthwise.data.schedule.curricula")
 
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    name: str = "grow_p2"  # natural | uniform | grow_linear | grow_p2 | grow_p100 | ...
+    """Raises UserError for a curriculum or a setting of one that there is none of."""
+
+    # natural | uniform | grow_linear | grow_p2 | grow_p100 | shrink_p100 | explicit
+    name: str = "grow_p2"
     odds: tuple[float, ...] = ()  # explicit: odds a bucket, shortest first
     cycles: int = 4  # cycles of the token budget
+    curricula: Components[Any] = components(CURRICULA, "phase.curriculum")
 
     def __post_init__(self) -> None:
-        if self.name not in CURRICULA:
+        chosen = self.chosen
+        if self.odds and not chosen.takes_odds:
             raise UserError(
-                f"unknown curriculum.name {self.name!r}: use one of {', '.join(CURRICULA)}"
+                f"curriculum.odds is only for curriculum.name = 'explicit', not {self.name!r}"
             )
 
+    @functools.cached_property
+    def chosen(self) -> "Curriculum":
+        """The curriculum that `name` names, with its settings."""
+        curriculum: Curriculum = self.curricula.make(self.name, "phase.curriculum.name")
+        object.__setattr__(curriculum, "config", self)
+        return curriculum
 
-def bucket_odds(config: CurriculumConfig, num_buckets: int) -> np.ndarray | None:
-    """Odds of each bucket, shortest first; None for natural, which weighs by what remains.
 
-    Raises:
-      UserError: explicit odds that are not one positive number a bucket.
-    """
-    ranks = np.arange(num_buckets, dtype=np.float64)
-    named = {
-        "natural": None,
-        "uniform": np.ones(num_buckets),
-        "grow_linear": num_buckets - ranks,
-        "grow_p2": 2.0 ** (num_buckets - 1 - ranks),
-        "grow_p100": 100.0 ** (num_buckets - 1 - ranks),
-        "shrink_p100": 100.0**ranks,
-    }
-    if config.name in named:
-        if config.odds:
-            raise UserError(
-                f"curriculum.odds is only for curriculum.name = 'explicit', not {config.name!r}"
-            )
-        return named[config.name]
-    odds = np.asarray(config.odds, np.float64)
-    if odds.shape != (num_buckets,) or not (np.isfinite(odds) & (odds > 0)).all():
-        raise UserError(
-            f"curriculum.odds = {config.odds} must be {num_buckets} positive numbers, "
-            "one for each bucket, shortest first"
-        )
-    return odds
+class Curriculum(ABC):
+    """Odds of the buckets, by which a schedule draws them; a frozen dataclass of its settings."""
+
+    config: CurriculumConfig  # the settings that all curricula share
+    takes_odds: ClassVar[bool] = False  # whether config.odds means something
+
+    @abstractmethod
+    def odds(self, num_buckets: int) -> np.ndarray | None:
+        """Odds of each bucket, shortest first, positive float64 [K].
+
+        None: weighed by what remains.
+        """

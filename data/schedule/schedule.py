@@ -12,8 +12,9 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.trees import values_of
 from lengthwise.data.layouts.row_groups import RowGroups, Stratum
-from lengthwise.data.schedule.curriculum import CurriculumConfig, bucket_odds
+from lengthwise.data.schedule.curriculum import CurriculumConfig
 from lengthwise.data.schedule.quotas import Quotas
 from lengthwise.data.schedule.row_order import BucketOrder
 from lengthwise.data.schedule.sampling import Rates, SamplingConfig, stratum_rates
@@ -96,7 +97,7 @@ class Schedule:
                 f"no bucket holds the {tokens_per_step} tokens of one step (tokens by bucket: "
                 f"{fill}): use more data or a smaller tokens_per_step"
             )
-        odds = bucket_odds(config, len(lengths))
+        odds = config.chosen.odds(len(lengths))
         weights = {length: rows * length for length, rows in bucket_rows.items()}
         rates = None
         if sampling.by_strata:
@@ -131,7 +132,7 @@ class Schedule:
                     sampling, rates, strata, budget_steps * tokens_per_step
                 )
         plan: tuple = (
-            astuple(config),
+            values_of(config, config.name),
             bucket_rows,
             tokens_per_step,
             self.cycle_steps,

@@ -45,7 +45,11 @@ def test_a_wrong_argument(refused, tmp_path, argument, message):
     ("config", "argument", "message"),
     [
         (CONFIG, "--config.optimizer.warmup_steps=100000", "warmup_steps=100000 does not fit into"),
-        (CONFIG, "--config.phase.curriculum.name=grown", "unknown curriculum.name 'grown'"),
+        (
+            CONFIG,
+            "--config.phase.curriculum.name=grown",
+            "phase.curriculum.name='grown' is unknown",
+        ),
         (
             "configs/task.py",
             "--config.model.num_heads=3",

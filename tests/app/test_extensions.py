@@ -20,6 +20,7 @@ RECIPES = {kind: CODE.findall(text)[-1] for kind, text in SECTION.findall(PAGE.r
 # What each recipe of a run on text is chosen by.
 CHOSEN = {
     "position scheme": ("model.positions.scheme=mine", "model.positions.mine.power=2.0"),
+    "curriculum": ("phase.curriculum.name=mine", "phase.curriculum.mine.base=3.0"),
 }
 RUN = (
     "--config.phase.steps=8",

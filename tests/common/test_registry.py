@@ -16,7 +16,7 @@ from lengthwise.common.settings import (
     section,
     setting,
 )
-from lengthwise.common.trees import as_tree, build, resolve_overlays
+from lengthwise.common.trees import as_tree, build, resolve_overlays, values_of
 
 ONE = """
     raise_at_import = IMPORTED.append("one")
@@ -79,6 +79,8 @@ def test_a_component_is_made_of_its_section(kinds):
     assert built.kinds.make("one", "section.name").window == 3
     assert build(Section, as_tree(built), "section") == built
     assert hash(built) != hash(build(Section, {"one": {"window": 4}}, "section"))
+    assert values_of(built, "one") == ("one", (("window", 3),))
+    assert values_of(built, "another") == ("one",)
     wrong = build(Section, {"one": {"window": 65}}, "section")
     with pytest.raises(UserError, match=r"section.one.window is 65, but must lie in \[1, 64\]"):
         wrong.kinds.make("one", "section.name")

@@ -1,12 +1,12 @@
 import pytest
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.schedule.curriculum import CurriculumConfig, bucket_odds
+from lengthwise.data.schedule.curriculum import CurriculumConfig
 
 
 def test_named_odds() -> None:
     def odds(name: str) -> list[float]:
-        values = bucket_odds(CurriculumConfig(name, (), 1), 6)
+        values = CurriculumConfig(name, (), 1).chosen.odds(6)
         assert values is not None
         return values.tolist()
 
@@ -20,7 +20,7 @@ def test_named_odds() -> None:
 @pytest.mark.parametrize(
     ("name", "odds", "says"),
     [
-        ("grow", (), "natural, uniform, grow_linear, grow_p2, grow_p100, shrink_p100"),
+        ("grow", (), "explicit, grow_linear, grow_p2, grow_p100, natural, shrink_p100, uniform"),
         ("explicit", (), "must be 4 positive numbers"),
         ("explicit", (1.0, 1.0, 0.0, 1.0), "must be 4 positive numbers"),
         ("grow_p2", (1.0,) * 4, "only for curriculum.name = 'explicit'"),
@@ -28,4 +28,4 @@ def test_named_odds() -> None:
 )
 def test_says_what_is_wrong(name: str, odds: tuple[float, ...], says: str) -> None:
     with pytest.raises(UserError, match=says):
-        bucket_odds(CurriculumConfig(name, odds, 1), 4)
+        CurriculumConfig(name, odds, 1).chosen.odds(4)
