@@ -18,6 +18,7 @@ from lengthwise.app.config_file import override, read_config_file, split_flags
 from lengthwise.app.help import HELP, help_page
 from lengthwise.common.errors import UserError
 from lengthwise.configs import base
+from lengthwise.configs.resolve import load
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything of the run is kept.")
 _DISTRIBUTED = flags.DEFINE_bool(
@@ -62,6 +63,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(config: ConfigDict, workdir: str) -> int:
+    load(config, None)  # a wrong value is told before jax is imported
     from lengthwise.app import modes
 
     return modes.run(_MODE.value, config, workdir)

@@ -59,6 +59,8 @@ def read_config_file(path: str) -> ConfigDict:
         raise UserError("--config can't be read: the path is empty")
     if not file.exists():
         raise UserError(f"--config can't be read: No such file or directory: {name!r}")
+    if not file.is_file():
+        raise UserError(f"--config={name} is a folder; name a file with get_config()")
     try:
         get_config = _module(file.resolve()).get_config
         config: ConfigDict = get_config(argument) if colon else get_config()

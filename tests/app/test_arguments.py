@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from lengthwise.app import cli
+from lengthwise.common.settings import declarations
+from lengthwise.configs.base import RunConfig
 from tests.app.runs import CONFIG, ROOT
 
 
@@ -77,6 +79,7 @@ def test_what_no_corpus_can_put_right_is_told_before_it_is_read(
             ["--config=configs/nowhere.py", "--workdir=run"],
             "read: No such file or directory: .configs/nowhere.py.$",
         ),
+        (["--config=.", "--workdir=run"], "--config=. is a folder; name a file with get_config"),
         (["--config=", "--workdir=run"], "--config can't be read: the path is empty"),
     ],
 )
@@ -106,8 +109,24 @@ def test_help_names_the_flags():
     helped = subprocess.run(
         [sys.executable, "main.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
+    assert helped.returncode == 0
     assert "--workdir" in helped.stdout
+    for name, declared in declarations(RunConfig):
+        assert f"    {name} " in helped.stdout or f"    {name}\n" in helped.stdout
+        assert repr(declared.default).split()[0] in helped.stdout
     assert "error" not in helped.stderr
+
+
+def test_what_is_refused_waits_for_no_jax(tmp_path):
+    code = "from lengthwise.app import cli, shell; import sys\n"
+    code += "try:\n    cli.main(sys.argv)\nexcept Exception as error: print(error)\n"
+    code += "assert not {'jax', 'flax', 'optax', 'grain', 'matplotlib'} & set(sys.modules)"
+    for argument in ("--config.model.layers=0", "--config.modl.layers=1", "--help"):
+        arguments = (argument, f"--config={CONFIG}", f"--workdir={tmp_path}")
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_an_interrupt_is_one_line_and_its_status(monkeypatch, capsys):
