@@ -36,7 +36,7 @@ from lengthwise.eval.answers.trainings import (
 from lengthwise.eval.report.answers.page import AnswersInputs, Example, write_answers
 from lengthwise.eval.report.answers.wording import comparison_lines
 from lengthwise.eval.report.run.run_page import RunInputs
-from lengthwise.eval.scorers.scheduled import NLL
+from lengthwise.eval.scoring.scheduled import NLL
 from lengthwise.train.machine.processes import is_first_process
 
 _SELECTION_LENGTHS = 8  # lengths of training that choose, at most, where none are named

@@ -29,10 +29,10 @@ from lengthwise.eval.report.run.report import ReportInputs, write_report
 from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.eval.report.run.wording import headline
 from lengthwise.eval.report.training_log import run_seconds
-from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.scorers.complexity import complexity
-from lengthwise.eval.scorers.registry import make_scorers
-from lengthwise.eval.scorers.scheduled import ScheduledScorers
+from lengthwise.eval.scoring.bench import Bench
+from lengthwise.eval.scoring.complexity import complexity
+from lengthwise.eval.scoring.factory import make_scorers
+from lengthwise.eval.scoring.scheduled import ScheduledScorers
 from lengthwise.eval.statistics.curves import ScorerResult
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import training_fingerprint

@@ -1,9 +1,12 @@
 """What is scored, on how much text, and how sure the intervals are."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from lengthwise.common.errors import UserError
-from lengthwise.common.settings import section, setting
+from lengthwise.common.registry import Components
+from lengthwise.common.settings import components, section, setting
+from lengthwise.eval.registry import SCORERS
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,7 @@ class EvalConfig:
     scorers: tuple[str, ...] = ()
     # of eval.methods, by which these and the tasks are run as well
     scorer_methods: tuple[str, ...] = ()
-    stride_share: float = setting(0.5, "(0, 1]")  # sliding_window: stride / window
-    grid_trials: int = setting(20, "[20, inf)")  # needle_depth, needle_distance: prompts a cell
-    grid_depths: int = setting(5, "[2, inf)")  # needle_depth: depths, from the beginning to the end
+    scorer_settings: Components[Any] = components(SCORERS, "eval")
     # What is asked about long inputs, at the tested contexts: names of the table in
     # docs/evaluation.md, such as passkey; RULER's own, such as niah_multikey_1; or ruler for its 13
     # tasks.

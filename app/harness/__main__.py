@@ -52,8 +52,7 @@ def run(
 
     # Here, since this is a program of its own: nothing of eval needs these.
     from lengthwise.configs.resolve import from_saved
-    from lengthwise.eval.scorers.bench import Bench
-    from lengthwise.eval.scorers.registry import prompt_maker
+    from lengthwise.eval.scoring.bench import Bench
     from lengthwise.train.machine.workdir import locked, read_config
 
     if jax.process_count() > 1:
@@ -88,7 +87,7 @@ def run(
             why_no_positions="",
         )
         own = {
-            name: task_config(name, tokenizer, prompt_maker(bench), config.prompts, config.seed)
+            name: task_config(name, tokenizer, bench.prompt_maker, config.prompts, config.seed)
             for name in filter(is_own, tasks)
         }
         requested: list[Any] = [own.get(name, name) for name in tasks]

@@ -139,7 +139,7 @@ class PromptTask:
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """Controls of its prompts; eval/scorers/prompts.py makes the one by position ids."""
+        """Controls of its prompts; eval/scoring/prompts.py makes the one by position ids."""
         if self.aggregates:
             return Control.PLAIN, Control.NO_CONTEXT, Control.TRUNCATED, Control.FAR_POSITIONS
         return tuple(Control)

@@ -1,1 +1,1 @@
-"""Scorers by name: each scores the methods of running a checkpoint, and returns curves."""
+"""Scorers, a file each; see docs/extend.md."""

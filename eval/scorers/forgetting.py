@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
 from lengthwise.eval.inference.scorer import Method, batched_scores, score_greedy
-from lengthwise.eval.losses.targets import choose_targets
-from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.registry import SCORERS
+from lengthwise.eval.scoring.bench import Bench, BenchScorer
 from lengthwise.eval.statistics.curves import (
     PLAIN_CONTROL,
     Curve,
@@ -33,27 +33,25 @@ from lengthwise.eval.statistics.curves import (
     population,
 )
 
-NAME = "forgetting"
 ALONE = "no_copy"  # the control: the same tokens behind other text
 _SHORTEST = 8  # tokens of a row
 
 
-class ForgettingCurve:
+@SCORERS.register("forgetting")
+class ForgettingCurve(BenchScorer):
     """Scorer of copies of held-out text. Raises UserError: too few documents, too short lengths."""
 
-    name = NAME
-
-    def __init__(self, bench: Bench):
-        self._bench = bench
+    def prepare(self, bench: Bench) -> None:
+        super().prepare(bench)
         self.lengths = tuple(length for length in bench.lengths if length >= _SHORTEST)
         if not self.lengths:
             raise UserError(
-                f"eval.scorers: {NAME!r} needs a tested length of {_SHORTEST} tokens or more; "
+                f"eval.scorers: {self.name!r} needs a tested length of {_SHORTEST} tokens or more; "
                 "raise eval.ratios"
             )
         # At all lengths the same documents, and the end of the same stretch of each.
         longest = copied(self.lengths[-1])
-        self._targets = choose_targets(bench.source, bench.split, longest, bench.config)
+        self._targets = bench.targets(longest)
         first_R = np.unique(self._targets.block_document_R, return_index=True)[1]
         self._ends_N = self._targets.block_end_R[first_R]
         self._other_N = _other(self._targets.clusters_N)
@@ -79,10 +77,10 @@ class ForgettingCurve:
 
     def _right(self, method: Method, length: int, copies: bool) -> np.ndarray:
         """Right tokens of the last half of each document's second x, [N]."""
-        n, config = copied(length), self._bench.config
+        n, config = copied(length), self.bench.config
         x_NT = self._targets.rows(self._ends_N, n - 1)
         before_NT = x_NT if copies else x_NT[self._other_N]
-        between_N1 = np.full((len(x_NT), 1), self._bench.pad)
+        between_N1 = np.full((len(x_NT), 1), self.bench.pad)
         # Rows of an odd length end in one token more.
         more = [between_N1] * (1 + length % 2)
         tokens = np.concatenate([between_N1, before_NT, between_N1, x_NT, *more], axis=1)
@@ -102,14 +100,14 @@ class ForgettingCurve:
         halves = [copied(length) - copied(length) // 2 for length in self.lengths]
         counts_NK = np.tile(np.array(halves, np.float64), (len(copy_NK), 1))
         shared: dict[str, Any] = {
-            "scorer": NAME,
+            "scorer": self.name,
             "group": Group.RETRIEVAL,
             "method": method.name,
             "lengths": self.lengths,
             "counts_NK": counts_NK,
             "clusters_N": self._targets.clusters_N.astype(np.int64),
             "population": population(
-                NAME, self._bench.fingerprint, self._targets.documents_N, self._ends_N
+                self.name, self.bench.fingerprint, self._targets.documents_N, self._ends_N
             ),
             "dispersion": "low",
             "scope": "high",

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.eval.inference.scorer import Method
-from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.candidates import Outcomes, score_prompts
 from lengthwise.eval.prompts.prompt import Prompt
 from lengthwise.eval.prompts.tasks import TASKS
-from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.registry import SCORERS
+from lengthwise.eval.scoring.bench import Bench, BenchScorer
 from lengthwise.eval.statistics.curves import (
     Curve,
     Grid,
@@ -29,29 +32,33 @@ from lengthwise.eval.statistics.curves import (
     population,
 )
 
-DEPTH, DISTANCE = "needle_depth", "needle_distance"
-AXES = {DEPTH: "depth (share of the input)", DISTANCE: "distance, tokens"}
+Places = tuple[float | int, ...]  # depths (float) or distances (int)
 
 
-class NeedleGrid:
+class NeedleGrid(BenchScorer):
     """Scorer of needles by depth or distance. Raises UserError: no prompt fits the lengths."""
 
-    def __init__(self, name: str, bench: Bench, maker: PromptMaker):
-        """name: DEPTH or DISTANCE."""
-        self.name = name
-        self._bench, self._maker = bench, maker
+    axis: ClassVar[str]  # what the places are
+    trials: int
+
+    def places_of(self, lengths: Sequence[int]) -> Places:
+        """Places of the needles at tested lengths."""
+        raise NotImplementedError
+
+    def reduced(self, right_NDK: np.ndarray) -> tuple[tuple[int, ...], np.ndarray, float]:
+        """(lengths, sums [N, K], count of each sum) of the curve of a grid."""
+        raise NotImplementedError
+
+    def prepare(self, bench: Bench) -> None:
+        super().prepare(bench)
         self._task = TASKS["single_key"]
         self.lengths = tuple(n for n in bench.lengths if self._prompts(n, 0, 0.5) is not None)
         if not self.lengths:
             raise UserError(
-                f"eval.scorers: no prompt of {name!r} fits {bench.lengths[-1]} tokens; leave it "
-                "out or raise eval.ratios"
+                f"eval.scorers: no prompt of {self.name!r} fits {bench.lengths[-1]} tokens; leave "
+                "it out or raise eval.ratios"
             )
-        self.places: tuple[float | int, ...]
-        if name == DEPTH:
-            self.places = tuple(np.linspace(0.0, 1.0, bench.config.grid_depths).tolist())
-        else:
-            self.places = tuple(length // 2 for length in self.lengths)
+        self.places = self.places_of(self.lengths)
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -70,8 +77,8 @@ class NeedleGrid:
                     for length in self.lengths:
                         cells[-1].append(self._cell(method, length, row, place))
                         progress.update()
-                right_NDK = _stacked(cells, "right_PA", self._bench.config.grid_trials)
-                margin_NDK = _stacked(cells, "margin_PA", self._bench.config.grid_trials)
+                right_NDK = _stacked(cells, "right_PA", self.trials)
+                margin_NDK = _stacked(cells, "margin_PA", self.trials)
                 curves.append(self._curve(method, right_NDK, time.perf_counter() - begin))
                 grids += [
                     self._grid(method, "accuracy", "accuracy", right_NDK),
@@ -87,18 +94,18 @@ class NeedleGrid:
             method.scorer_at(length),
             prompts,
             length,
-            pad=self._bench.pad,
-            tokens_per_call=self._bench.config.tokens_per_call,
+            pad=self.bench.pad,
+            tokens_per_call=self.bench.config.tokens_per_call,
         )
 
     def _prompts(self, length: int, row: int, place: float | int) -> list[Prompt] | None:
         """Prompts of a cell; None: they don't fit."""
-        config = self._bench.config
+        config = self.bench.config
         try:
-            return self._maker.prompts(
+            return self.bench.prompt_maker.prompts(
                 self._task,
                 length,
-                config.grid_trials,
+                self.trials,
                 config.seed + 1000 * row,
                 place=lambda number: place,
             )
@@ -111,7 +118,7 @@ class NeedleGrid:
             scorer=self.name,
             metric=metric,
             method=method.name,
-            axis=AXES[self.name],
+            axis=self.axis,
             places=tuple(float(place) for place in self.places),
             lengths=self.lengths,
             scores_NDK=scores_NDK,
@@ -126,18 +133,9 @@ class NeedleGrid:
         return prompts[0].chance
 
     def _curve(self, method: Method, right_NDK: np.ndarray, seconds: float) -> Curve:
-        """Curve of the grid.
-
-        By depth: the mean over depths, a unit a trial of a number at all depths. By distance: at
-        the longest input, where all distances fit, against the distance.
-        """
-        if self.name == DEPTH:
-            lengths, sums_NK = self.lengths, right_NDK.sum(axis=1)
-            counts = float(len(self.places))
-        else:
-            lengths = tuple(int(place) for place in self.places)
-            sums_NK, counts = right_NDK[:, :, -1], 1.0
-        config = self._bench.config
+        """Curve of the grid."""
+        lengths, sums_NK, counts = self.reduced(right_NDK)
+        config = self.bench.config
         return Curve.of_share(
             scorer=self.name,
             group=Group.RETRIEVAL,
@@ -146,7 +144,7 @@ class NeedleGrid:
             sums_NK=sums_NK,
             counts_NK=np.full(sums_NK.shape, counts),
             population=population(
-                self.name, config.seed, config.grid_trials, self._bench.tokenizer.describe()
+                self.name, config.seed, self.trials, self.bench.tokenizer.describe()
             ),
             chance_K=np.full(len(lengths), self._chance),
             best=1.0,
@@ -154,6 +152,39 @@ class NeedleGrid:
             scope=self._task.scope,
             seconds=seconds,
         )
+
+
+@SCORERS.register("needle_depth")
+@dataclass
+class NeedleDepth(NeedleGrid):
+    """The mean over depths; a unit is a trial of a number at all depths."""
+
+    axis = "depth (share of the input)"
+
+    trials: int = setting(20, "[20, inf)")  # prompts a cell
+    depths: int = setting(5, "[2, inf)")  # from the beginning to the end
+
+    def places_of(self, lengths: Sequence[int]) -> Places:
+        return tuple(np.linspace(0.0, 1.0, self.depths).tolist())
+
+    def reduced(self, right_NDK: np.ndarray) -> tuple[tuple[int, ...], np.ndarray, float]:
+        return self.lengths, right_NDK.sum(axis=1), float(len(self.places))
+
+
+@SCORERS.register("needle_distance")
+@dataclass
+class NeedleDistance(NeedleGrid):
+    """At the longest input, where all distances fit, against the distance."""
+
+    axis = "distance, tokens"
+
+    trials: int = setting(20, "[20, inf)")  # prompts a cell
+
+    def places_of(self, lengths: Sequence[int]) -> Places:
+        return tuple(length // 2 for length in lengths)
+
+    def reduced(self, right_NDK: np.ndarray) -> tuple[tuple[int, ...], np.ndarray, float]:
+        return tuple(int(place) for place in self.places), right_NDK[:, :, -1], 1.0
 
 
 def _stacked(cells: list[list[Outcomes | None]], what: str, trials: int) -> np.ndarray:

@@ -28,11 +28,10 @@ from lengthwise.common.errors import UserError
 from lengthwise.eval.inference.scorer import Method, token_bar
 from lengthwise.eval.losses.methods import PLAIN
 from lengthwise.eval.losses.position_nll import binned_nats
-from lengthwise.eval.losses.targets import choose_targets
-from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.registry import SCORERS
+from lengthwise.eval.scoring.bench import Bench, BenchScorer
 from lengthwise.eval.statistics.curves import Curve, ScorerResult
 
-NAME = "power_law"
 _FIRST = 8  # preceding tokens: openings of documents follow no law
 _BINS_PER_OCTAVE = 4
 _EXPONENTS = (-4.0, -1e-3)
@@ -128,27 +127,26 @@ def excess(
     return far_NK - far.counts_J * forecast_NK, law
 
 
-class PowerLawForecast:
+@SCORERS.register("power_law")
+class PowerLawForecast(BenchScorer):
     """Scorer of the excess loss over the forecast. Raises UserError: L_train or the longest tested
     length is too short."""
 
-    name = NAME
-
-    def __init__(self, bench: Bench):
-        self._bench = bench
+    def prepare(self, bench: Bench) -> None:
+        super().prepare(bench)
         l_train, longest = bench.l_train, bench.lengths[-1]
         if l_train < 4 * _FIRST or longest < 2 * l_train:
             raise UserError(
-                f"eval.scorers: {NAME!r} fits positions {_FIRST} to L_train, {l_train} tokens, and "
-                f"forecasts 2 L_train and more; it needs {4 * _FIRST} tokens to fit and the ratio "
-                "2 in eval.ratios"
+                f"eval.scorers: {self.name!r} fits positions {_FIRST} to L_train, {l_train} "
+                f"tokens, and forecasts 2 L_train and more; it needs {4 * _FIRST} tokens to fit "
+                "and the ratio 2 in eval.ratios"
             )
         octaves = int(np.log2(l_train / _FIRST))
         grid = l_train * 2.0 ** (-np.arange(octaves * _BINS_PER_OCTAVE + 1) / _BINS_PER_OCTAVE)
         # Most preceding tokens of each bin; a bin begins behind the one before.
         self._near = np.unique(np.round(grid).astype(np.int64))
         self._far = tuple(l_train << k for k in range(1, int(np.log2(longest / l_train)) + 1))
-        self._targets = choose_targets(bench.source, bench.split, self._far[-1], bench.config)
+        self._targets = bench.targets(self._far[-1])
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -172,7 +170,18 @@ class PowerLawForecast:
                 near_NJ = sums_NJ[:, :fitted]
             excess_NK, law = excess(near_NJ, bins[0], sums_NJ[:, fitted:], bins[1])
             seconds = time.perf_counter() - begin
-            curves.append(self._curve(method, excess_NK, bins[1].counts_J, seconds))
+            curves.append(
+                self.loss_curve(
+                    method,
+                    self._targets,
+                    excess_NK,
+                    bins[1].counts_J,
+                    metric="excess_nll",
+                    lengths=self._far,
+                    baseline=0.0,
+                    seconds=seconds,
+                )
+            )
             if method is plain:
                 sentences.append(
                     f"loss up to L_train: {law.a:.3g} x^{law.b:.3g} + {law.c:.3g} nats/token "
@@ -184,24 +193,8 @@ class PowerLawForecast:
 
     def _sums(self, method: Method, edges: np.ndarray) -> np.ndarray:
         """[N, J] nats of each document in the bins between the edges, in preceding tokens."""
-        targets, config = self._targets, self._bench.config
+        targets, config = self._targets, self.bench.config
         length = int(edges[-1])
         with token_bar(len(targets.documents_N) * length, "scoring positions") as progress:
             scorer = method.scorer_at(length)
             return binned_nats(scorer, targets, length, edges[:-1], config, progress)
-
-    def _curve(
-        self, method: Method, excess_NK: np.ndarray, count_K: np.ndarray, seconds: float
-    ) -> Curve:
-        return Curve.of_loss(
-            scorer=NAME,
-            metric="excess_nll",
-            method=method.name,
-            lengths=self._far,
-            sums_NK=excess_NK,
-            counts_NK=np.tile(count_K, (len(excess_NK), 1)),
-            clusters_N=self._targets.clusters_N,
-            population=self._targets.fingerprint,
-            baseline=0.0,
-            seconds=seconds,
-        )

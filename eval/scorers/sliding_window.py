@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.settings import setting
 from lengthwise.eval.inference.scorer import Method, batched_scores, score
-from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.prompts.prompt import Control
-from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.registry import SCORERS
+from lengthwise.eval.scoring.bench import Bench, BenchScorer
 from lengthwise.eval.statistics.curves import (
     PLAIN_CONTROL,
     Curve,
@@ -30,7 +32,6 @@ from lengthwise.eval.statistics.curves import (
     population,
 )
 
-NAME = "sliding_window"
 _DOCUMENT = 2  # of a document at most so many times the longest window
 
 
@@ -48,23 +49,25 @@ def windows(targets: int, window: int, stride: int) -> list[tuple[int, int]]:
     return spans
 
 
-class SlidingWindow:
+@SCORERS.register("sliding_window")
+@dataclass
+class SlidingWindow(BenchScorer):
     """Scorer of documents in windows of the tested lengths. Raises UserError: too few documents, or
     a stride that is no whole number of tokens."""
 
-    name = NAME
+    stride_share: float = setting(0.5, "(0, 1]")  # stride / window
 
-    def __init__(self, bench: Bench):
-        self._bench = bench
+    def prepare(self, bench: Bench) -> None:
+        super().prepare(bench)
         self.lengths = bench.lengths
-        share = bench.config.stride_share
+        share = self.stride_share
         for window in self.lengths:
             if window * share != int(window * share) or not 1 <= window * share <= window:
                 raise UserError(
-                    f"eval.stride_share={share} of a window of {window} tokens is "
+                    f"eval.{self.name}.stride_share={share} of a window of {window} tokens is "
                     f"{window * share:g} tokens; choose a share in (0, 1] that gives whole numbers"
                 )
-        self._targets = choose_targets(bench.source, bench.split, self.lengths[-1], bench.config)
+        self._targets = bench.targets(self.lengths[-1])
         offsets = bench.source.document_offsets
         documents_N = self._targets.documents_N
         tokens_N = np.minimum(
@@ -95,8 +98,8 @@ class SlidingWindow:
 
     def _sums(self, method: Method, window: int, progress: tqdm) -> np.ndarray:
         """[N] nats of each document."""
-        config = self._bench.config
-        stride = int(window * config.stride_share)
+        config = self.bench.config
+        stride = int(window * self.stride_share)
         spans = [
             (number, start, first)
             for number, text in enumerate(self._texts)
@@ -105,7 +108,7 @@ class SlidingWindow:
         scorer = method.scorer_at(window)
 
         def of_windows(some: slice) -> np.ndarray:
-            tokens = np.full((len(spans[some]), window + 1), self._bench.pad, np.int64)
+            tokens = np.full((len(spans[some]), window + 1), self.bench.pad, np.int64)
             for row, (number, start, _) in enumerate(spans[some]):
                 text = self._texts[number][start : start + window + 1]
                 tokens[row, : len(text)] = text
@@ -126,8 +129,8 @@ class SlidingWindow:
         """[N] nats of each document's targets, each behind the end of text alone."""
         targets = [text[1:] for text in self._texts]
         distinct = np.unique(np.concatenate(targets))
-        pairs = np.stack([np.full_like(distinct, self._bench.pad), distinct], axis=1)
-        scorer, at_a_time = method.scorer_at(1), self._bench.config.tokens_per_call
+        pairs = np.stack([np.full_like(distinct, self.bench.pad), distinct], axis=1)
+        scorer, at_a_time = method.scorer_at(1), self.bench.config.tokens_per_call
         nats = batched_scores(
             lambda some: score(scorer, pairs[some])[:, 0], len(pairs), 1, at_a_time
         )
@@ -136,10 +139,10 @@ class SlidingWindow:
     def _curves(
         self, method: Method, sums_NK: np.ndarray, alone_N: np.ndarray, seconds: float
     ) -> list[Curve]:
-        truncated_N = sums_NK[:, self.lengths.index(self._bench.l_train)]
+        truncated_N = sums_NK[:, self.lengths.index(self.bench.l_train)]
         places = len(self.lengths)
         shared: dict[str, Any] = {
-            "scorer": NAME,
+            "scorer": self.name,
             "method": method.name,
             "lengths": self.lengths,
             "counts_NK": np.tile(
@@ -147,7 +150,7 @@ class SlidingWindow:
             ),
             "clusters_N": self._targets.clusters_N,
             "population": population(
-                NAME, self._bench.fingerprint, self._targets.documents_N, self.lengths[-1]
+                self.name, self.bench.fingerprint, self._targets.documents_N, self.lengths[-1]
             ),
             "same_targets": True,
         }

@@ -20,12 +20,12 @@ RECIPES = {kind: CODE.findall(text)[-1] for kind, text in SECTION.findall(PAGE.r
 # What each recipe of a run on text is chosen by.
 CHOSEN = {
     "position scheme": ("model.positions.scheme=mine", "model.positions.mine.power=2.0"),
-    "layout": (
-        "phase.layout.name=mine",
-        "phase.layout.mine.skip=3",
-        "phase.layout.mixture=natural",
-    ),
     "curriculum": ("phase.curriculum.name=mine", "phase.curriculum.mine.base=3.0"),
+    "scorer": (
+        "eval.scorers=('last_tokens',)",
+        "eval.during=('last_tokens',)",
+        "eval.last_tokens.count=2",
+    ),
 }
 RUN = (
     "--config.phase.steps=8",
@@ -84,6 +84,14 @@ def test_a_run_of_parts_from_outside_is_trained_and_scored(trained: Path) -> Non
     assert json.loads((trained / "eval" / "results.json").read_text())
     config = json.loads((trained / "config.json").read_text())
     assert config["model"]["positions"]["mine"] == {"slope": 0.1, "power": 2.0}
+
+
+def test_scorers_from_outside_are_on_the_card_and_in_training(trained: Path) -> None:
+    rows = [row for row in read_rows(trained / "metrics.jsonl") if row["kind"] == "eval"]
+    assert all(row["scores"]["last_tokens@64"]["value"] > 0 for row in rows)
+    card = json.loads((trained / "eval" / "card.json").read_text())
+    judged = {each["scorer"]: each for each in card["entries"][0]["judgements"]}
+    assert judged["last_tokens"]["lengths"] == [64, 128]
 
 
 def test_it_goes_on_where_it_was(folder: Path, trained: Path) -> None:

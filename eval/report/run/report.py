@@ -47,7 +47,7 @@ from lengthwise.eval.report.run.wording import (
 )
 from lengthwise.eval.report.style import token_count
 from lengthwise.eval.report.training_log import TrainingLog, evaluation_rows
-from lengthwise.eval.scorers.scheduled import NLL
+from lengthwise.eval.scoring.scheduled import NLL
 
 HEADLINE_RATIOS = (2.0, 4.0)  # beside truncation, which is the plain model at 1
 

@@ -18,8 +18,8 @@ from lengthwise.eval.prompts.prompt import Control, Prompting, Vocabulary
 from lengthwise.eval.prompts.questions import tasks_of_files
 from lengthwise.eval.prompts.tasks import RULER, TASKS, task_names
 from lengthwise.eval.prompts.vocabulary import sentences, sentences_of_files, vocabulary_of
-from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.scorers.prompts import PromptScorer
+from lengthwise.eval.scoring.bench import Bench
+from lengthwise.eval.scoring.prompts import PromptScorer
 from lengthwise.eval.statistics.bootstrap import Estimate
 from tests.eval.planted import eval_config
 from tests.eval.readers import BYTES, SURE, UNSURE, Reader

@@ -8,9 +8,9 @@ from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import IdsTokenizer
 from lengthwise.eval.inference.dry_run import stand_in
 from lengthwise.eval.inference.scorer import TargetScores
-from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.scorers.registry import SCORERS
-from lengthwise.eval.scorers.scheduled import NLL, ScheduledScorers
+from lengthwise.eval.registry import SCORERS
+from lengthwise.eval.scoring.bench import Bench
+from lengthwise.eval.scoring.scheduled import NLL, ScheduledScorers
 from tests.eval.planted import VOCAB, CountingScorer, eval_config, skewed_documents
 from tests.eval.readers import BYTES, Guesser, Reader
 
@@ -38,7 +38,7 @@ def test_figures_are_of_the_plain_prompts_at_the_training_length_and_twice_that(
     assert lost["passkey@1024"]["value"] < 1.0
 
 
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", SCORERS.names())
 def test_every_scorer_can_be_run_dry(name):
     """What the dry run scores is the like of what a model does: no scorer fails at it."""
     falling = Falling()

@@ -10,11 +10,11 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.store.tokenizers import IdsTokenizer
 from lengthwise.eval.config import tested_contexts as contexts_of
 from lengthwise.eval.inference.scorer import Method, Setting, TargetScores
-from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.scorers.forgetting import ForgettingCurve
-from lengthwise.eval.scorers.power_law import Bins, PowerLawForecast, excess, fit
-from lengthwise.eval.scorers.registry import make_scorers
-from lengthwise.eval.scorers.sliding_window import SlidingWindow, windows
+from lengthwise.eval.registry import SCORERS
+from lengthwise.eval.scorers.power_law import Bins, excess, fit
+from lengthwise.eval.scorers.sliding_window import windows
+from lengthwise.eval.scoring.bench import Bench
+from lengthwise.eval.scoring.factory import make_scorers
 from tests.eval.planted import VOCAB, Documents, eval_config, skewed_documents
 
 IDS = IdsTokenizer(VOCAB + 1, VOCAB)
@@ -52,8 +52,8 @@ def test_the_mean_is_over_tokens_and_documents_are_never_joined():
     lengths = [140, 333, 200, 150, 171, 160, 139, 150]
     texts = [1000 * i + np.arange(n) for i, n in enumerate(lengths)]
     source = Documents(texts, [2] * len(texts), list(range(len(texts))))
-    held = Bench(source, IdsTokenizer(10**6 + 1, 10**6), eval_config(), 32, (32, 64, 128), "c", "")
-    scorer = SlidingWindow(held)
+    config, ids = eval_config(scorers=("sliding_window",)), IdsTokenizer(10**6 + 1, 10**6)
+    (scorer,) = make_scorers(Bench(source, ids, config, 32, (32, 64, 128), "c", ""))
     method = Method("plain", lambda context: Setting(), lambda setting: Numbers())
     scorer._without_context = lambda _: np.zeros(len(texts))
     plain = scorer([method]).curves[0]
@@ -73,8 +73,8 @@ def test_rows_of_copies_are_as_the_paper_has_them():
             greedy[:, -8:] = True
             return TargetScores(greedy.astype(np.float32), greedy)
 
-    held = bench((31, 32, 64), documents=12)
-    scored = ForgettingCurve(held)([Method("plain", lambda c: Setting(), lambda s: Noted())])
+    (scorer,) = make_scorers(bench((31, 32, 64), documents=12, scorers=("forgetting",)))
+    scored = scorer([Method("plain", lambda c: Setting(), lambda s: Noted())])
     for length, calls in rows.items():
         copy, alone = calls
         n = (length - 2) // 2
@@ -155,19 +155,20 @@ def test_tested_contexts_hold_absolute_lengths():
 
 
 def test_what_cannot_be_scored_is_refused_in_a_line():
+    uneven = SCORERS.settings({"sliding_window": {"stride_share": 0.33}}, "eval")
     for changes, words in (
-        ({"scorers": ("nope",)}, "'nope', which is unknown; choose among forgetting"),
+        ({"scorers": ("nope",)}, "'nope' is unknown; choose one of forgetting"),
         ({"tasks": ("nope",)}, "'nope', which is unknown; choose among passkey"),
         ({"tasks": ("passkey",)}, "a tokenizer of text"),
-        ({"scorers": ("sliding_window",), "stride_share": 0.33}, "whole numbers"),
+        ({"scorers": ("sliding_window",), "scorer_settings": uneven}, "whole numbers"),
         ({"prompting": ("telepathy",)}, "choose among few_shot, scratchpad"),
     ):
         with pytest.raises(UserError, match=words):
             make_scorers(bench(**changes))
     with pytest.raises(UserError, match="8 tokens or more"):
-        ForgettingCurve(bench((4, 6)))
+        make_scorers(bench((4, 6), scorers=("forgetting",)))
     with pytest.raises(UserError, match="it needs 32 tokens to fit"):
-        PowerLawForecast(bench((16, 32), 16))
+        make_scorers(bench((16, 32), 16, scorers=("power_law",)))
     assert [s.name for s in make_scorers(bench(scorers=("forgetting", "power_law")))] == [
         "forgetting",
         "power_law",

@@ -20,10 +20,10 @@ from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.prompt import Control, PromptTask
 from lengthwise.eval.prompts.tasks import TASKS
-from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.scorers.needle_grid import NeedleGrid
-from lengthwise.eval.scorers.prompts import PromptScorer
-from lengthwise.eval.scorers.registry import SCORERS
+from lengthwise.eval.registry import SCORERS
+from lengthwise.eval.scoring.bench import Bench
+from lengthwise.eval.scoring.factory import make_scorers
+from lengthwise.eval.scoring.prompts import PromptScorer
 from lengthwise.eval.statistics.resampling import chance_corrected, resample
 from tests.eval.planted import VOCAB, CountingScorer, eval_config, skewed_documents
 from tests.eval.readers import AGGREGATES, BYTES, SURE, UNSURE, Copier, Guesser, Reader, Uniform
@@ -109,8 +109,8 @@ def documents():
 
 
 def language(name, scorer, lengths=(32, 64, 128, 256), l_train=32):
-    held = bench(IDS, lengths, l_train, documents(), documents=24)
-    scored = SCORERS[name](held)(methods(scorer))
+    held = bench(IDS, lengths, l_train, documents(), documents=24, scorers=(name,))
+    scored = make_scorers(held)[0](methods(scorer))
     return {(curve.metric, curve.control): curve for curve in scored.curves}, scored
 
 
@@ -184,10 +184,11 @@ def check_power_law():
     assert "no falling power law" in scored.sentences[1]
 
 
-def grid(name, scorer):
+def grid(name, scorer, **settings):
     lengths = (256, 512, 1024)
-    held = bench(BYTES, lengths, 256, grid_trials=30, grid_depths=3)
-    scored = NeedleGrid(name, held, PromptMaker(BYTES, 256))(methods(scorer))
+    changed = SCORERS.settings({name: {"trials": 30, **settings}}, "eval")
+    held = bench(BYTES, lengths, 256, scorers=(name,), scorer_settings=changed)
+    scored = make_scorers(held)[0](methods(scorer))
     assert [grid.metric for grid in scored.grids] == ["accuracy", "margin"]
     (curve,) = scored.curves
     return curve, scored.grids[0]
@@ -198,13 +199,13 @@ OVERHEAD = len("12345. ") + len("\nThe code of babababa is") + 1
 
 
 def check_needle_depth():
-    _, found = grid("needle_depth", Reader("single_key"))
+    _, found = grid("needle_depth", Reader("single_key"), depths=3)
     assert found.places == (0.0, 0.5, 1.0)
     assert (found.scores_NDK == 1).all()
-    _, found = grid("needle_depth", Copier(11, 400))
+    _, found = grid("needle_depth", Copier(11, 400), depths=3)
     # Of 1,024 tokens the last 400 are read: not the beginning and not the middle.
     assert found.scores_NDK.mean(axis=0).tolist() == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
-    curve, found = grid("needle_depth", Guesser())
+    curve, found = grid("needle_depth", Guesser(), depths=3)
     assert np.abs(corrected(curve).value_K).max() < 0.15
 
 
@@ -262,7 +263,7 @@ TRUST = {
 
 
 def test_every_scorer_has_a_check():
-    assert set(TRUST) == {"same_target_nll", "position_nll", *SCORERS, *TASKS}
+    assert set(TRUST) == {"same_target_nll", "position_nll", *SCORERS.names(), *TASKS}
 
 
 @pytest.mark.parametrize("name", TRUST)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lengthwise.eval.scorers.complexity import complexity
+from lengthwise.eval.scoring.complexity import complexity
 from lengthwise.eval.statistics.curves import Curve, Group
 from lengthwise.eval.statistics.scylla import scylla
 from tests.eval.planted import eval_config

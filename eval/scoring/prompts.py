@@ -14,7 +14,7 @@ from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.prompts.assemble import GENERATION, PromptMaker
 from lengthwise.eval.prompts.candidates import Outcomes, generate_answers, score_prompts
 from lengthwise.eval.prompts.prompt import Control, DoesNotFit, Prompt, Prompting, PromptTask
-from lengthwise.eval.scorers.bench import Bench
+from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.statistics.bootstrap import resampling, within_bounds
 from lengthwise.eval.statistics.curves import Curve, Group, ScorerResult, population
 

@@ -15,8 +15,9 @@ from lengthwise.data.store.splits import Split
 from lengthwise.eval.inference.scorer import ScorerFactory
 from lengthwise.eval.losses.methods import plain_method
 from lengthwise.eval.prompts.tasks import task_names
-from lengthwise.eval.scorers.bench import Bench
-from lengthwise.eval.scorers.registry import SCORERS, make_scorers
+from lengthwise.eval.registry import SCORERS
+from lengthwise.eval.scoring.bench import Bench
+from lengthwise.eval.scoring.factory import make_scorers
 from lengthwise.eval.statistics.bootstrap import resampling
 from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
 from lengthwise.eval.statistics.resampling import resample
@@ -36,7 +37,7 @@ class ScheduledScorers:
         names = bench.config.during
         scorers = tuple(name for name in names if name in SCORERS)
         tasks = task_names(
-            [name for name in names if name not in SCORERS], "eval.during", tuple(SCORERS)
+            [name for name in names if name not in SCORERS], "eval.during", SCORERS.names()
         )
         names = (*scorers, *tasks)
         lengths = (bench.l_train, 2 * bench.l_train)

@@ -1,0 +1,39 @@
+"""The scorers that a config names."""
+
+from __future__ import annotations
+
+from lengthwise.common.errors import UserError
+from lengthwise.eval.prompts.prompt import Prompting
+from lengthwise.eval.prompts.questions import tasks_of_files
+from lengthwise.eval.prompts.tasks import TASKS, task_names
+from lengthwise.eval.scoring.bench import Bench, BenchScorer, CurveScorer
+from lengthwise.eval.scoring.prompts import PromptScorer
+
+# What eval.prompting may name.
+PROMPTING = tuple(way for way in Prompting if way != Prompting.DIRECT)
+
+
+def make_scorers(bench: Bench) -> list[CurveScorer]:
+    """Those of eval.scorers, then those of eval.tasks.
+
+    Raises UserError: an unknown name, or a scorer that these settings, documents or tokenizer don't
+    serve.
+    """
+    config = bench.config
+    scorers: list[BenchScorer] = [
+        config.scorer_settings.make(name, "an item of eval.scorers")
+        for name in dict.fromkeys(config.scorers)
+    ]
+    for name in config.prompting:
+        if name not in PROMPTING:
+            raise UserError(
+                f"eval.prompting holds {name!r}, which is unknown; choose among "
+                + ", ".join(PROMPTING)
+            )
+    names = task_names(config.tasks)
+    for scorer in scorers:
+        scorer.prepare(bench)
+    if not names:
+        return [*scorers]
+    tasks = tasks_of_files(TASKS, config.qa_1, config.qa_2)
+    return [*scorers, *(PromptScorer(tasks[name], bench, bench.prompt_maker) for name in names)]
