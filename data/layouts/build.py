@@ -4,7 +4,6 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import astuple
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lengthwise.common.cores import available_cores
+from lengthwise.common.trees import values_of
 from lengthwise.data.layouts.config import Layout, LayoutConfig
 from lengthwise.data.layouts.documents import Blocks, DocumentSet
 from lengthwise.data.layouts.index import shift_references
@@ -83,7 +83,7 @@ def _key(
     config: LayoutConfig, documents: DocumentSet, seed: int, length_bins: tuple[int, ...]
 ) -> str:
     """Digest of all that decides the rows."""
-    settings = astuple(config.kind.row_settings)
+    settings = values_of(config.kind.row_settings, config.name)
     facts = (FORMAT_VERSION, settings, documents.fingerprint, seed, length_bins)
     return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 

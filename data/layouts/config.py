@@ -1,25 +1,24 @@
-"""Settings of a layout, the contract of layouts, and their lookup by name.
+"""Settings of a layout, the contract of layouts, and their registry.
 
-A layout is one file in data/layouts/kinds: a subclass of `Layout` with a `name`, registered.
+A layout is one file in data/layouts/kinds, or one of a user's.
 """
 
 import functools
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.common.settings import setting
+from lengthwise.common.registry import Components, Registry
+from lengthwise.common.settings import components, setting
 from lengthwise.data.layouts.accounting import BucketAccount
 from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.rows import CellRows
 
+LAYOUTS: Registry[Any] = Registry("layout", "lengthwise.data.layouts.kinds")
 TARGETS = ("all", "answers")
 CUTS = ("longest_first", "shuffled", "published")
 TAILS = ("pack", "pad", "drop")
@@ -62,11 +61,10 @@ class LayoutConfig:
     window_rate: float = setting(0.0, "[0, inf)")  # window: keys more a step
     # tokens of the store a block, whose rows are shuffled
     block_tokens: int = setting(1 << 31, "[1, inf)")
+    layouts: Components[Any] = components(LAYOUTS, "phase.layout")
 
     def __post_init__(self) -> None:
-        layouts = layout_classes()
         choices = {
-            "name": tuple(layouts),
             "targets": TARGETS,
             "cut": CUTS,
             "tails": TAILS,
@@ -84,7 +82,8 @@ class LayoutConfig:
         for field, neutral in _NEUTRAL.items():
             value = getattr(self, field)
             if value != neutral and field not in kind.options:
-                takers = " | ".join(name for name, each in layouts.items() if field in each.options)
+                layouts = LAYOUTS.import_all().items()
+                takers = " | ".join(name for name, each in layouts if field in each.options)
                 raise UserError(
                     f"layout.{field} = {value!r} is only for layout.name = {takers}, "
                     f"not {self.name!r}: set it to {neutral!r} or change the layout"
@@ -103,21 +102,21 @@ class LayoutConfig:
 
     @functools.cached_property
     def kind(self) -> "Layout":
-        """The layout that `name` names, with these settings."""
-        return layout_classes()[self.name](self)
+        """The layout that `name` names, with its settings."""
+        layout: Layout = self.layouts.make(self.name, "phase.layout.name")
+        object.__setattr__(layout, "config", self)
+        return layout
 
 
 class Layout(ABC):
-    """A way to make rows of documents, with its settings; stateless."""
+    """A way to make rows of documents, stateless: a frozen dataclass of its own settings."""
 
+    config: LayoutConfig  # the settings that all layouts share
     name: ClassVar[str]
     # Fields of LayoutConfig that mean something to this layout; the others must be neutral.
     options: ClassVar[frozenset[str]] = frozenset()
     # Rows of every power of two from smallest_bucket on; else of largest_bucket alone.
     bucketed: ClassVar[bool] = False
-
-    def __init__(self, config: LayoutConfig):
-        self.config = config
 
     def check(self) -> None:
         """Raises UserError for settings that contradict each other."""
@@ -208,25 +207,3 @@ class Layout(ABC):
                     f"bucket {bucket.length} holds {bucket.reached:.1%} of the targets instead of "
                     f"{asked:.1%}: documents are too short for this mixture"
                 )
-
-
-L = TypeVar("L", bound="type[Layout]")
-_CLASSES: dict[str, type[Layout]] = {}
-
-
-def register(layout: L) -> L:
-    """Adds a layout under its `name`."""
-    _CLASSES[layout.name] = layout
-    return layout
-
-
-def layout_classes() -> dict[str, type[Layout]]:
-    """The layouts by name, in alphabetical order."""
-    _import_kinds()
-    return dict(sorted(_CLASSES.items()))
-
-
-@functools.cache
-def _import_kinds() -> None:
-    for module in pkgutil.iter_modules([str(Path(__file__).parent / "kinds")]):
-        importlib.import_module(f"lengthwise.data.layouts.kinds.{module.name}")

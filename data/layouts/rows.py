@@ -18,6 +18,12 @@ class CellRows:
     several: bool  # some row has several pieces
 
     @classmethod
+    def whole(cls, length: int, starts: np.ndarray) -> "CellRows":
+        """Rows of `length` targets of one document each, from their first tokens, int64 [R]."""
+        pieces = np.empty(0, PIECE)
+        return cls.of(length, starts, np.zeros(1, np.int64), pieces, joined=False)
+
+    @classmethod
     def of(
         cls,
         length: int,

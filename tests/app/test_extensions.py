@@ -20,6 +20,11 @@ RECIPES = {kind: CODE.findall(text)[-1] for kind, text in SECTION.findall(PAGE.r
 # What each recipe of a run on text is chosen by.
 CHOSEN = {
     "position scheme": ("model.positions.scheme=mine", "model.positions.mine.power=2.0"),
+    "layout": (
+        "phase.layout.name=mine",
+        "phase.layout.mine.skip=3",
+        "phase.layout.mixture=natural",
+    ),
     "curriculum": ("phase.curriculum.name=mine", "phase.curriculum.mine.base=3.0"),
     "scorer": (
         "eval.scorers=('last_tokens',)",

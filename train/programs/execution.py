@@ -9,7 +9,7 @@ from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
-from lengthwise.common.trees import as_tree
+from lengthwise.common.trees import as_tree, values_of
 from lengthwise.train.config import MeshConfig, TrainConfig
 from lengthwise.train.mesh import ViewShape, default_view
 from lengthwise.train.phases import PhaseShape
@@ -67,7 +67,7 @@ def default_executions(
 def plan_fingerprint(config: TrainConfig, vocab_size: int, devices: int) -> str:
     """Fingerprint of what a plan is valid for: model, optimizer state, batches and devices."""
     batches = [
-        (p.tokens_per_step, dataclasses.astuple(p.layout), repr(p.rope_scaling))
+        (p.tokens_per_step, values_of(p.layout, p.layout.name), repr(p.rope_scaling))
         for p in config.phases
     ]
     # By field names and values: another name of a class leaves plans valid.

@@ -1,16 +1,18 @@
 """Concatenate-and-chunk: documents concatenated and cut every L tokens."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from lengthwise.data.layouts.config import Layout, register
+from lengthwise.data.layouts.config import LAYOUTS, Layout
 from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.rows import CellRows, make_pieces
 from lengthwise.data.shuffle import derive_key, hash64
 
 
-@register
+@LAYOUTS.register("concat_and_chunk")
+@dataclass(frozen=True)
 class ConcatAndChunk(Layout):
-    name = "concat_and_chunk"
     options = frozenset({"document_mask", "join_order"})
 
     def joins_documents(self, length: int) -> bool:

@@ -8,12 +8,13 @@ target exactly once; what is shorter than the smallest bucket is a tail.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.accounting import BucketAccount
-from lengthwise.data.layouts.config import Layout, register
+from lengthwise.data.layouts.config import LAYOUTS, Layout
 from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.mixture import halve, plan_halving, resolve_mixture
 from lengthwise.data.layouts.packing import best_fit_decreasing
@@ -24,9 +25,9 @@ from lengthwise.data.shuffle import derive_key, hash64
 Cut = tuple[dict[int, np.ndarray], np.ndarray, np.ndarray]
 
 
-@register
+@LAYOUTS.register("decompose")
+@dataclass(frozen=True)
 class Decompose(Layout):
-    name = "decompose"
     options = frozenset({"cut", "tails", "mixture", "shares", "document_mask"})
     bucketed = True
 
@@ -94,10 +95,7 @@ class Decompose(Layout):
         else:
             offsets = np.arange(tail_targets.size + 1)
         pieces = make_pieces(tail_starts, tail_targets + 1)
-        rows = {
-            length: CellRows.of(length, whole, np.zeros(1, np.int64), pieces[:0], joined=joined)
-            for length, whole in sequences.items()
-        }
+        rows = {length: CellRows.whole(length, whole) for length, whole in sequences.items()}
         rows[smallest] = CellRows.of(smallest, sequences[smallest], offsets, pieces, joined=joined)
         if self.tails == "drop":
             trained = sum(length * whole.size for length, whole in sequences.items())

@@ -1,14 +1,16 @@
 """Best-fit packing (Ding et al., arXiv 2404.10830): documents share rows of one length."""
 
-from lengthwise.data.layouts.config import register
+from dataclasses import dataclass
+
+from lengthwise.data.layouts.config import LAYOUTS
 from lengthwise.data.layouts.kinds.decompose import Decompose
 
 
-@register
+@LAYOUTS.register("pack")
+@dataclass(frozen=True)
 class Pack(Decompose):
     """Decomposition into a single bucket: all that is not cut off a longer document is a tail."""
 
-    name = "pack"
     options = frozenset({"document_mask"})
     bucketed = False
 

@@ -1,14 +1,16 @@
 """Padding: one document a row of the one length; longer documents are cut."""
 
-from lengthwise.data.layouts.config import register
+from dataclasses import dataclass
+
+from lengthwise.data.layouts.config import LAYOUTS
 from lengthwise.data.layouts.kinds.decompose import Decompose
 
 
-@register
+@LAYOUTS.register("pad")
+@dataclass(frozen=True)
 class Pad(Decompose):
     """Decomposition into a single bucket: all that is not cut off a longer document is a tail."""
 
-    name = "pad"
     options = frozenset()
     bucketed = False
 

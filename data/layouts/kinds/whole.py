@@ -4,19 +4,20 @@ A sample of a task must not be cut: the tokens behind a cut could not be predict
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.accounting import BucketAccount
-from lengthwise.data.layouts.config import Layout, register
+from lengthwise.data.layouts.config import LAYOUTS, Layout
 from lengthwise.data.layouts.documents import DocumentCell, DocumentSet
 from lengthwise.data.layouts.rows import CellRows, make_pieces
 
 
-@register
+@LAYOUTS.register("whole")
+@dataclass(frozen=True)
 class Whole(Layout):
-    name = "whole"
     bucketed = True
 
     def joins_documents(self, length: int) -> bool:

@@ -1,17 +1,17 @@
 """SkyLadder (arXiv 2503.15450): concatenate-and-chunk under an attention window that grows."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.accounting import BucketAccount
-from lengthwise.data.layouts.config import LayoutConfig, register
+from lengthwise.data.layouts.config import LAYOUTS, LayoutConfig
 from lengthwise.data.layouts.kinds.concat_and_chunk import ConcatAndChunk
 
 
-@register
+@LAYOUTS.register("window")
+@dataclass(frozen=True)
 class Window(ConcatAndChunk):
-    name = "window"
     options = ConcatAndChunk.options | {"window_start", "window_rate"}
 
     def check(self) -> None:
