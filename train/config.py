@@ -47,6 +47,7 @@ class PhaseConfig:
     # parts of a batch computed one after the other, to save memory
     microbatches: int = setting(1, "[1, inf)")
     budget_steps: int = 0  # steps that the cycles divide; 0: `steps` at the first start
+    # of the scheme's own frequencies, whatever the phase before had
     rope_scaling: RopeScaling = section(RopeScaling)
     positions: ContextExtension = section(ContextExtension)
     layout: LayoutConfig = section(LayoutConfig)

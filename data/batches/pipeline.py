@@ -25,7 +25,7 @@ LocalSlices = Callable[[int], tuple[np.ndarray, Sequence[slice]]]
 class HostBatch:
     """The part of one step's batch on this process."""
 
-    step: int
+    step: int  # data step of the phase, from 0
     length: int  # L, the bucket
     rows: np.ndarray  # int64 [B] row ids of the whole batch in the bucket
     strata: np.ndarray  # int32 [B] stratum of each row of the whole batch

@@ -3,6 +3,7 @@
 Items go in by decreasing size, each into the bin with the least room that still holds it (Ding et
 al., "Fewer Truncations Improve Language Modeling", arXiv 2404.10830, use the same rule). Items of
 one size, and bins with the same room, are interchangeable, so whole groups are placed at once.
+The layouts that call this decide what is packed: kinds/decompose.py its tails, kinds/pack.py all.
 """
 
 import numpy as np

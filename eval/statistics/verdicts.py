@@ -56,7 +56,7 @@ def verdict(gain: Estimate) -> Verdict:
     return Verdict.NO_DIFFERENCE
 
 
-def useful_length(verdicts: Mapping[int, Verdict], l_train: int) -> UsefulLength:
+def useful_by_verdicts(verdicts: Mapping[int, Verdict], l_train: int) -> UsefulLength:
     """Useful length by the verdict at each context, in tokens; those up to l_train are ignored."""
     beyond = sorted(context for context in verdicts if context > l_train)
     useful = [verdicts[context] is Verdict.USEFUL for context in beyond]

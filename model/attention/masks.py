@@ -2,7 +2,7 @@
 
 The dense path, the blockwise path, the kernels' masks and the reference in the tests all call
 `Mask.allowed`, so that "a window of W" or "the same document" is defined once. `mask_blocks` has
-its closed form for whole blocks.
+its closed form for whole blocks. Sinks with a window are the Lambda mask of LM-Infinite.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ class Mask:
     """
 
     window: int | None = None  # keys a query sees, itself included; None: all earlier ones
-    sinks: int = 0  # leading tokens of the row that every later query sees besides
+    # leading tokens of the row that every later query of their document sees besides
+    sinks: int = 0
     chunk: int | None = None  # a query sees only its own stretch of this many tokens of the row
     prefix: int = 0  # leading tokens of the row that see each other both ways
 

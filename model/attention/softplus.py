@@ -42,7 +42,7 @@ class Softplus:
 
 
 def normalizer(kind: str) -> Softplus | None:
-    """Normalizer for `attend` by a name of KINDS; None for the softmax."""
+    """Normalizer for `attend` by `model.attention_weights`; None for the softmax."""
     return None if kind == "softmax" else Softplus(POWERS[kind])
 
 

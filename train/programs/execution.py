@@ -1,4 +1,7 @@
-"""Executions of buckets: mesh view, microbatches and remat change speed and memory, no result."""
+"""Executions of buckets: mesh view, microbatches and remat change speed and memory, no result.
+
+But for what is sampled: each microbatch has a random key of its own (step/update.py).
+"""
 
 import dataclasses
 import hashlib

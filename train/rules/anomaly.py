@@ -8,6 +8,7 @@ et al. 2022, section 5.1: 100 steps back, 200 to 500 batches passed over).
 
 The limits of step n are taken over the steps up to n - 2, since n is dispatched before the metrics
 of n - 1 are there: always these, whatever the loop waited for, so that a resumed run has the same.
+loop/step_logger.py raises what is found here; loop/loop.py and loop/restore.py carry it out.
 """
 
 import collections

@@ -14,7 +14,7 @@ from lengthwise.eval.report.method_words import (
     parts_of,
 )
 from lengthwise.eval.report.style import token_count
-from lengthwise.eval.statistics.verdicts import UsefulLength, Verdict, useful_length
+from lengthwise.eval.statistics.verdicts import UsefulLength, Verdict, useful_by_verdicts
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def useful_lengths(results: Results) -> dict[str, UsefulLength]:
     """Method -> useful length, from the gains on the report split."""
     gains = results.select(metric=GAIN, role="result")
     return {
-        name: useful_length(
+        name: useful_by_verdicts(
             {r.context: Verdict(r.verdict) for r in gains if r.method == name and r.verdict},
             gains[0].l_train,
         )

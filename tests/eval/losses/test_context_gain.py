@@ -20,7 +20,7 @@ from lengthwise.eval.losses.results import (
     save_results,
 )
 from lengthwise.eval.losses.targets import choose_targets
-from lengthwise.eval.statistics.verdicts import Verdict, useful_length
+from lengthwise.eval.statistics.verdicts import Verdict, useful_by_verdicts
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from tests.eval.planted import (
@@ -71,7 +71,7 @@ def test_a_model_that_forgets_beyond_w_tokens_gains_up_to_w_and_nothing_beyond(m
             assert by_context[longer].verdict == Verdict.USEFUL
             assert gained.sum() > 0
     verdicts = {c: Verdict(r.verdict) for c, r in by_context.items() if r.verdict}
-    reached = useful_length(verdicts, L_TRAIN).tokens
+    reached = useful_by_verdicts(verdicts, L_TRAIN).tokens
     assert reached == (L_TRAIN if memory == L_TRAIN else 256)  # those all beat truncation
     if memory == L_TRAIN:
         for context in contexts[2:]:

@@ -4,7 +4,7 @@ from lengthwise.eval.statistics.bootstrap import Estimate
 from lengthwise.eval.statistics.verdicts import (
     UsefulLength,
     Verdict,
-    useful_length,
+    useful_by_verdicts,
     verdict,
 )
 
@@ -40,4 +40,4 @@ U, N, W = Verdict.USEFUL, Verdict.NO_DIFFERENCE, Verdict.WORSE
     ],
 )
 def test_useful_length_stops_at_the_first_length_that_is_not_useful(verdicts, expected):
-    assert useful_length(verdicts, 100) == expected
+    assert useful_by_verdicts(verdicts, 100) == expected

@@ -27,9 +27,8 @@ def run(workdir, *flags, check=True):
 SMALL = (
     "--config=configs/bytes.py",
     "--config.model.layers=2",
-    "--config.phase.layout.smallest_bucket=512",
+    "--config.phase.layout.smallest_bucket=256",
     "--config.phase.layout.largest_bucket=1024",
-    "--config.phase.layout.shares=(0.4,0.6)",
     "--config.phase.tokens_per_step=2048",
 )
 
@@ -39,7 +38,7 @@ SMALL = (
 def test_every_bucket_of_a_small_model_is_compiled(tmp_path, topology):
     run(tmp_path, *SMALL, f"--config.mesh.topology={topology}")
     plan = json.loads((tmp_path / "plan.json").read_text())
-    assert [row["length"] for row in plan["buckets"]] == [512, 1024]
+    assert [row["length"] for row in plan["buckets"]] == [256, 512, 1024]
     devices = {"v5e:2x2": 4, "v6e:2x4": 8}[topology]
     for row in plan["buckets"]:
         view = row["view"]

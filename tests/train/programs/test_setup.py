@@ -19,15 +19,14 @@ from lengthwise.train.programs.setup import Setup
 from lengthwise.train.seeds import SeedsConfig
 from tests import tiny
 
-LENGTHS = (32, 64)
+LENGTHS = (16, 32, 64)
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     config = tiny.get_config()
     config.data.path = str(tiny.write_corpus(tmp_path_factory.mktemp("corpus")))
-    config.phase.layout.smallest_bucket = LENGTHS[0]
-    config.phase.tokens_per_step = 128  # batches of 4 and 2 rows: two views of 8 devices
+    config.phase.tokens_per_step = 128  # batches of 8, 4 and 2 rows: three views of 8 devices
     return load(config, None)
 
 
@@ -85,10 +84,10 @@ def test_changing_bucket_moves_no_parameter(experiment, phases):
     steps = {length: setup.blueprint.compile_step((0, length)) for length in LENGTHS}
     state = setup.initial_state()
     before = placement(state)
-    check_takes(steps[32], before, state)
+    check_takes(steps[16], before, state)
     transposed = born_on_another_order(setup)
     with pytest.raises(AssertionError):
-        check_takes(steps[32], before, transposed)
+        check_takes(steps[16], before, transposed)
     sharded = [leaf for leaf in jax.tree.leaves(state.params) if not leaf.is_fully_replicated]
     assert sharded
     firsts = {}
@@ -100,7 +99,7 @@ def test_changing_bucket_moves_no_parameter(experiment, phases):
         setup.inputs(phase, 0, batch.length),
         jax.sharding.NamedSharding(setup.blueprint.home, jax.P()),
     )
-    for length in (64, 32, 64):
+    for length in (64, 16, 32, 64):
         with jax.transfer_guard("disallow"):
             state, _ = steps[length](state, firsts[length][1], inputs)
         check_takes(steps[length], before, state)
@@ -130,7 +129,8 @@ def test_the_choices_of_a_plan_replace_those_of_the_config(experiment, phases, o
     """Views, microbatches and remat are of a bucket; losses without dropout are the same."""
     plain = dataclasses.replace(experiment.model, dropout=0.0)
     asked = {
-        (0, 32): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=2, remat="none"),
+        (0, 16): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=4, remat="full"),
+        (0, 32): BucketExecution(ViewShape(2, 2, 2, 1), microbatches=1, remat="none"),
         (0, 64): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=1, remat="full"),
     }
     config = dataclasses.replace(experiment, model=plain, mesh=MeshConfig(2, 1))
@@ -197,10 +197,10 @@ def test_the_index_of_a_large_store_is_kept_and_opened_again(
         kept = Phases(experiment.phases, phases.store, experiment.resolved_seeds, tmp_path)
         assert kept.fingerprint() == phases.fingerprint()
         (index,) = (tmp_path / "layouts").iterdir()
-        assert (index / "rows-32.bin").stat().st_size == 8 * kept.at(0).layout.buckets[32].rows
-    with (index / "rows-32.bin").open("r+b") as file:
+        assert (index / "rows-16.bin").stat().st_size == 8 * kept.at(0).layout.buckets[16].rows
+    with (index / "rows-16.bin").open("r+b") as file:
         file.write(b"\xff")
-    with pytest.raises(UserError, match=r"rows-32\.bin is damaged \(wrong checksum\)"):
+    with pytest.raises(UserError, match=r"rows-16\.bin is damaged \(wrong checksum\)"):
         Phases(experiment.phases, phases.store, experiment.resolved_seeds, tmp_path, verify=True)
     monkeypatch.setattr("lengthwise.train.phases.IN_MEMORY_DOCUMENTS", 10**6)
     Phases(experiment.phases, phases.store, experiment.resolved_seeds, tmp_path / "small")
