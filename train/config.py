@@ -14,28 +14,10 @@ from lengthwise.model.positions.settings import ContextExtension
 from lengthwise.train.rules.anomaly import AnomalyConfig
 from lengthwise.train.rules.stopping import StoppingConfig
 from lengthwise.train.seeds import Seeds, SeedsConfig
+from lengthwise.train.step.settings import OptimizerConfig
 
 CONFIG_VERSION = 2  # of config.json: runs whose config has another are refused
-SCHEDULES = ("cosine", "wsd", "constant")
 COMPILE_MODES = ("auto", "ahead", "behind")
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """Settings of the update."""
-
-    learning_rate: float = setting(3e-3, "[0, inf)")  # peak
-    warmup_steps: int = setting(100, "[0, inf)")  # steps of linear warm-up from 0
-    schedule: str = setting("cosine", choices=SCHEDULES)  # cosine | wsd | constant
-    decay_share: float = setting(0.2, "[0, 1]")  # wsd: share of the steps in the decay at the end
-    final_share: float = setting(0.1, "[0, 1]")  # last learning rate / peak
-    beta1: float = setting(0.9, "[0, 1)")  # decay of the mean of gradients a step
-    beta2: float = setting(0.95, "[0, 1)")  # decay of the mean of their squares a step
-    epsilon: float = setting(1e-8, "(0, inf)")  # added to the root of that mean
-    l2: float = setting(0.1, "[0, inf)")  # decoupled weight decay, on matrices
-    l1: float = setting(0.0, "[0, inf)")  # decoupled L1, on matrices
-    clip_norm: float = setting(1.0, "(0, inf)")  # global gradient norm
-    z_loss: float = setting(1e-4, "[0, inf)")  # weight of log_partition ** 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,7 @@ CHOSEN = {
         "eval.during=('last_tokens',)",
         "eval.last_tokens.count=2",
     ),
+    "optimizer": ("optimizer.name=mine", "optimizer.mine.beta2=0.98"),
 }
 RUN = (
     "--config.phase.steps=8",
@@ -89,6 +90,7 @@ def test_a_run_of_parts_from_outside_is_trained_and_scored(trained: Path) -> Non
     assert json.loads((trained / "eval" / "results.json").read_text())
     config = json.loads((trained / "config.json").read_text())
     assert config["model"]["positions"]["mine"] == {"slope": 0.1, "power": 2.0}
+    assert config["optimizer"]["mine"] == {"beta1": 0.9, "beta2": 0.98}
 
 
 def test_scorers_from_outside_are_on_the_card_and_in_training(trained: Path) -> None:

@@ -205,7 +205,7 @@ def test_integers_serve_where_floats_are_asked_for():
     ("field", "value", "message"),
     [
         ("optimizer.learning_rate", float("nan"), "optimizer.learning_rate is nan"),
-        ("optimizer.beta2", 1.0, r"optimizer.beta2 is 1.0, but must lie in \[0, 1\)"),
+        ("optimizer.final_share", 1.5, r"optimizer.final_share is 1.5, but must lie in \[0, 1\]"),
         ("train.log_every", 0, r"train.log_every is 0, but must lie in \[1, inf\)"),
         ("eval.ratios", (1.0, -2.0), "one of eval.ratios is -2.0"),
         ("seed", -1, "seed is -1"),

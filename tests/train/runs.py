@@ -1,10 +1,11 @@
 """A config that trains in seconds, and what a work directory holds afterwards."""
 
+from lengthwise.common.trees import build
 from lengthwise.configs import base
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.config import OptimizerConfig
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.rules.anomaly import AnomalyConfig
+from lengthwise.train.step.settings import OptimizerConfig
 from tests import tiny
 
 
@@ -45,4 +46,5 @@ def anomaly_config(**changes):
 
 def optimizer_config(**changes):
     """The optimizer of configs/base.py with changes."""
-    return OptimizerConfig(**{**base.get_config().optimizer.to_dict(), **changes})
+    tree = {**base.get_config().optimizer.to_dict(), **changes}
+    return build(OptimizerConfig, tree, "optimizer")

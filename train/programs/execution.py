@@ -75,7 +75,8 @@ def plan_fingerprint(config: TrainConfig, vocab_size: int, devices: int) -> str:
     ]
     # By field names and values: another name of a class leaves plans valid.
     model = json.dumps(as_tree(config.model) | {"remat": "none"}, sort_keys=True)
-    parts = (model, repr(batches), config.mesh.slices, config.mesh.tensor)
+    mesh = config.mesh
+    parts = (model, config.optimizer.name, repr(batches), mesh.slices, mesh.tensor)
     content = repr((parts, vocab_size, devices))
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 

@@ -18,13 +18,13 @@ from lengthwise.train.programs.blueprint import Blueprint
 from lengthwise.train.programs.execution import BucketExecution, Key
 from lengthwise.train.programs.inputs import step_inputs
 from lengthwise.train.rules.data_steps import EVERY_DATA_STEP, DataSteps
-from lengthwise.train.step.optimizer import learning_rate_schedule
+from lengthwise.train.step.optimizer import make_optimizer
 from lengthwise.train.step.update import StepInputs, TrainState
 
 
 def check_settings(config: TrainConfig, platform: str) -> None:
     """Raises UserError for settings that no data can put right, before any is read."""
-    learning_rate_schedule(config.optimizer, sum(phase.steps for phase in config.phases))
+    make_optimizer(config.optimizer, sum(phase.steps for phase in config.phases))
     # The size of the vocabulary is not known yet; nothing here depends on it.
     model = ModelSpec.of(config.model, vocab_size=2, platform=platform)
     for phase in config.phases:

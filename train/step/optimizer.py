@@ -1,11 +1,28 @@
-"""AdamW with decoupled L1 and L2, clipping, and the learning-rate schedules, all from optax."""
+"""The update: clipping, an optimizer, decoupled L2 and L1, and the learning-rate schedules."""
+
+from abc import ABC, abstractmethod
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from lengthwise.common.errors import UserError
-from lengthwise.train.config import OptimizerConfig
+from lengthwise.train.step.settings import OptimizerConfig
+
+
+class Optimizer(ABC):
+    """What turns clipped gradients into the direction of a step; its fields are its settings.
+
+    Trees in its state with the structure of the parameters are sharded as these are, all else is
+    replicated.
+    """
+
+    @abstractmethod
+    def transformation(self, steps: int) -> optax.GradientTransformation:
+        """The direction that the parameters are moved against, for a run of `steps` steps.
+
+        Without learning rate, decay and clipping, which all optimizers share.
+        """
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -65,10 +82,15 @@ def add_decayed_signs(l1: float) -> optax.GradientTransformation:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """The chain clip -> Adam -> decoupled L2 and L1 -> -learning_rate."""
+    """The chain clip -> optimizer -> decoupled L2 and L1 -> -learning_rate.
+
+    Raises:
+      UserError: an unknown optimizer, settings that it can't have, or an impossible schedule.
+    """
+    optimizer: Optimizer = config.optimizers.make(config.name, "optimizer.name")
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
-        optax.scale_by_adam(config.beta1, config.beta2, config.epsilon),
+        optimizer.transformation(steps),
         optax.masked(optax.add_decayed_weights(config.l2), decay_mask),
         optax.masked(add_decayed_signs(config.l1), decay_mask),
         optax.scale_by_learning_rate(learning_rate_schedule(config, steps)),

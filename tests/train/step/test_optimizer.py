@@ -6,8 +6,8 @@ import pytest
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.trees import build
-from lengthwise.train.config import OptimizerConfig
 from lengthwise.train.step.optimizer import decay_mask, learning_rate_schedule, make_optimizer
+from lengthwise.train.step.settings import OptimizerConfig
 
 
 def config(**changes):
@@ -17,13 +17,11 @@ def config(**changes):
         "schedule": "cosine",
         "decay_share": 0.25,
         "final_share": 0.1,
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "epsilon": 1e-8,
         "l2": 0.1,
         "l1": 0.02,
         "clip_norm": 1.0,
         "z_loss": 0.0,
+        "adamw": {"beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8},
     }
     return build(OptimizerConfig, {**settings, **changes}, "optimizer")
 
@@ -105,3 +103,19 @@ def test_schedules_at_their_corners(name, corners):
 def test_impossible_schedules_are_named(changes, message):
     with pytest.raises(UserError, match=message):
         learning_rate_schedule(config(**changes), 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "adam"}, "optimizer.name='adam' is unknown; choose one of adamw"),
+        (
+            {"adamw": {"beta2": 1.0}},
+            r"optimizer.adamw.beta2 is 1.0, but must lie in \[0, 1\)",
+        ),
+        ({"warmup_steps": 20}, "does not fit"),
+    ],
+)
+def test_impossible_optimizers_are_named(changes, message):
+    with pytest.raises(UserError, match=message):
+        make_optimizer(config(**changes), 20)

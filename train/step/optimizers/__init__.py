@@ -1,0 +1,1 @@
+"""Optimizers by name, a file each; the contract is train/step/optimizer.py."""
