@@ -149,11 +149,13 @@ def _hashable(value: Any) -> Any:
 
 
 def _origin(component: object) -> tuple[str, str]:
-    """Where a component is defined: module, unless it is the script that is run, and name."""
+    """Where a component is defined: module, or file where that is a script, and name."""
     module = getattr(component, "__module__", type(component).__module__)
     name = getattr(component, "__qualname__", repr(component))
     if module == "__main__":
-        module = getattr(sys.modules["__main__"], "__file__", None) or module
+        main = sys.modules["__main__"]
+        spec = getattr(main, "__spec__", None)  # of python -m
+        module = spec.name if spec else getattr(main, "__file__", None) or module
     return module, name
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from array_record.python.array_record_module import ArrayRecordReader
 
@@ -12,7 +12,14 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import find_files, make_units
 from lengthwise.data.sources.json_lines import parse_object
 from lengthwise.data.sources.records import Numbered, RecordFields, read_documents
-from lengthwise.data.sources.source import Document, FilePart, Unit
+from lengthwise.data.sources.source import (
+    SOURCES,
+    Document,
+    FilePart,
+    NamedSource,
+    SourceConfig,
+    Unit,
+)
 
 # TFDS numbers its shards: NAME.array_record-00000-of-00008.
 PATTERNS = ("*.array_record", "*.array_record-*-of-*")
@@ -20,18 +27,30 @@ PATTERNS = ("*.array_record", "*.array_record-*-of-*")
 _READ_BYTES = 4 << 20  # records in memory at a time, about
 
 
+@SOURCES.register("array_record")
 @dataclass(frozen=True)
-class ArrayRecordSource:
+class ArrayRecordSource(NamedSource):
     """ArrayRecord files: one, a glob, or all below a folder.
 
     A record is a JSON object in UTF-8, or with an empty `fields.field` the text itself. A file
     larger than a unit is read in ranges of records.
     """
 
+    has_ids: ClassVar[bool] = True
+
     path: str
     fields: RecordFields
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "ArrayRecordSource":
+        if not config.field and (ids or config.group_field):
+            raise UserError(
+                "data.field='' reads whole records as texts, without ids and group_field"
+            )
+        fields = RecordFields(config.field, config.group_field, ids)
+        return cls(config.path, fields, config.skip_empty, (config.domain,))
 
     def describe(self) -> str:
         what = f"field {self.fields.field!r} of records" if self.fields.field else "records"

@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import make_units, read_file
-from lengthwise.data.sources.source import Document, Unit
+from lengthwise.data.sources.source import SOURCES, Document, NamedSource, SourceConfig, Unit
 
 PACKAGE, VERSION = "botocore", "1.44.5"  # as in requirements-corpora.txt
 _DEPTH = 2  # levels of members below the parameters of an operation
@@ -33,11 +33,18 @@ _BLANKS = re.compile(r"[ \t]+")
 _LINES = re.compile(r"\n\s*\n+")
 
 
+@SOURCES.register("aws_docs")
 @dataclass(frozen=True)
-class AwsDocsSource:
+class AwsDocsSource(NamedSource):
     """One document an operation, grouped by service."""
 
+    takes_path: ClassVar[bool] = False
+
     domains: tuple[str, ...] = ("all",)
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "AwsDocsSource":
+        return cls((config.domain,))
 
     def describe(self) -> str:
         return f"AWS API reference of {PACKAGE} {VERSION}"

@@ -9,20 +9,28 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import zstandard
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import find_files, make_units
 from lengthwise.data.sources.records import RecordFields, read_documents
-from lengthwise.data.sources.source import Document, FilePart, Unit
+from lengthwise.data.sources.source import (
+    SOURCES,
+    Document,
+    FilePart,
+    NamedSource,
+    SourceConfig,
+    Unit,
+)
 
 PATTERNS = ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst")
 
 
+@SOURCES.register("jsonl")
 @dataclass(frozen=True)
-class JsonlSource:
+class JsonlSource(NamedSource):
     """`.jsonl`, `.jsonl.gz` and `.jsonl.zst` files: one, a glob, or all below a folder.
 
     A plain file larger than a unit is read in ranges of bytes; a line belongs to the range in
@@ -30,10 +38,16 @@ class JsonlSource:
     who reads a range knows the number of the line.
     """
 
+    has_ids: ClassVar[bool] = True
+
     path: str
     fields: RecordFields
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "JsonlSource":
+        return cls(config.path, RecordFields.of(config, ids), config.skip_empty, (config.domain,))
 
     def describe(self) -> str:
         return f"field {self.fields.field!r} of JSON lines in {self.path}"

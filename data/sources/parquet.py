@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow
 from pyarrow import parquet
@@ -13,22 +13,36 @@ from pyarrow import parquet
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import find_files, make_units
 from lengthwise.data.sources.records import Numbered, RecordFields, read_documents
-from lengthwise.data.sources.source import Document, FilePart, Unit
+from lengthwise.data.sources.source import (
+    SOURCES,
+    Document,
+    FilePart,
+    NamedSource,
+    SourceConfig,
+    Unit,
+)
 
 _BATCH_ROWS = 64  # rows in memory at a time: books take a megabyte each
 
 
+@SOURCES.register("parquet")
 @dataclass(frozen=True)
-class ParquetSource:
+class ParquetSource(NamedSource):
     """`.parquet` files: one, a glob, or all below a folder; a column of strings or of lists of ids.
 
     A file larger than a unit is read in ranges of row groups.
     """
 
+    has_ids: ClassVar[bool] = True
+
     path: str
     fields: RecordFields
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "ParquetSource":
+        return cls(config.path, RecordFields.of(config, ids), config.skip_empty, (config.domain,))
 
     def describe(self) -> str:
         return f"column {self.fields.field!r} of Parquet files in {self.path}"

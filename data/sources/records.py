@@ -9,7 +9,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import check_unchanged
-from lengthwise.data.sources.source import Document, FilePart, Unit, note_empty
+from lengthwise.data.sources.source import Document, FilePart, SourceConfig, Unit, note_empty
 
 
 class Place(Protocol):
@@ -43,6 +43,13 @@ class RecordFields:
     field: str
     group_field: str  # "": none
     ids: bool  # the field holds token ids, not a text
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "RecordFields":
+        """Those of a source that needs `field`. Raises UserError when it is empty."""
+        if not config.field:
+            raise UserError(f"data.source={config.source!r} needs data.field")
+        return cls(config.field, config.group_field, ids)
 
     def check(self, names: Iterable[str], where: object) -> None:
         """Raises UserError beginning with `where` when a field is not among `names`."""

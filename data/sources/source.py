@@ -1,16 +1,19 @@
-"""The contract of a source: its settings, documents and units of work."""
+"""The contract of a source: its settings, documents and units of work; the registry of sources."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.registry import Registry
 from lengthwise.common.settings import section, setting
 from lengthwise.data.tasks.config import TaskConfig
 
+SOURCES: Registry[Any] = Registry("source", "lengthwise.data.sources")
 EMPTY_DOCUMENTS = ("error", "skip")
 
 
@@ -85,6 +88,40 @@ class Source(Protocol):
 
         Raises UserError naming the file (and line, row, record or byte) that cannot be used.
         """
+
+
+class NamedSource(ABC):
+    """A source that data.source names, of one domain.
+
+    A frozen dataclass of what its documents depend on. Worker processes get it pickled, so that its
+    class must be in a module that they can import.
+    """
+
+    domains: tuple[str, ...]
+    takes_path: ClassVar[bool] = True  # whether data.path means something, and then
+    needs_path: ClassVar[bool] = True  # whether it may not be empty
+    has_ids: ClassVar[bool] = False  # whether its documents may be token ids
+
+    @classmethod
+    @abstractmethod
+    def of(cls, config: SourceConfig, ids: bool) -> Source:
+        """The source of these settings.
+
+        Args:
+          ids: documents are lists of token ids, not texts.
+
+        Raises UserError for settings that it needs.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """See `Source`, here and below."""
+
+    @abstractmethod
+    def units(self) -> list[Unit]: ...
+
+    @abstractmethod
+    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]: ...
 
 
 def note_empty(where: object, skip: bool, skipped: Counter[str]) -> None:

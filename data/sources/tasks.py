@@ -8,11 +8,19 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.sources.source import Document, FilePart, Unit
+from lengthwise.data.sources.source import (
+    SOURCES,
+    Document,
+    FilePart,
+    NamedSource,
+    SourceConfig,
+    Unit,
+)
 from lengthwise.data.tasks.config import TaskConfig
 from lengthwise.data.tasks.samples import TaskSamples
 from lengthwise.data.tasks.symbols import END
@@ -27,12 +35,20 @@ def task_tokenizer(task: TaskConfig) -> str:
     return f"ids:{len(TaskSamples(task).symbols)}:{END}"
 
 
+@SOURCES.register("task")
 @dataclass(frozen=True)
-class TaskSource:
+class TaskSource(NamedSource):
     """The training samples of a task, numbered."""
+
+    takes_path: ClassVar[bool] = False
+    has_ids: ClassVar[bool] = True
 
     task: TaskConfig
     domains: tuple[str, ...] = ("all",)
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "TaskSource":
+        return cls(config.task, (config.domain,))
 
     def describe(self) -> str:
         config = self.task

@@ -2,27 +2,43 @@
 
 import io
 import platform
+import sysconfig
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import find_files, folder_of, make_units, read_file
-from lengthwise.data.sources.source import Document, Unit, note_empty
+from lengthwise.data.sources.source import (
+    SOURCES,
+    Document,
+    NamedSource,
+    SourceConfig,
+    Unit,
+    note_empty,
+)
 
 
+@SOURCES.register("stdlib")
 @dataclass(frozen=True)
-class StdlibSource:
+class StdlibSource(NamedSource):
     """The `.py` files of the interpreter's own library, decoded as PEP 263 says.
 
     Files that do not decode (the library tests its own error messages with some) and empty files
     (most `__init__.py`) are no documents; both are counted.
     """
 
+    takes_path: ClassVar[bool] = False
+
     root: Path
     domains: tuple[str, ...] = ("all",)
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "StdlibSource":
+        return cls(Path(sysconfig.get_path("stdlib")), (config.domain,))
 
     def describe(self) -> str:
         return f"standard library of {platform.python_implementation()} {platform.python_version()}"
@@ -56,14 +72,19 @@ class StdlibSource:
                 skipped["empty"] += 1
 
 
+@SOURCES.register("text")
 @dataclass(frozen=True)
-class TextSource:
+class TextSource(NamedSource):
     """UTF-8 files: one, a glob, or those below a folder that match the glob `pattern`."""
 
     path: str
     pattern: str
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "TextSource":
+        return cls(config.path, config.pattern, config.skip_empty, (config.domain,))
 
     def describe(self) -> str:
         return f"text files {self.pattern} in {self.path}"

@@ -8,14 +8,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources import files
 from lengthwise.data.sources.records import RecordFields, read_documents
-from lengthwise.data.sources.source import Document, FilePart, Unit
+from lengthwise.data.sources.source import (
+    SOURCES,
+    Document,
+    FilePart,
+    NamedSource,
+    SourceConfig,
+    Unit,
+)
 from lengthwise.data.sources.text_files import StdlibSource
 
 _READ_BYTES = 4 << 20  # examples in memory at a time, about
@@ -34,9 +41,13 @@ class _Example:
         return f"{self.dataset}, split {self.split}: example {self.number}"
 
 
+@SOURCES.register("tfds")
 @dataclass(frozen=True)
-class TfdsSource:
+class TfdsSource(NamedSource):
     """A split of a prepared dataset in ArrayRecord format, read in ranges of examples."""
+
+    needs_path: ClassVar[bool] = False
+    has_ids: ClassVar[bool] = True
 
     name: str  # such as "c4/en:3.1.0"
     split: str  # such as "train" or "train[:10%]"
@@ -44,6 +55,14 @@ class TfdsSource:
     fields: RecordFields
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
+
+    @classmethod
+    def of(cls, config: SourceConfig, ids: bool) -> "TfdsSource":
+        if not config.tfds_name:
+            raise UserError("data.source='tfds' needs data.tfds_name, such as 'c4/en:3.1.0'")
+        name, split, data_dir = config.tfds_name, config.tfds_split, config.path
+        fields = RecordFields.of(config, ids)
+        return cls(name, split, data_dir, fields, config.skip_empty, (config.domain,))
 
     def describe(self) -> str:
         return f"feature {self.fields.field!r} of {self.name}, split {self.split}"

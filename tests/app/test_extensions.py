@@ -25,6 +25,7 @@ CHOSEN = {
         "phase.layout.mine.skip=3",
         "phase.layout.mixture=natural",
     ),
+    "source": ("data.source=mine",),
     "curriculum": ("phase.curriculum.name=mine", "phase.curriculum.mine.base=3.0"),
     "scorer": (
         "eval.scorers=('last_tokens',)",
@@ -110,6 +111,17 @@ def test_it_goes_on_where_it_was(folder: Path, trained: Path) -> None:
     assert (trained / "metrics.jsonl").read_text().startswith(before[: before.rindex("\n{")])
     other = run(folder, *arguments, *flags_of(*CHOSEN), "--config.model.positions.mine.power=3.0")
     assert "model.positions.mine.power: 2.0 -> 3.0" in other.stderr
+
+
+def test_processes_read_a_source_from_outside(folder: Path) -> None:
+    mixture = "({'domain': 'one', 'path': 'corpus'}, {'domain': 'two', 'path': 'corpus'})"
+    done = run(
+        folder, "--config=my_config.py", "--workdir=prepared", "--mode=prepare",
+        "--config.data.source=mine", "--config.data.workers=2", f"--config.data.mixture={mixture}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((folder / "prepared" / "store" / "manifest.json").read_text())
+    assert manifest["source"] == "one: capitals of corpus; two: capitals of corpus"
 
 
 def test_a_setting_out_of_range_is_named(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from lengthwise.configs.resolve import load
 from lengthwise.data import sources
 from lengthwise.data.prepare.prepare import prepare
-from lengthwise.data.sources import aws_docs
+from lengthwise.data.sources import aws_docs, text_files
 from lengthwise.data.sources import tfds as stdlib_tfds
 from lengthwise.data.sources.text_files import StdlibSource
 
@@ -96,7 +96,7 @@ def write_token_ids(patched: pytest.MonkeyPatch) -> list[list[int]]:
 
 def write_mixture(patched: pytest.MonkeyPatch) -> list[str]:
     library = write_library(patched)
-    patched.setattr(sources.sysconfig, "get_path", lambda name: str(library))
+    patched.setattr(text_files.sysconfig, "get_path", lambda name: str(library))
     write_lines(Path("corpora/prose.jsonl.gz"), "text", TEXTS[:20])
     write_lines(Path("corpora/pages.jsonl.zst"), "html", TEXTS[20:])
     return [*(f"# {text}" for text in TEXTS), *TEXTS]
@@ -117,7 +117,7 @@ EXAMPLES: dict[str, Callable[[pytest.MonkeyPatch], list]] = {
 def test_every_kind_has_an_example() -> None:
     assert {path.stem for path in FOLDER.glob("[a-z]*.py")} == EXAMPLES.keys()
     elsewhere = {"stdlib", "task"}  # configs/quickstart.py, configs/task.py
-    assert {*sources.KINDS, "token_ids", "mixture"} == {*elsewhere, *EXAMPLES}
+    assert {*sources.SOURCES.names(), "token_ids", "mixture"} == {*elsewhere, *EXAMPLES}
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -108,10 +108,16 @@ def test_empty_documents_are_skipped_and_counted_when_asked(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": "web"}, "data.source='web' must be one of stdlib, text, jsonl"),
+        (
+            {"source": "web"},
+            "data.source='web' is unknown; choose one of array_record, aws_docs, jsonl",
+        ),
         ({"path": ""}, "needs data.path"),
         ({"source": "stdlib"}, "takes no path"),
-        ({"empty_documents": "drop"}, "empty_documents='drop' must be one of error, skip"),
+        (
+            {"empty_documents": "drop"},
+            "empty_documents='drop' is unknown; choose one of error, skip",
+        ),
         ({"domain": ""}, "data.domain is empty"),
         ({"source": "aws_docs"}, "takes no path"),
         ({"source": "tfds"}, "needs data.tfds_name, such as"),
@@ -125,7 +131,7 @@ def test_impossible_settings(changes: dict[str, str], message: str) -> None:
 
 
 def test_token_ids_need_a_source_with_fields() -> None:
-    with pytest.raises(UserError, match=r"data\.source='text' has texts.*use one of jsonl, parq"):
+    with pytest.raises(UserError, match=r"data\.source='text' has texts.*such as jsonl, parq"):
         make_source([source_config(path="x")], ids=True)
 
 
