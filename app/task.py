@@ -36,8 +36,9 @@ from lengthwise.eval.answers.trainings import (
 from lengthwise.eval.report.answers.page import AnswersInputs, Example, write_answers
 from lengthwise.eval.report.answers.wording import comparison_lines
 from lengthwise.eval.report.run.run_page import RunInputs
-from lengthwise.eval.scoring.scheduled import NLL
 from lengthwise.train.machine.processes import is_first_process
+from lengthwise.train.rules.registry import STOPPING_SCORES
+from lengthwise.train.rules.score import stopping_score
 
 _SELECTION_LENGTHS = 8  # lengths of training that choose, at most, where none are named
 
@@ -51,6 +52,7 @@ class TaskScoring:
         self._subject = subject
         self.config = subject.experiment.eval
         self.left_out: tuple[str, ...] = ()
+        self._stopping_score = stopping_score(subject.experiment.stopping)
         config = self.config.answers
         self.samples = TaskSamples(subject.experiment.data.sources[0].task)
         self._check_buckets()
@@ -83,11 +85,13 @@ class TaskScoring:
                     f"eval.{name}={names} score models of text; runs on a task are scored by their "
                     "answers (eval.answers): leave it empty"
                 )
-        if experiment.stopping.score != NLL:
+        if experiment.stopping.score not in STOPPING_SCORES:
             raise UserError(
-                f"stopping.score={experiment.stopping.score!r}: runs on a task stop by the "
-                f"share of wrong tokens; leave it {NLL!r}"
+                f"stopping.score={experiment.stopping.score!r}: runs on a task stop by the share "
+                "of wrong tokens ('nll') or by a score from outside; choose one of "
+                f"{', '.join(STOPPING_SCORES.names())}"
             )
+        stopping_score(experiment.stopping)
 
     def compare_with_others(self, workdir: Path) -> None:
         """See `Scoring`."""
@@ -146,10 +150,13 @@ class TaskScoring:
         next_tokens = self._next_tokens.bind(params, self._subject.phases.scaling_after(step))
         hits = score_answers(self._documents("selection"), next_tokens)
         wrong = 1 - float(np.mean([h.hits_N.sum() / h.tokens_N.sum() for h in hits]))
-        return {
+        record = {
             "score": wrong,
-            "stopping_score": wrong,
             "exact_match": float(np.mean([h.exact_N.mean() for h in hits])),
+        }
+        return {
+            **record,
+            "stopping_score": self._stopping_score.of(record),
             "lengths": [self.selection_lengths[0], self.selection_lengths[-1]],
             "position_scheme": self._subject.model.position_scheme,
             "corpus_fingerprint": self._subject.store.manifest.corpus_fingerprint,

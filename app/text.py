@@ -37,6 +37,7 @@ from lengthwise.eval.statistics.curves import ScorerResult
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import training_fingerprint
 from lengthwise.train.rules.anomaly import AnomalyRules
+from lengthwise.train.rules.score import stopping_score
 
 
 class TextScoring:
@@ -62,7 +63,9 @@ class TextScoring:
             why_no_positions=self._why_no_positions,
         )
         self._scorers = make_scorers(bench)
-        self._scheduled = ScheduledScorers(bench, experiment.stopping.score)
+        self._scheduled = ScheduledScorers(bench)
+        self._stopping_score = stopping_score(experiment.stopping)
+        self._stopping_score.check(self._scheduled.names)
         self.inference = subject.inference(self.config, longest=self.contexts[-1])
         self._check_programs()
         self._others: list[Evaluation] = []
@@ -83,7 +86,8 @@ class TextScoring:
 
     @classmethod
     def check(cls, experiment: RunConfig) -> None:
-        """See `Scoring`; settings for text need their corpus to be checked."""
+        """See `Scoring`; most settings for text need their corpus to be checked."""
+        stopping_score(experiment.stopping)
 
     def compare_with_others(self, workdir: Path) -> None:
         """See `Scoring`."""
@@ -147,7 +151,7 @@ class TextScoring:
         return {
             **record,
             "scores": scores,
-            "stopping_score": self._scheduled.judged(record["score"], scores),
+            "stopping_score": self._stopping_score.of({**record, "scores": scores}),
             "l_train": subject.l_train,
             "position_scheme": subject.model.position_scheme,
             "corpus_fingerprint": subject.store.manifest.corpus_fingerprint,

@@ -10,7 +10,6 @@ import dataclasses
 import time
 from typing import Any
 
-from lengthwise.common.errors import UserError
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.inference.scorer import ScorerFactory
 from lengthwise.eval.losses.methods import plain_method
@@ -22,18 +21,15 @@ from lengthwise.eval.statistics.bootstrap import resampling
 from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
 from lengthwise.eval.statistics.resampling import resample
 
-NLL = "nll"  # what stopping.score calls the same-target NLL at twice the training length
-
 
 class ScheduledScorers:
     """Scorers of eval.during, for the plain model. A figure is named scorer@length, with the task's
     own name where RULER's was given.
 
-    Raises UserError: an unknown name, a scorer that these settings don't serve, or a stopping.score
-    that is no figure of these.
+    Raises UserError: an unknown name, or a scorer that these settings don't serve.
     """
 
-    def __init__(self, bench: Bench, stopping_score: str):
+    def __init__(self, bench: Bench):
         names = bench.config.during
         scorers = tuple(name for name in names if name in SCORERS)
         tasks = task_names(
@@ -53,14 +49,8 @@ class ScheduledScorers:
             bench, config=self._config, lengths=lengths, split=Split.SELECTION, controls=False
         )
         self._scorers = make_scorers(selection)
-        self._stopping_score = stopping_score
-        scorer, _, length = stopping_score.partition("@")
-        if stopping_score != NLL and (scorer not in names or length not in map(str, lengths)):
-            named = [f"{name}@{length}" for name in names for length in lengths]
-            raise UserError(
-                f"stopping.score={stopping_score!r} is no score of eval.during at the training "
-                f"length or twice that; choose one of {', '.join((NLL, *named))}"
-            )
+        # All that there may be; a scorer may have no score at one of the lengths.
+        self.names = tuple(f"{name}@{length}" for name in names for length in lengths)
 
     def figures(self, make_scorer: ScorerFactory) -> dict[str, dict[str, Any]]:
         """Scores a checkpoint: scorer@length -> value, low, high, unit, seconds, ..."""
@@ -90,18 +80,3 @@ class ScheduledScorers:
             }
             for length, estimate in zip(curve.lengths, scores.estimates(), strict=True)
         }
-
-    def judged(self, nll: float, figures: dict[str, dict[str, Any]]) -> float:
-        """Score that stopping goes by, as stopping.score names it; lower is better.
-
-        Raises UserError: the scorer has no score at that length.
-        """
-        if self._stopping_score == NLL:
-            return nll
-        if self._stopping_score not in figures:
-            raise UserError(
-                f"stopping.score={self._stopping_score!r} was not scored; choose one of "
-                f"{', '.join((NLL, *figures))}"
-            )
-        figure = figures[self._stopping_score]
-        return float(-figure["value"] if figure["higher_is_better"] else figure["value"])

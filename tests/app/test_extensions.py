@@ -33,6 +33,7 @@ CHOSEN = {
         "eval.last_tokens.count=2",
     ),
     "optimizer": ("optimizer.name=mine", "optimizer.mine.beta2=0.98"),
+    "stopping score": ("stopping.score=mine", "stopping.mine.weight=0.75"),
 }
 RUN = (
     "--config.phase.steps=8",
@@ -100,6 +101,14 @@ def test_scorers_from_outside_are_on_the_card_and_in_training(trained: Path) -> 
     card = json.loads((trained / "eval" / "card.json").read_text())
     judged = {each["scorer"]: each for each in card["entries"][0]["judgements"]}
     assert judged["last_tokens"]["lengths"] == [64, 128]
+
+
+def test_the_best_checkpoint_goes_by_a_score_from_outside(trained: Path) -> None:
+    rows = [row for row in read_rows(trained / "metrics.jsonl") if row["kind"] == "eval"]
+    for row in rows:
+        mean = 0.75 * row["score"] + 0.25 * row["in_range_score"]
+        assert row["stopping_score"] == pytest.approx(mean)
+    assert rows[-1]["best_score"] == min(row["stopping_score"] for row in rows)
 
 
 def test_it_goes_on_where_it_was(folder: Path, trained: Path) -> None:

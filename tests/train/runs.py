@@ -41,7 +41,8 @@ def last_state(workdir):
 
 def anomaly_config(**changes):
     """The rules of configs/base.py with changes."""
-    return AnomalyConfig(**{**base.get_config().anomaly.to_dict(), **changes})
+    tree = {**base.get_config().anomaly.to_dict(), **changes}
+    return build(AnomalyConfig, tree, "anomaly")
 
 
 def optimizer_config(**changes):

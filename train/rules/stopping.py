@@ -8,19 +8,22 @@ changes the share of each, so that the trend is taken bucket by bucket.
 import dataclasses
 from typing import Any
 
-from lengthwise.common.settings import setting
+from lengthwise.common.registry import Components
+from lengthwise.common.settings import components, setting
+from lengthwise.train.rules.registry import STOPPING_SCORES
 
 
 @dataclasses.dataclass(frozen=True)
 class StoppingConfig:
     """When to stop early."""
 
-    # What stopping and the best checkpoint go by: nll (at twice the training length), or a score of
-    # eval.during at that length or the training length, such as passkey@256.
+    # What stopping and the best checkpoint go by: nll (at twice the training length), a score of
+    # eval.during at that length or the training length, such as passkey@256, or one from outside.
     score: str = "nll"
     # evaluations in a row worse than the best; 0: never stop early
     patience: int = setting(0, "[0, inf)")
     min_delta: float = setting(0.0, "[0, inf)")  # of the score, that count as better
+    scores: Components[Any] = components(STOPPING_SCORES, "stopping")
 
 
 class EarlyStopping:

@@ -47,7 +47,6 @@ from lengthwise.eval.report.run.wording import (
 )
 from lengthwise.eval.report.style import token_count
 from lengthwise.eval.report.training_log import TrainingLog, evaluation_rows
-from lengthwise.eval.scoring.scheduled import NLL
 
 HEADLINE_RATIOS = (2.0, 4.0)  # beside truncation, which is the plain model at 1
 
@@ -232,4 +231,4 @@ def _pictures(inputs: ReportInputs, log: TrainingLog) -> list[Picture]:
 
 def _stopping_score(config: Mapping[str, Any]) -> str:
     name = config["stopping"]["score"]
-    return "the one at 2x" if name == NLL else f"another score, {name}"
+    return "the one at 2x" if name == "nll" else f"another score, {name}"

@@ -10,17 +10,26 @@ from lengthwise.eval.inference.dry_run import stand_in
 from lengthwise.eval.inference.scorer import TargetScores
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench
-from lengthwise.eval.scoring.scheduled import NLL, ScheduledScorers
+from lengthwise.eval.scoring.scheduled import ScheduledScorers
+from lengthwise.train.rules.score import stopping_score
+from lengthwise.train.rules.stopping import StoppingConfig
 from tests.eval.planted import VOCAB, CountingScorer, eval_config, skewed_documents
 from tests.eval.readers import BYTES, Guesser, Reader
 
 L_TRAIN = 64
 
 
-def scheduled(*names, tokenizer=BYTES, source=None, stopping=NLL, l_train=L_TRAIN, **changes):
+def scheduled(*names, tokenizer=BYTES, source=None, l_train=L_TRAIN, **changes):
     config = eval_config(during=names, prompts=8, **changes)
     bench = Bench(source, tokenizer, config, l_train, (l_train, 4 * l_train), "corpus-1", "")
-    return ScheduledScorers(bench, stopping)
+    return ScheduledScorers(bench)
+
+
+def stopping(name, scores):
+    """The stopping score of a name, over the figures of `scores`."""
+    chosen = stopping_score(StoppingConfig(name))
+    chosen.check(scores.names)
+    return chosen
 
 
 def test_figures_are_of_the_plain_prompts_at_the_training_length_and_twice_that():
@@ -91,21 +100,22 @@ def test_the_text_is_that_of_the_selection_split():
 
 
 def test_the_score_to_stop_by_is_lower_for_a_better_model():
-    scores = scheduled("passkey", stopping="passkey@1024", l_train=512)
-    good = scores.figures(lambda setting: Reader("passkey"))
-    bad = scores.figures(lambda setting: Guesser())
-    assert scores.judged(3.0, good) < scores.judged(1.0, bad)
-    by_loss = scheduled("passkey", l_train=512)
-    assert by_loss.judged(3.0, good) == 3.0
+    scores = scheduled("passkey", l_train=512)
+    good = {"score": 3.0, "scores": scores.figures(lambda setting: Reader("passkey"))}
+    bad = {"score": 1.0, "scores": scores.figures(lambda setting: Guesser())}
+    by_passkey = stopping("passkey@1024", scores)
+    assert by_passkey.of(good) < by_passkey.of(bad)
+    assert stopping("nll", scores).of(good) == 3.0
 
 
 def test_tasks_go_by_rulers_names_as_in_the_report(tmp_path):
-    scores = scheduled("niah_single_1", stopping="single_key@1024", l_train=512)
+    scores = scheduled("niah_single_1", l_train=512)
+    stopping("single_key@1024", scores)
     found = scores.figures(lambda setting: Reader("single_key"))
     assert found["single_key@1024"]["value"] == 1.0
     (tmp_path / "prose.txt").write_text("Some prose. ")
     with pytest.raises(UserError, match=r"stopping\.score='cwe@1'.* several_keys@4096.* tracing@"):
-        scheduled("ruler", stopping="cwe@1", l_train=4096, haystack=str(tmp_path / "prose.txt"))
+        stopping("cwe@1", scheduled("ruler", l_train=4096, haystack=str(tmp_path / "prose.txt")))
     with pytest.raises(UserError, match=r"eval.during holds 'vtt'.*forgetting.*tracing.*ruler"):
         scheduled("vtt")
 
@@ -114,6 +124,6 @@ def test_unknown_names_are_told():
     with pytest.raises(UserError, match=r"eval.during holds 'passky'.*passkey"):
         scheduled("passky")
     with pytest.raises(UserError, match=r"stopping.score='passkey@4096'.*nll, passkey@512"):
-        scheduled("passkey", stopping="passkey@4096", l_train=512)
+        stopping("passkey@4096", scheduled("passkey", l_train=512))
     with pytest.raises(UserError, match=r"no score of eval\.during"):
-        scheduled(stopping="passkey@512", l_train=512)
+        stopping("passkey@512", scheduled(l_train=512))
