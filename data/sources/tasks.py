@@ -5,6 +5,7 @@ resuming are those of text. A store of as many samples as are trained on has fre
 """
 
 import hashlib
+import importlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from lengthwise.data.sources.source import (
     Unit,
 )
 from lengthwise.data.tasks.config import TaskConfig
+from lengthwise.data.tasks.registry import USER_TASKS
 from lengthwise.data.tasks.samples import TaskSamples
 from lengthwise.data.tasks.symbols import END
 
@@ -45,10 +47,11 @@ class TaskSource(NamedSource):
 
     task: TaskConfig
     domains: tuple[str, ...] = ("all",)
+    modules: tuple[str, ...] = ()  # that have tasks, which other processes must import
 
     @classmethod
     def of(cls, config: SourceConfig, ids: bool) -> "TaskSource":
-        return cls(config.task, (config.domain,))
+        return cls(config.task, (config.domain,), USER_TASKS.extensions())
 
     def describe(self) -> str:
         config = self.task
@@ -76,7 +79,7 @@ class TaskSource(NamedSource):
         return units
 
     def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
-        samples = TaskSamples(self.task)
+        samples = self._samples()
         for part in unit.parts:
             assert part.stop is not None
             for start in range(part.start, part.stop, _BATCH):
@@ -85,3 +88,14 @@ class TaskSource(NamedSource):
                 size_N = np.count_nonzero(tokens >= 0, axis=1).tolist()
                 for number, row, size in zip(index.tolist(), tokens, size_N, strict=True):
                     yield Document(f"{part.name}:{number}", row[:size].astype(np.int64), 0, "")
+
+    def _samples(self) -> TaskSamples:
+        try:
+            for module in self.modules:
+                importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"{error}, which has tasks, in a process that generates samples; put them into a "
+                "module of their own beside the config file, or set data.workers=1"
+            ) from error
+        return TaskSamples(self.task)

@@ -133,6 +133,23 @@ def test_processes_read_a_source_from_outside(folder: Path) -> None:
     assert manifest["source"] == "one: capitals of corpus; two: capitals of corpus"
 
 
+def test_an_algorithmic_task_is_trained_and_scored(folder: Path) -> None:
+    (folder / "my_task_config.py").write_text(
+        "import my_algorithmic_task\n\nfrom lengthwise.configs.task import get_config\n"
+    )
+    done = run(
+        folder, "--config=my_task_config.py", "--workdir=task",
+        "--config.data.task.name=mine", "--config.data.task.samples=70_000",
+        "--config.data.workers=2",
+        "--config.model.layers=1", "--config.phase.steps=2", "--config.optimizer.warmup_steps=1",
+        "--config.phase.layout.smallest_bucket=16", "--config.phase.layout.largest_bucket=16",
+        "--config.eval.answers.lengths=(1,3,1)", "--config.eval.answers.samples=8",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((folder / "task" / "store" / "manifest.json").read_text())
+    assert manifest["source"].startswith("task mine: 70,000 samples")
+
+
 def test_a_setting_out_of_range_is_named(folder: Path) -> None:
     wrong = "--config.model.positions.mine.power=5.0"
     chosen = "--config.model.positions.scheme=mine"
