@@ -13,6 +13,7 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -150,6 +151,7 @@ def _hashable(value: Any) -> Any:
 
 def _origin(component: object) -> tuple[str, str]:
     """Where a component is defined: module, or file where that is a script, and name."""
+    component = inspect.unwrap(component)  # type: ignore[arg-type]
     module = getattr(component, "__module__", type(component).__module__)
     name = getattr(component, "__qualname__", repr(component))
     if module == "__main__":

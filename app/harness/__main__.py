@@ -4,7 +4,7 @@
     python -m lengthwise.app.harness --workdir=RUN --tasks=hellaswag,lengthwise_passkey_256
 
 Besides the harness's own tasks, which it downloads, and those of --include_path there are the tasks
-of eval/prompts/tasks.py at any length, lengthwise_TASK_LENGTH. Writes WORKDIR/eval/harness.json.
+of eval/prompts/tasks at any length, lengthwise_TASK_LENGTH. Writes WORKDIR/eval/harness.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness made from the tasks on long inputs (eval/prompts/tasks.py)."""
+"""Tasks of lm-evaluation-harness made from the tasks on long inputs (eval/prompts/tasks)."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ import numpy as np
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.prompt import Control, PromptTask
-from lengthwise.eval.prompts.tasks import TASKS
+from lengthwise.eval.prompts.registry import TASKS
 
 PREFIX = "lengthwise_"
 
 
 def names(length: object) -> list[str]:
     """Names of all tasks at a length: lengthwise_passkey_1024."""
-    return [f"{PREFIX}{task}_{length}" for task in TASKS]
+    return [f"{PREFIX}{task}_{length}" for task in TASKS.names()]
 
 
 def is_own(name: str) -> bool:

@@ -138,6 +138,11 @@ class PromptTask:
     stand_in: bool = False  # invented text in the place of a published data set
 
     @property
+    def __wrapped__(self) -> Callable[[Vocabulary], Material]:
+        """The function that the task is made of: the task's origin is that of the function."""
+        return self.make
+
+    @property
     def controls(self) -> tuple[Control, ...]:
         """Controls of its prompts; eval/scoring/prompts.py makes the one by position ids."""
         if self.aggregates:

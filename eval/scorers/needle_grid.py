@@ -21,7 +21,7 @@ from lengthwise.common.settings import setting
 from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.prompts.candidates import Outcomes, score_prompts
 from lengthwise.eval.prompts.prompt import Prompt
-from lengthwise.eval.prompts.tasks import TASKS
+from lengthwise.eval.prompts.registry import TASKS
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
 from lengthwise.eval.statistics.curves import (

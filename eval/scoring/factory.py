@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lengthwise.common.errors import UserError
 from lengthwise.eval.prompts.prompt import Prompting
-from lengthwise.eval.prompts.questions import tasks_of_files
-from lengthwise.eval.prompts.tasks import TASKS, task_names
+from lengthwise.eval.prompts.registry import TASKS, task_names
+from lengthwise.eval.prompts.tasks.questions import tasks_of_files
 from lengthwise.eval.scoring.bench import Bench, BenchScorer, CurveScorer
 from lengthwise.eval.scoring.prompts import PromptScorer
 
@@ -31,9 +31,12 @@ def make_scorers(bench: Bench) -> list[CurveScorer]:
                 + ", ".join(PROMPTING)
             )
     names = task_names(config.tasks)
+    if twice := [name for name in names if name in config.scorers]:
+        raise UserError(f"eval.tasks: {twice[0]!r} is a scorer as well; rename yours")
     for scorer in scorers:
         scorer.prepare(bench)
     if not names:
         return [*scorers]
-    tasks = tasks_of_files(TASKS, config.qa_1, config.qa_2)
-    return [*scorers, *(PromptScorer(tasks[name], bench, bench.prompt_maker) for name in names)]
+    of_files = tasks_of_files(config.qa_1, config.qa_2)
+    tasks = [of_files.get(name) or TASKS[name] for name in names]
+    return [*scorers, *(PromptScorer(task, bench, bench.prompt_maker) for task in tasks)]

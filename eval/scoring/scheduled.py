@@ -13,7 +13,7 @@ from typing import Any
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.inference.scorer import ScorerFactory
 from lengthwise.eval.losses.methods import plain_method
-from lengthwise.eval.prompts.tasks import task_names
+from lengthwise.eval.prompts.registry import task_names
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.factory import make_scorers

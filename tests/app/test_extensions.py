@@ -29,11 +29,12 @@ CHOSEN = {
     "curriculum": ("phase.curriculum.name=mine", "phase.curriculum.mine.base=3.0"),
     "scorer": (
         "eval.scorers=('last_tokens',)",
-        "eval.during=('last_tokens',)",
+        "eval.during=('last_tokens','last_code')",
         "eval.last_tokens.count=2",
     ),
     "optimizer": ("optimizer.name=mine", "optimizer.mine.beta2=0.98"),
     "stopping score": ("stopping.score=mine", "stopping.mine.weight=0.75"),
+    "prompt task": ("eval.tasks=('last_code',)", "eval.prompts=4"),
 }
 RUN = (
     "--config.phase.steps=8",
@@ -101,6 +102,7 @@ def test_scorers_from_outside_are_on_the_card_and_in_training(trained: Path) -> 
     card = json.loads((trained / "eval" / "card.json").read_text())
     judged = {each["scorer"]: each for each in card["entries"][0]["judgements"]}
     assert judged["last_tokens"]["lengths"] == [64, 128]
+    assert judged["last_code"]["lengths"] == [128]
 
 
 def test_the_best_checkpoint_goes_by_a_score_from_outside(trained: Path) -> None:

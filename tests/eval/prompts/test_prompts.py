@@ -15,8 +15,8 @@ from lengthwise.eval.inference.scorer import TargetScores
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.candidates import score_prompts
 from lengthwise.eval.prompts.prompt import Control, Prompting, Vocabulary
-from lengthwise.eval.prompts.questions import tasks_of_files
-from lengthwise.eval.prompts.tasks import RULER, TASKS, task_names
+from lengthwise.eval.prompts.registry import RULER, TASKS, PromptTasks, task_names
+from lengthwise.eval.prompts.tasks.questions import tasks_of_files
 from lengthwise.eval.prompts.vocabulary import sentences, sentences_of_files, vocabulary_of
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.prompts import PromptScorer
@@ -47,7 +47,7 @@ def text(tokens):
     return BYTES.decode(tokens)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", TASKS.names())
 @settings(max_examples=15)
 @given(length=st.integers(950, 3000), seed=st.integers(0, 2**31))
 def test_a_reader_finds_the_answer_and_the_length_is_exact(name, length, seed):
@@ -71,7 +71,7 @@ def test_a_reader_finds_the_answer_and_the_length_is_exact(name, length, seed):
     assert np.array_equal(first[0].tokens, second[0].tokens)  # whatever else is made
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", TASKS.names())
 def test_lengths_are_exact_under_bpe(bpe, name):
     maker = PromptMaker(bpe, 256, lambda: PROSE)
     for prompting in (Prompting.DIRECT, Prompting.SCRATCHPAD):
@@ -129,7 +129,7 @@ def test_a_needle_stands_exactly_where_it_is_asked_for():
         MAKER.prompts(TASKS["single_key"], 900, 1, 0, place=lambda _: 850)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", TASKS.names())
 def test_scratchpads_hold_true_steps_and_examples_are_solved(name):
     task, reader = TASKS[name], Reader(name)
     length = 3000
@@ -303,13 +303,37 @@ def test_rulers_tasks_and_the_placement_of_all():
         "passkey",
     )
     levels = {"low", "mid", "high"}
-    assert all({task.dispersion, task.scope} <= levels for task in TASKS.values())
-    assert sum(t.dispersion == t.scope == "high" for t in TASKS.values()) >= 2
-    assert [name for name, t in TASKS.items() if t.stand_in] == ["reading", "joined_reading"]
-    with pytest.raises(UserError, match="'nope', which is unknown; choose among passkey"):
+    tasks = TASKS.import_all()
+    assert all({task.dispersion, task.scope} <= levels for task in tasks.values())
+    assert sum(t.dispersion == t.scope == "high" for t in tasks.values()) >= 2
+    assert [name for name, t in tasks.items() if t.stand_in] == ["reading", "joined_reading"]
+    with pytest.raises(UserError, match=r"'nope', which is unknown; choose among .*passkey"):
         task_names(("nope",))
     with pytest.raises(UserError, match="a tokenizer of text"):
         PromptMaker(IdsTokenizer(100, 99), 64)
+
+
+def test_a_task_from_outside_has_its_own_name_and_known_levels():
+    registry = PromptTasks(TASKS.kind, TASKS.folder)
+    material = registry.register("mine", "mid", "low", aggregates=True)(TASKS["passkey"].make)
+    assert material is TASKS["passkey"].make
+    mine = registry["mine"]
+    assert (mine.name, mine.dispersion, mine.scope, mine.aggregates) == ("mine", "mid", "low", True)
+
+    def other(words):
+        return material(words)
+
+    for name, levels, words in (
+        ("passkey", ("low", "low"), "'passkey' is one of Lengthwise's own"),
+        ("vt", ("low", "low"), "'vt' is one of RULER's names"),
+        ("ruler", ("low", "low"), "'ruler' is one of RULER's names"),
+        ("mine", ("low", "low"), "'mine' is registered twice"),
+        ("other", ("medium", "low"), "'other': dispersion and scope are one of"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            registry.register(name, *levels)(other)
+    registry.register("other", "low", "low")(other)
+    assert registry.extensions() == (__name__,)
 
 
 def test_questions_come_from_files(tmp_path):
@@ -333,7 +357,7 @@ def test_questions_come_from_files(tmp_path):
     paths = [tmp_path / name for name in ("squad.json", "hotpot.json")]
     for path, content in zip(paths, (squad, hotpot), strict=True):
         path.write_text(json.dumps(content))
-    found = tasks_of_files(TASKS, *map(str, paths))
+    found = tasks_of_files(*map(str, paths))
     assert not found["reading"].stand_in
     for name, supports in (("reading", ["says that"]), ("joined_reading", ["says that", "It is"])):
         for prompt in MAKER.prompts(found[name], 700, 5, 0):
@@ -344,22 +368,22 @@ def test_questions_come_from_files(tmp_path):
             assert f"Paragraph {number} says that the number is{text(part.answer)}." in context
             assert all(support in context for support in supports)
             assert len({text(d) for d in part.distractors} - {text(part.answer)}) == 3
-    assert tasks_of_files(TASKS, "", "") == TASKS
+    assert tasks_of_files("", "") == {}
     none = (
         r"cannot read eval\.qa_1='\S+none\.json': No such file or directory; name a file of SQuAD"
     )
     with pytest.raises(UserError, match=none):
-        tasks_of_files(TASKS, str(tmp_path / "none.json"), "")
+        tasks_of_files(str(tmp_path / "none.json"), "")
     with pytest.raises(UserError, match=r"^eval\.qa_2='\S+' is not HotpotQA's JSON: "):
-        tasks_of_files(TASKS, "", str(paths[0]))
+        tasks_of_files("", str(paths[0]))
     with pytest.raises(UserError, match=r"^eval\.qa_1='\S+' is not SQuAD's JSON: "):
-        tasks_of_files(TASKS, str(paths[1]), "")
+        tasks_of_files(str(paths[1]), "")
     (tmp_path / "none.json").write_text('{"rows": []}')
     with pytest.raises(UserError, match=r"is not SQuAD's JSON: no 'data'$"):
-        tasks_of_files(TASKS, str(tmp_path / "none.json"), "")
+        tasks_of_files(str(tmp_path / "none.json"), "")
     (tmp_path / "none.json").write_text("{")
     with pytest.raises(UserError, match=r"cannot read eval\.qa_1=.*: Expecting .*; name a file of"):
-        tasks_of_files(TASKS, str(tmp_path / "none.json"), "")
+        tasks_of_files(str(tmp_path / "none.json"), "")
 
 
 @pytest.mark.parametrize(

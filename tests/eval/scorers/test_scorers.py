@@ -10,6 +10,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.store.tokenizers import IdsTokenizer
 from lengthwise.eval.config import tested_contexts as contexts_of
 from lengthwise.eval.inference.scorer import Method, Setting, TargetScores
+from lengthwise.eval.prompts.registry import TASKS
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scorers.power_law import Bins, excess, fit
 from lengthwise.eval.scorers.sliding_window import windows
@@ -154,11 +155,17 @@ def test_tested_contexts_hold_absolute_lengths():
         contexts_of(eval_config(lengths=(1,), targets_per_row=2), 32)
 
 
+def test_a_task_of_a_scorers_name_is_refused_beside_it(monkeypatch):
+    monkeypatch.setitem(TASKS._registered, "forgetting", TASKS["passkey"])
+    with pytest.raises(UserError, match="'forgetting' is a scorer as well"):
+        make_scorers(bench(scorers=("forgetting",), tasks=("forgetting",)))
+
+
 def test_what_cannot_be_scored_is_refused_in_a_line():
     uneven = SCORERS.settings({"sliding_window": {"stride_share": 0.33}}, "eval")
     for changes, words in (
         ({"scorers": ("nope",)}, "'nope' is unknown; choose one of forgetting"),
-        ({"tasks": ("nope",)}, "'nope', which is unknown; choose among passkey"),
+        ({"tasks": ("nope",)}, "'nope', which is unknown; choose among .*passkey"),
         ({"tasks": ("passkey",)}, "a tokenizer of text"),
         ({"scorers": ("sliding_window",), "scorer_settings": uneven}, "whole numbers"),
         ({"prompting": ("telepathy",)}, "choose among few_shot, scratchpad"),

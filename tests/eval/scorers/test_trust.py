@@ -19,7 +19,7 @@ from lengthwise.eval.losses.position_nll import position_curves, score_positions
 from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.prompt import Control, PromptTask
-from lengthwise.eval.prompts.tasks import TASKS
+from lengthwise.eval.prompts.registry import TASKS
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.factory import make_scorers
@@ -258,12 +258,12 @@ TRUST = {
     "sliding_window": check_sliding_window,
     "needle_depth": check_needle_depth,
     "needle_distance": check_needle_distance,
-    **{name: functools.partial(check_task, name) for name in TASKS},
+    **{name: functools.partial(check_task, name) for name in TASKS.names()},
 }
 
 
 def test_every_scorer_has_a_check():
-    assert set(TRUST) == {"same_target_nll", "position_nll", *SCORERS.names(), *TASKS}
+    assert set(TRUST) == {"same_target_nll", "position_nll", *SCORERS.names(), *TASKS.names()}
 
 
 @pytest.mark.parametrize("name", TRUST)
@@ -288,7 +288,7 @@ SOLVED_BY = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", TASKS.names())
 def test_no_shortcut_solves_a_task(name):
     maker, rng = PromptMaker(BYTES, 2048, lambda: PROSE), np.random.default_rng(0)
     prompts = maker.prompts(TASKS[name], 2048, 300, 7)

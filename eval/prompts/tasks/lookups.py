@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lengthwise.eval.prompts.prompt import Answer, Material, Vocabulary, WordSampler
+from lengthwise.eval.prompts.registry import TASKS
 
 CANDIDATES = 4  # the answer and three distractors
 SEVERAL = 4  # values of a key, or keys that are asked for
@@ -24,6 +25,7 @@ def depths(rng: np.random.Generator, count: int) -> tuple[float, ...]:
     return tuple(np.sort(rng.uniform(size=count)).tolist())
 
 
+@TASKS.register("passkey", dispersion="low", scope="low")
 def passkey(words: Vocabulary) -> Material:
     """One passkey in noise (arXiv 2305.16300)."""
     candidates = words.values(CANDIDATES)
@@ -38,37 +40,44 @@ def passkey(words: Vocabulary) -> Material:
     )
 
 
+@TASKS.register("single_key", dispersion="low", scope="low")
 def single_key(words: Vocabulary) -> Material:
     """One fact of a named key in noise."""
     return _lookup(words, noise(), facts=1)
 
 
+@TASKS.register("key_in_prose", dispersion="low", scope="low")
 def key_in_prose(words: Vocabulary) -> Material:
     """One fact of a named key in held-out text."""
     return _lookup(words, words.prose, facts=1)
 
 
+@TASKS.register("code_in_prose", dispersion="low", scope="low")
 def code_in_prose(words: Vocabulary) -> Material:
     """One fact with a value of 32 hexadecimal digits in held-out text."""
     return _lookup(words, words.prose, facts=1, values=words.codes)
 
 
+@TASKS.register("several_keys", dispersion="mid", scope="low")
 def several_keys(words: Vocabulary) -> Material:
     """Four facts in held-out text, one of them asked for; the others are the distractors."""
     return _lookup(words, words.prose, facts=CANDIDATES)
 
 
+@TASKS.register("only_keys", dispersion="high", scope="low")
 def only_keys(words: Vocabulary) -> Material:
     """A haystack of facts and nothing else: key-value retrieval."""
     return _lookup(words, _facts(words.keys, words.values), facts=CANDIDATES)
 
 
+@TASKS.register("only_codes", dispersion="high", scope="low")
 def only_codes(words: Vocabulary) -> Material:
     """A haystack of facts whose keys and values have 32 hexadecimal digits."""
     filler = _facts(words.codes, words.codes)
     return _lookup(words, filler, facts=CANDIDATES, keys=words.codes, values=words.codes)
 
 
+@TASKS.register("several_values", dispersion="mid", scope="mid")
 def several_values(words: Vocabulary) -> Material:
     """A key with four values in held-out text, all asked for in their order of appearance."""
     names = words.keys(2)
@@ -94,6 +103,7 @@ def several_values(words: Vocabulary) -> Material:
     )
 
 
+@TASKS.register("several_queries", dispersion="mid", scope="mid")
 def several_queries(words: Vocabulary) -> Material:
     """Four keys of eight in held-out text, all asked for."""
     names, values = words.keys(2 * SEVERAL), words.values(2 * SEVERAL)
@@ -116,6 +126,7 @@ def several_queries(words: Vocabulary) -> Material:
     )
 
 
+@TASKS.register("threading", dispersion="high", scope="mid")
 def threading(words: Vocabulary) -> Material:
     """Each fact names the key of the next; three hops from the first (arXiv 2411.05000)."""
     names, ends = words.keys(3), words.keys(CANDIDATES)
@@ -135,6 +146,7 @@ def threading(words: Vocabulary) -> Material:
     )
 
 
+@TASKS.register("tracing", dispersion="mid", scope="mid")
 def tracing(words: Vocabulary) -> Material:
     """Variables that copy each other, four hops from a value; RULER's vt, asked backwards.
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lengthwise.eval.prompts.facts_world import Fact, Names, Question, story
-from lengthwise.eval.prompts.lookups import CANDIDATES, depths
 from lengthwise.eval.prompts.prompt import Answer, Material, Vocabulary
+from lengthwise.eval.prompts.registry import TASKS
+from lengthwise.eval.prompts.tasks.lookups import CANDIDATES, depths
 
 PEOPLE, THINGS = 3, 4
 FACTS = 12  # of a story: the longest chain takes three of them, the others distract
@@ -19,18 +20,21 @@ TRUTH = ((" right", " wrong"), (" true", " false"), (" yes", " not"))
 COUNTS = ((" 0", " 1", " 2", " 3"), (" none", " one", " two", " three"))
 
 
+@TASKS.register("one_fact", dispersion="mid", scope="low")
 def one_fact(words: Vocabulary) -> Material:
     """Place of a person."""
     places, facts, question = _story(words, "one_fact")
     return _material(words, facts, question, f"{question.person} is in", _other(places, question))
 
 
+@TASKS.register("two_facts", dispersion="mid", scope="mid")
 def two_facts(words: Vocabulary) -> Material:
     """Place of a thing that a person carried away."""
     places, facts, question = _story(words, "two_facts")
     return _material(words, facts, question, f"{question.thing} is in", _other(places, question))
 
 
+@TASKS.register("three_facts", dispersion="high", scope="mid")
 def three_facts(words: Vocabulary) -> Material:
     """Place of a thing before its present one."""
     # One place more: no model takes the one that the question names for the answer.
@@ -39,6 +43,7 @@ def three_facts(words: Vocabulary) -> Material:
     return _material(words, facts, question, clause, _other(places, question))
 
 
+@TASKS.register("yes_no", dispersion="mid", scope="low")
 def yes_no(words: Vocabulary) -> Material:
     """Truth of a person being at a place."""
     right, wrong = words.equal(TRUTH)
@@ -48,6 +53,7 @@ def yes_no(words: Vocabulary) -> Material:
     return _material(words, facts, question, clause, candidates)
 
 
+@TASKS.register("counting", dispersion="high", scope="mid")
 def counting(words: Vocabulary) -> Material:
     """Number of things that a person carries."""
     named = words.equal(COUNTS)

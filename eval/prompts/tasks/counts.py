@@ -7,18 +7,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lengthwise.eval.prompts.lookups import CANDIDATES, depths
 from lengthwise.eval.prompts.prompt import Answer, Material, Vocabulary
+from lengthwise.eval.prompts.registry import TASKS
+from lengthwise.eval.prompts.tasks.lookups import CANDIDATES, depths
 
 ODDS = (9, 4, 2, 1)
 TEN_TO_ONE = (10, 1, 1, 1)
 
 
+@TASKS.register("common_word", dispersion="low", scope="high", aggregates=True)
 def common_word(words: Vocabulary) -> Material:
     """One word ten times as frequent as the others, at any length; after RULER's cwe."""
     return _most_frequent(words, TEN_TO_ONE, lambda: words.keys(7))
 
 
+@TASKS.register("frequent_word", dispersion="low", scope="high", aggregates=True)
 def frequent_word(words: Vocabulary) -> Material:
     """Words at odds of 9 : 4 : 2 : 1 in one block after the other; after RULER's fwe."""
     return _most_frequent(words, ODDS, list)
@@ -40,6 +43,7 @@ def _most_frequent(
     )
 
 
+@TASKS.register("survey", dispersion="high", scope="high", aggregates=True)
 def survey(words: Vocabulary) -> Material:
     """Place where most people live, a sentence a person: an aggregate over all of the input."""
     places = words.keys(CANDIDATES)
@@ -55,6 +59,7 @@ def survey(words: Vocabulary) -> Material:
     )
 
 
+@TASKS.register("joined_survey", dispersion="high", scope="high", aggregates=True)
 def joined_survey(words: Vocabulary) -> Material:
     """Number of the place where most people live: places have theirs in sentences of their own,
     spread over the input."""

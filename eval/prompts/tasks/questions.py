@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from lengthwise.common.errors import UserError, reason
-from lengthwise.eval.prompts.lookups import CANDIDATES, depths
 from lengthwise.eval.prompts.prompt import Answer, Material, PromptTask, Vocabulary
+from lengthwise.eval.prompts.registry import TASKS
+from lengthwise.eval.prompts.tasks.lookups import CANDIDATES, depths
 
 _TRIES = 1000  # questions in a row that have too few answers of as many tokens
 
@@ -110,6 +111,7 @@ def from_file(task: PromptTask, file: QuestionFile, path: Path) -> PromptTask:
     return PromptTask(task.name, task.dispersion, task.scope, make)
 
 
+@TASKS.register("reading", dispersion="mid", scope="low", stand_in=True)
 def reading(words: Vocabulary) -> Material:
     """Stand-in for qa_1: place of birth of a person who has a document."""
     people, places = words.keys(CANDIDATES), words.keys(CANDIDATES)
@@ -125,6 +127,7 @@ def reading(words: Vocabulary) -> Material:
     )
 
 
+@TASKS.register("joined_reading", dispersion="high", scope="mid", stand_in=True)
 def joined_reading(words: Vocabulary) -> Material:
     """Stand-in for qa_2: place of the house that a person worked for, from a document on the person
     and one on the house."""
@@ -163,12 +166,12 @@ def _document(text: str) -> str:
     return f"Document: {text}\n"
 
 
-def tasks_of_files(tasks: dict[str, PromptTask], qa_1: str, qa_2: str) -> dict[str, PromptTask]:
-    """`tasks`, with the questions of the files that eval.qa_1 and eval.qa_2 name, if any.
+def tasks_of_files(qa_1: str, qa_2: str) -> dict[str, PromptTask]:
+    """Tasks on the questions of the files that eval.qa_1 and eval.qa_2 name, if any, by name.
 
     Raises UserError: no such file, or of another form.
     """
-    merged = dict(tasks)
+    tasks = {}
     readers: Sequence[tuple[str, str, str, str, Callable[[Any], QuestionFile]]] = (
         ("reading", "eval.qa_1", qa_1, "SQuAD's JSON", read_squad),
         ("joined_reading", "eval.qa_2", qa_2, "HotpotQA's JSON", read_hotpot),
@@ -176,5 +179,5 @@ def tasks_of_files(tasks: dict[str, PromptTask], qa_1: str, qa_2: str) -> dict[s
     for name, field, path, form, read in readers:
         if path:
             file = _questions(Path(path), field, form, read)
-            merged[name] = from_file(tasks[name], file, Path(path))
-    return merged
+            tasks[name] = from_file(TASKS[name], file, Path(path))
+    return tasks

@@ -1,0 +1,1 @@
+"""Prompt tasks, registered by name; see docs/extend.md."""
