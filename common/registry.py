@@ -15,16 +15,17 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lengthwise.common.errors import UserError
+from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.settings import Declared, declared_fields, field_comments
 from lengthwise.common.trees import build
 
 T = TypeVar("T")
 _EVALUATED = {"__builtins__": {}, "tuple": tuple, "range": range, "setting": lambda *a, **k: (a, k)}
+_ALL: list["Registry[Any]"] = []
 
 
 class Registry(Generic[T]):
@@ -40,6 +41,7 @@ class Registry(Generic[T]):
         self.folder = folder
         self._registered: dict[str, T] = {}
         self._sources: dict[str, tuple[str, dict[str, Declared] | None]] | None = None
+        _ALL.append(self)
 
     def register(self, name: str) -> Callable[[T], T]:
         """A decorator that gives a class its `name`, or files another object under it.
@@ -142,6 +144,30 @@ class Components(Generic[T]):
         """
         cls = self.registry.named(name, field)
         return build(cls, dict(self.section(name)), f"{self.where}.{name}")  # type: ignore[arg-type]
+
+
+def extensions() -> list[str]:
+    """Names of the modules outside of this tree that have registered components of any kind."""
+    ours = (each for each in _ALL if each.folder.startswith("lengthwise."))
+    return sorted({name for registry in ours for name in registry.extensions()})
+
+
+def import_extensions(names: Iterable[str]) -> None:
+    """Imports modules that `extensions` named, in another process maybe.
+
+    Raises:
+      UserError: one can't be imported.
+    """
+    for name in names:
+        if name in extensions():
+            continue
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # of any kind: the module is the user's
+            raise UserError(
+                f"the saved config has components of the module {name!r}, which can't be imported "
+                f"({one_line(error)}); put the folder of its file on PYTHONPATH"
+            ) from error
 
 
 def _hashable(value: Any) -> Any:

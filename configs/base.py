@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from lengthwise.common.registry import extensions
 from lengthwise.common.settings import default_tree, section
 from lengthwise.common.trees import as_tree
 from lengthwise.data.config import DataConfig
@@ -28,7 +29,7 @@ class RunConfig(TrainConfig):
     @property
     def resolved(self) -> dict[str, Any]:
         """The plain dict that the work directory keeps."""
-        return {"version": CONFIG_VERSION, **as_tree(self)}
+        return {"version": CONFIG_VERSION, "extensions": extensions(), **as_tree(self)}
 
 
 def get_config() -> ConfigDict:

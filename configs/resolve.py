@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.registry import import_extensions
 from lengthwise.common.trees import build, flatten, resolve_overlays
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.sources.tasks import task_tokenizer
@@ -36,9 +37,12 @@ def from_saved(saved: Mapping[str, Any]) -> RunConfig:
     """The run of a resolved config, as a work directory keeps it, without a config file.
 
     Raises:
-      UserError: it has other fields than this version knows.
+      UserError: it has other fields than this version knows, or components from outside that can't
+        be imported.
     """
-    tree = {name: value for name, value in saved.items() if name != "version"}
+    import_extensions(saved.get("extensions", ()))
+    about = ("version", "extensions")
+    tree = {name: value for name, value in saved.items() if name not in about}
     config = _with_task_tokenizer(build(RunConfig, tree))
     differing = flatten(config.resolved).keys() ^ flatten(saved).keys()
     if differing:

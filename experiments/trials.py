@@ -76,7 +76,8 @@ def is_finished(trial: Trial, workdir: Path) -> bool:
     same = all(
         old.get(name) == settings.get(name)
         for name in old.keys() | settings.keys()
-        if name != "train.compilation_cache"  # where the folder lay
+        # Where the folder and modules lay.
+        if name not in ("train.compilation_cache", "extensions")
     )
     scored = json.loads((workdir / ANSWERS).read_bytes())["checkpoint_step"]
     steps = sum(phase["steps"] for phase in saved["phases"])

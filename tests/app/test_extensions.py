@@ -124,6 +124,19 @@ def test_it_goes_on_where_it_was(folder: Path, trained: Path) -> None:
     assert "model.positions.mine.power: 2.0 -> 3.0" in other.stderr
 
 
+def test_a_saved_config_is_read_without_its_config_file(folder: Path, trained: Path) -> None:
+    saved = json.loads((trained / "config.json").read_text())
+    assert saved["extensions"] == sorted("my_" + kind.replace(" ", "_") for kind in RECIPES)
+    read = "import json, sys; from lengthwise.configs.resolve import from_saved; "
+    read += "run = from_saved(json.load(open(sys.argv[1]))); print(run.optimizer.name)"
+    command = [sys.executable, "-c", read, str(trained / "config.json")]
+    for path, output in ((f"{ROOT}:{folder}", "mine\n"), (str(ROOT), "")):
+        environment = {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.stdout == output, done.stderr
+    assert f"components of the module {saved['extensions'][0]!r}" in done.stderr
+
+
 def test_processes_read_a_source_from_outside(folder: Path) -> None:
     mixture = "({'domain': 'one', 'path': 'corpus'}, {'domain': 'two', 'path': 'corpus'})"
     done = run(

@@ -70,7 +70,7 @@ def test_flags_and_objects_nest_alike():
     run = load(base.get_config(), None)
     flags = {name for name in flatten(base.get_config().to_dict()) if name.split(".")[0] != "phase"}
     phase = {f"phases.0.{name}" for name in flatten(base.get_config().phase.to_dict())}
-    assert flatten(run.resolved).keys() == flags - {"phases"} | phase | {"version"}
+    assert flatten(run.resolved).keys() == flags - {"phases"} | phase | {"version", "extensions"}
     components = {name for each in registries(base.RunConfig) for name in each.names()}
     for name in flags - {"phases"}:
         *sections, field = name.split(".")
@@ -108,6 +108,18 @@ def test_what_a_work_directory_keeps_is_the_same_experiment(name):
     assert json.loads(json.dumps(again.resolved)) == saved
     with pytest.raises(UserError, match="of another version"):
         from_saved({**saved, "eval": {}})
+
+
+def test_modules_from_outside_are_imported_first(tmp_path, monkeypatch):
+    saved = load(base.get_config(), None).resolved
+    assert saved["extensions"] == []
+    with pytest.raises(UserError, match=r"module 'elsewhere'.* on PYTHONPATH") as caught:
+        from_saved({**saved, "extensions": ["elsewhere"]})
+    assert "\n" not in str(caught.value)
+    (tmp_path / "elsewhere.py").write_text("raise RuntimeError('broken\\nmodule')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"can't be imported \(broken module\)"):
+        from_saved({**saved, "extensions": ["elsewhere"]})
 
 
 def test_an_overlay_changes_its_fields_alone():

@@ -21,6 +21,7 @@ from lengthwise.train.machine.processes import check_shared, is_first_process
 FREE_ON_RESUME = (
     *("train.", "profile.", "stopping.", "anomaly.", "generate."),
     *("data.workers", "data.verify", "data.store", "eval.compare"),
+    "extensions",  # modules may move; what they register is compared by its settings
 )
 FREE_IN_SCORING = (*FREE_ON_RESUME, "eval.")
 

@@ -12,6 +12,7 @@ from lengthwise.train.machine import workdir
 
 CONFIG = {
     "version": CONFIG_VERSION,
+    "extensions": [],
     "seed": 0,
     "model": {"layers": 2, "embed_dim": 64},
     "train": {"log_every": 1},
@@ -51,7 +52,7 @@ def test_a_contradiction_names_the_field_and_changes_nothing(tmp_path, path, fie
     assert workdir.read_config(tmp_path) == CONFIG
 
 
-@pytest.mark.parametrize("path", [("train", "log_every"), ("phases", 1, "steps")])
+@pytest.mark.parametrize("path", [("train", "log_every"), ("phases", 1, "steps"), ("extensions",)])
 def test_what_may_change_is_recorded(tmp_path, path):
     workdir.claim_config(tmp_path, CONFIG)
     workdir.claim_config(tmp_path, changed(path, 7))
