@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.schedule.curriculum import CURRICULA, CurriculumConfig
+from lengthwise.common.settings import setting
+from lengthwise.data.schedule.curriculum import CURRICULA, Curriculum, CurriculumConfig
 from lengthwise.data.schedule.quotas import Quotas
 from lengthwise.data.schedule.schedule import Schedule
 from tests.data.rows import AS_THEY_COME, ONE_STRATUM, one_group
@@ -324,3 +326,27 @@ def test_says_what_is_wrong(change: dict, says: str) -> None:
 def test_rejects_negative_steps() -> None:
     with pytest.raises(ValueError, match="negative"):
         schedule().draw(-1)
+
+
+def test_what_a_user_sets_decides_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CURRICULA, "_registered", CURRICULA.import_all())
+
+    @CURRICULA.register("ends")
+    @dataclasses.dataclass(frozen=True)
+    class Ends(Curriculum):
+        base: float = setting(2.0, "[1, inf)")
+
+        def odds(self, num_buckets: int) -> np.ndarray:
+            return np.array([self.base, *[1.0] * (num_buckets - 2), self.base])
+
+    def plan(name: str, base: float) -> Schedule:
+        sections = CURRICULA.settings({"ends": {"base": base}}, "phase.curriculum")
+        config = CurriculumConfig(name, (), 3, sections)
+        groups = {length: one_group(count) for length, count in ROWS.items()}
+        return Schedule(config, groups, ONE_STRATUM, AS_THEY_COME, 32, 60, 5)
+
+    assert plan("ends", 2.0).fingerprint != plan("ends", 1e9).fingerprint
+    assert plan("natural", 2.0).fingerprint == schedule("natural").fingerprint
+    assert set(lengths_of(plan("ends", 1e9), range(8))) == {4, 32}
+    with pytest.raises(UserError, match=r"phase.curriculum.ends.base is 0.5, but must lie in"):
+        plan("ends", 0.5)
