@@ -66,7 +66,7 @@ class Fakes:
         self.scores = iter(scores or [1.0] * STEPS)
         settings = {"log_every": 1, "eval_every": 0, "checkpoint_every": 100, "checksums": False}
         self.config = types.SimpleNamespace(
-            loop=LoopConfig(**{**settings, **config}), optimizer=optimizer_config(warmup_steps=0)
+            train=LoopConfig(**{**settings, **config}), optimizer=optimizer_config(warmup_steps=0)
         )
         self.stopping = EarlyStopping(StoppingConfig(score="nll", patience=patience, min_delta=0.0))
         self.termination = TerminationRequest()
