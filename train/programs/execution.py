@@ -13,6 +13,7 @@ from typing import Any
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
 from lengthwise.common.trees import as_tree, values_of
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.train.config import MeshConfig, TrainConfig
 from lengthwise.train.mesh import ViewShape, default_view
 from lengthwise.train.phases import PhaseShape
@@ -74,7 +75,10 @@ def plan_fingerprint(config: TrainConfig, vocab_size: int, devices: int) -> str:
         for p in config.phases
     ]
     # By field names and values: another name of a class leaves plans valid.
-    model = json.dumps(as_tree(config.model) | {"remat": "none"}, sort_keys=True)
+    tree = as_tree(config.model) | {"remat": "none"}
+    used = {config.model.positions.scheme, *config.model.layer_pattern}
+    positions = {n: of for n, of in tree["positions"].items() if n in used or n not in SCHEMES}
+    model = json.dumps(tree | {"positions": positions}, sort_keys=True)
     mesh = config.mesh
     parts = (model, config.optimizer.name, repr(batches), mesh.slices, mesh.tensor)
     content = repr((parts, vocab_size, devices))

@@ -8,11 +8,20 @@ import sys
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.configs import dd
+from lengthwise.configs.resolve import load
 from lengthwise.train.mesh import ViewShape
 from lengthwise.train.plan import planner
 from lengthwise.train.plan.planner import topology_devices
-from lengthwise.train.programs.execution import BucketExecution, planned_executions, write_plan
+from lengthwise.train.programs.execution import (
+    BucketExecution,
+    plan_fingerprint,
+    planned_executions,
+    write_plan,
+)
 from tests.model.attention.tpu_compiler import ENVIRONMENT, LIBRARY, ROOT
+
+PUBLISHED = sorted((ROOT / "docs" / "plans").glob("*.json"))
 
 
 def run(workdir, *flags, check=True):
@@ -108,3 +117,11 @@ def test_a_plan_comes_back_as_executions(tmp_path):
     path.write_text("{}")
     with pytest.raises(UserError, match="is no plan"):
         planned_executions(path, [OnePhase()], "x")
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: p.stem)
+def test_a_published_plan_is_that_of_its_config(path):
+    size = path.stem.partition("-")[0].removeprefix("dd_")
+    plan = json.loads(path.read_text())
+    fingerprint = plan_fingerprint(load(dd.get_config(size), None), 50_432, plan["devices"])
+    assert plan["fingerprint"] == fingerprint
