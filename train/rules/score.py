@@ -28,7 +28,7 @@ class StoppingScore(ABC):
 
 
 @dataclass(frozen=True)
-class Figure(StoppingScore):
+class ScheduledFigure(StoppingScore):
     """A figure of eval.during, such as passkey@256."""
 
     figure: str
@@ -60,6 +60,6 @@ def stopping_score(config: StoppingConfig) -> StoppingScore:
       UserError: settings that it can't have.
     """
     if config.score not in STOPPING_SCORES:
-        return Figure(config.score)
+        return ScheduledFigure(config.score)
     score: StoppingScore = config.scores.make(config.score, "stopping.score")
     return score

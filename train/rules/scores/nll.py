@@ -1,4 +1,4 @@
-"""The selection score itself."""
+"""The first score of an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from lengthwise.train.rules.score import StoppingScore
 
 @STOPPING_SCORES.register("nll")
 @dataclass(frozen=True)
-class SelectionScore(StoppingScore):
+class LossBeyond(StoppingScore):
     """NLL at twice the training length; on a task the share of wrong tokens."""
 
     def of(self, evaluation: Mapping[str, Any]) -> float:
