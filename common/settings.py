@@ -80,6 +80,8 @@ def default_tree(cls: type) -> dict[str, Any]:
             registry = field.metadata["registry"]
             for name in registry.names():
                 declared = registry.declared(name)
+                if declared and name in {each.name for each in dataclasses.fields(cls)}:
+                    raise ValueError(f"{registry.kind} {name!r} is a field beside it; rename yours")
                 if declared:
                     tree[name] = {each: of.default for each, of in declared.items()}
             continue

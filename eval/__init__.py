@@ -1,7 +1,7 @@
 """Evaluation beyond the training length: losses, long-input tasks, answers, the report card.
 
-`inference`, `losses`, `prompts`, `scorers`, `answers`, `statistics` and `card` compute; `report`
-shows, and none of them imports it.
+`inference`, `losses`, `prompts`, `scoring`, `scorers`, `answers`, `statistics` and `card` compute;
+`report` shows, and none of them imports it.
 
 Invariants and decisions: docs/design.md#eval
 

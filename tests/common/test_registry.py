@@ -107,6 +107,18 @@ def test_a_component_from_outside(kinds):
         registry.register("mine")(dataclasses.dataclass(type("Other", (), {})))
 
 
+def test_a_component_with_settings_is_no_field_beside_it(kinds):
+    registry, _ = kinds
+
+    @dataclasses.dataclass(frozen=True)
+    class Section:
+        one: int = 1  # of as many
+        kinds: object = components(registry, "section")
+
+    with pytest.raises(ValueError, match="kind 'one' is a field beside it"):
+        default_tree(Section)
+
+
 @dataclasses.dataclass(frozen=True)
 class Item:
     size: int = setting(2, "[1, inf)")  # tokens

@@ -313,7 +313,8 @@ def test_rulers_tasks_and_the_placement_of_all():
         PromptMaker(IdsTokenizer(100, 99), 64)
 
 
-def test_a_task_from_outside_has_its_own_name_and_known_levels():
+def test_a_task_from_outside_has_its_own_name_and_known_levels(monkeypatch):
+    monkeypatch.setattr("lengthwise.common.registry._ALL", [])  # its own, gone with the test
     registry = PromptTasks(TASKS.kind, TASKS.folder)
     material = registry.register("mine", "mid", "low", aggregates=True)(TASKS["passkey"].make)
     assert material is TASKS["passkey"].make
