@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from lengthwise.eval.inference.scorer import TargetScores
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.candidates import score_prompts
 from lengthwise.eval.prompts.prompt import Control, Prompting, Vocabulary
-from lengthwise.eval.prompts.registry import RULER, TASKS, PromptTasks, task_names
+from lengthwise.eval.prompts.registry import LEVELS, RULER, TASKS, PromptTasks, task_names
 from lengthwise.eval.prompts.tasks.questions import tasks_of_files
 from lengthwise.eval.prompts.vocabulary import sentences, sentences_of_files, vocabulary_of
 from lengthwise.eval.scoring.bench import Bench
@@ -311,6 +312,20 @@ def test_rulers_tasks_and_the_placement_of_all():
         task_names(("nope",))
     with pytest.raises(UserError, match="a tokenizer of text"):
         PromptMaker(IdsTokenizer(100, 99), 64)
+
+
+def test_the_table_of_tasks_is_that_of_the_registry():
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
+    rows = re.findall(r"^\| (`\w+`.*?) \|.*\| (.*?) \| (.*?) \|(.*)\|$", page, re.MULTILINE)
+    table = {}
+    for names, dispersions, scopes, rulers in rows:
+        columns = (re.findall(r"\w+", each) for each in (names, dispersions, scopes))
+        for name, *levels in zip(*columns, strict=False):
+            table[name] = (*levels, rulers.strip())
+    rulers = {name: alias for alias, name in RULER.items()}
+    for name, task in TASKS.import_all().items():
+        assert table[name] == (task.dispersion, task.scope, rulers.get(name, "")), name
+    assert len([row for row in table.values() if row[0] in LEVELS]) == len(TASKS.names())
 
 
 def test_a_task_from_outside_has_its_own_name_and_known_levels(monkeypatch):
