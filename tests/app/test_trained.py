@@ -125,7 +125,7 @@ def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path, monke
     file.write_text("\n".join(json.dumps(question) for question in QUESTIONS))
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "two_choices.yaml").write_text(TASK.format(file=file))
-    own = names(64)[0]
+    own = next(name for name in names(64) if "passkey" in name)
     report = run(trained, ["two_choices", own], include_path=str(tmp_path / "tasks"), max_length=64)
 
     checkpoint = loaded(trained)

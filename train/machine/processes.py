@@ -4,6 +4,7 @@ All run the same program on the same config and take part in every computation. 
 writes what only one may write, and speaks.
 """
 
+import functools
 import os
 import secrets
 import socket
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
 
@@ -133,9 +135,9 @@ def check_shared(directory: Path) -> None:
 
 
 def quiet_unless_first() -> None:
-    """Silences all processes but the first. To be called before tqdm is imported."""
+    """Silences all processes but the first, their progress bars too."""
     if not is_first_process():
-        os.environ["TQDM_DISABLE"] = "1"
+        tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
 
 

@@ -5,6 +5,8 @@ import threading
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.trees import build
+from lengthwise.train.config import LoopConfig
 from lengthwise.train.programs.compiled import CompiledSteps, resolve_compile_mode
 
 
@@ -61,4 +63,4 @@ def test_modes():
     assert resolve_compile_mode("auto", "tpu") == "ahead"
     assert resolve_compile_mode("behind", "gpu") == "behind"
     with pytest.raises(UserError, match="auto, ahead, behind"):
-        resolve_compile_mode("later", "cpu")
+        build(LoopConfig, {"compile": "later"}, "train")
