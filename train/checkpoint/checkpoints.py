@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from lengthwise.common.errors import UserError
+from lengthwise.common.errors import UserError, one_line
 from lengthwise.train.checkpoint.damage import (
     DamagedCheckpointError,
     move_aside,
@@ -152,7 +152,7 @@ class Checkpoints:
     def _save_error(self, error: Exception) -> UserError:
         good = self._manager.latest_step()
         last = f"step {good} is the last good one" if good is not None else "there is none before"
-        text = " ".join(str(error).split())
+        text = one_line(error)
         # TensorStore buries what the system said in a text of its own.
         reasons = [os.strerror(code) for code in _DISK_ERRORS if os.strerror(code) in text]
         return UserError(
@@ -233,7 +233,7 @@ class Checkpoints:
         try:
             yield
         except _READ_ERRORS as error:
-            text = " ".join(str(error).split())
+            text = one_line(error)
             raise self._damaged(step, f"{type(error).__name__}: {text[:200]}") from error
 
     def _damaged(self, step: int, what: str) -> DamagedCheckpointError:

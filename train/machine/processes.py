@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lengthwise.common.errors import UserError
+from lengthwise.common.errors import UserError, one_line
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise UserError(
             f"the processes of the run can't meet: {reason}; outside of Cloud TPU, GKE, Slurm and "
             "Open MPI give every process --coordinator=HOST:PORT of the first one, "
@@ -166,7 +166,7 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
 
 def _lost(error: BaseException) -> str:
     """Message of an error in a computation with others: most often, one of them is gone."""
-    reason = " ".join(str(error).split())[:300]
+    reason = one_line(error)[:300]
     return (
         "error: the processes can't go on together, most likely since one is gone; the same "
         f"command on all hosts goes on from the last checkpoint ({reason})"

@@ -10,7 +10,7 @@ import jax
 from jax.experimental import topologies
 from tqdm import tqdm
 
-from lengthwise.common.errors import UserError
+from lengthwise.common.errors import UserError, one_line
 from lengthwise.data.config import DataConfig
 from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import train_step_flops
@@ -123,7 +123,7 @@ def topology_devices(topology: str) -> list[Any]:
     try:
         described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         if find_spec("libtpu") is None and "TPU_LIBRARY_PATH" not in os.environ:
             raise UserError(
                 f"mesh.topology={topology!r} can't be compiled for without libtpu "
