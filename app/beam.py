@@ -22,7 +22,7 @@ def prepare_on_beam(argv: list[str]) -> int:
     Raises:
       UserError: as data.prepare.prepare does, and where Beam is not installed.
     """
-    config, (_, *runner_flags) = cli.parse(argv, known_only=True)
+    config, _, (_, *runner_flags) = cli.parse(argv, known_only=True)
     workdir = flags.FLAGS.workdir
     if config is None or not workdir:
         raise UserError("--config and --workdir are needed; see docs/data.md")

@@ -9,12 +9,13 @@ names, with no data and no TPU.
 """
 
 import sys
+from typing import NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from lengthwise.app import shell
-from lengthwise.app.config_file import override, read_config_file, split_flags
+from lengthwise.app.config_file import field_of, override, read_config_file, split_flags
 from lengthwise.app.help import HELP, help_page
 from lengthwise.common.errors import UserError
 from lengthwise.configs import base
@@ -40,9 +41,12 @@ def main(argv: list[str]) -> int:
     if HELP & set(argv[1:]):
         print(help_page(__doc__ or ""))
         return 0
-    config, rest = parse(argv)
-    if len(rest) > 1:
-        raise UserError(f"unexpected argument {rest[1]!r}; fields are set by --config.field=value")
+    command = parse(argv)
+    config = command.config
+    if len(command.rest) > 1:
+        raise UserError(
+            f"unexpected argument {command.rest[1]!r}; fields are set by --config.field=value"
+        )
     workdir = _WORKDIR.value
     if _MODE.value == "plan" and not workdir:
         workdir = "."  # where plan.json goes
@@ -55,22 +59,32 @@ def main(argv: list[str]) -> int:
 
         processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
         processes.quiet_unless_first()
-        return processes.together(lambda: _run(config, workdir), shell.exit_message_and_status)
+        return processes.together(lambda: _run(command, workdir), shell.exit_message_and_status)
     for flag in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID):
         if flag.value is not None:
             raise UserError(f"--{flag.name} is for several processes; add --distributed")
-    return _run(config, workdir)
+    return _run(command, workdir)
 
 
-def _run(config: ConfigDict, workdir: str) -> int:
-    load(config, None)  # a wrong value is told before jax is imported
+def _run(command: "Command", workdir: str) -> int:
+    config = command.config
+    assert config is not None
+    load(config, None, command.fields)  # a wrong value is told before jax is imported
     from lengthwise.app import modes
 
     return modes.run(_MODE.value, config, workdir)
 
 
-def parse(argv: list[str], *, known_only: bool = False) -> tuple[ConfigDict | None, list[str]]:
-    """Parses the flags and reads the config file; returns the config and what is left of `argv`.
+class Command(NamedTuple):
+    """A parsed command line."""
+
+    config: ConfigDict | None  # None: there is no --config
+    fields: tuple[str, ...]  # dotted names of those that flags set
+    rest: list[str]  # of argv, its first item included
+
+
+def parse(argv: list[str], *, known_only: bool = False) -> Command:
+    """Parses the flags and reads the config file.
 
     known_only: leave flags that are not ours for others.
 
@@ -85,7 +99,7 @@ def parse(argv: list[str], *, known_only: bool = False) -> tuple[ConfigDict | No
         raise UserError(str(error)) from error
     config = base.get_config() if path is None else read_config_file(path)
     config = override(config, fields)  # a wrong field is told even where the file is missing
-    return (None if path is None else config), rest
+    return Command(None if path is None else config, tuple(map(field_of, fields)), rest)
 
 
 def entry() -> None:

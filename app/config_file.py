@@ -108,7 +108,7 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     names = field_names(config)
     given: set[str] = set()
     for argument in arguments:
-        field = argument.lstrip("-").partition("=")[0].removeprefix("no").removeprefix("config.")
+        field = field_of(argument)
         if field not in names:
             nearest = ", ".join(f"--config.{each}" for each in nearest_fields(field, names))
             raise UserError(f"unknown config field --config.{field}; nearest: {nearest}")
@@ -127,6 +127,11 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         raise UserError(one_line(error)) from error
     overridden: ConfigDict = holder.value
     return overridden
+
+
+def field_of(argument: str) -> str:
+    """Dotted name of the field that a flag sets."""
+    return argument.lstrip("-").partition("=")[0].removeprefix("no").removeprefix("config.")
 
 
 def nearest_fields(field: str, fields: list[str]) -> list[str]:

@@ -79,6 +79,8 @@ class Session:
         blueprint = self.setup.blueprint
         for reason in self.scoring.left_out:
             print(f"note: left out: {reason}")
+        for note in self.experiment.schedule_notes():
+            print(f"note: {note}")
         for phase in self.phases.phases:
             print(f"phase {phase.number + 1}: {phase.config.steps:,} steps")
             print(phase.layout.accounting.table())

@@ -1,7 +1,7 @@
 """A config as the settings objects that the rooms take."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -14,10 +14,13 @@ from lengthwise.data.sources.tasks import task_tokenizer
 from lengthwise.data.store.tokenizers import BYTES
 
 
-def load(config: ConfigDict, saved: Mapping[str, Any] | None) -> RunConfig:
+def load(
+    config: ConfigDict, saved: Mapping[str, Any] | None, explicit: Collection[str] = ()
+) -> RunConfig:
     """Resolves a config.
 
     Args:
+      explicit: fields that the command line sets. A warm-up among them is never clipped.
       saved: the work directory's own resolved config, where it has one. A `budget_steps` that is
         left to be derived keeps its first value, so that a longer run rewrites no earlier batch.
 
@@ -30,7 +33,10 @@ def load(config: ConfigDict, saved: Mapping[str, Any] | None) -> RunConfig:
         if phase["budget_steps"] == 0:
             is_known = number < len(earlier)
             phase["budget_steps"] = earlier[number]["budget_steps"] if is_known else phase["steps"]
-    return _with_task_tokenizer(build(RunConfig, tree))
+    run = build(RunConfig, tree)
+    if "optimizer.warmup_steps" in explicit:
+        run.optimizer.check_schedule(run.schedule_steps)
+    return _with_task_tokenizer(run)
 
 
 def from_saved(saved: Mapping[str, Any]) -> RunConfig:

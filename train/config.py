@@ -16,7 +16,7 @@ from lengthwise.train.rules.stopping import StoppingConfig
 from lengthwise.train.seeds import Seeds, SeedsConfig
 from lengthwise.train.step.settings import OptimizerConfig
 
-CONFIG_VERSION = 2  # of config.json: runs whose config has another are refused
+CONFIG_VERSION = 3  # of config.json: runs whose config has another are refused
 COMPILE_MODES = ("auto", "ahead", "behind")
 
 
@@ -28,7 +28,9 @@ class PhaseConfig:
     tokens_per_step: int = setting(8192, "[1, inf)")  # tokens of a batch, the same for every bucket
     # parts of a batch computed one after the other, to save memory
     microbatches: int = setting(1, "[1, inf)")
-    budget_steps: int = 0  # steps that the cycles divide; 0: `steps` at the first start
+    # steps that the cycles and the schedule of the learning rate divide, which a longer run keeps;
+    # 0: `steps` at the first start
+    budget_steps: int = 0
     # of the scheme's own frequencies, whatever the phase before had
     rope_scaling: RopeScaling = section(RopeScaling)
     positions: ContextExtension = section(ContextExtension)
@@ -124,3 +126,30 @@ class TrainConfig:
     def resolved_seeds(self) -> Seeds:
         """The seed of each random choice."""
         return self.seeds.following(self.seed)
+
+    @property
+    def schedule_steps(self) -> int:
+        """Steps of the learning rate's schedule, which a longer run keeps, as its data do."""
+        budget = sum(phase.budget_steps or phase.steps for phase in self.phases)
+        return self.optimizer.schedule_steps or budget
+
+    @property
+    def scheduled_optimizer(self) -> OptimizerConfig:
+        """The optimizer, its warm-up clipped to the schedule's steps."""
+        return self.optimizer.clipped(self.schedule_steps)
+
+    def schedule_notes(self) -> list[str]:
+        """Where the schedule is another than the fields alone say."""
+        notes, steps, total = [], self.schedule_steps, sum(phase.steps for phase in self.phases)
+        asked, warmup = self.optimizer.warmup_steps, self.scheduled_optimizer.warmup_steps
+        if warmup != asked:
+            notes.append(
+                f"optimizer.warmup_steps={asked} does not fit into {steps} steps; "
+                f"the warm-up has {warmup}"
+            )
+        if total != steps and self.optimizer.schedule != "constant":
+            notes.append(
+                f"the schedule of the learning rate has {steps} of the {total} steps; "
+                f"--config.optimizer.schedule_steps={total} fits it to them"
+            )
+        return notes

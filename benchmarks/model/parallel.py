@@ -148,8 +148,7 @@ def main(_: list[str]) -> int:
         devices = topology_devices(topology)
         phases = planned_phases(experiment.phases)[:1]
         vocab_size = vocabulary(experiment.data)
-        steps = sum(phase.config.steps for phase in phases)
-        blueprint = Blueprint(experiment, phases, vocab_size, steps, devices)
+        blueprint = Blueprint(experiment, phases, vocab_size, devices)
         for length in tqdm(lengths, desc=topology, unit="bucket"):
             key = (0, length)
             program: Any = blueprint.compile_step(key)

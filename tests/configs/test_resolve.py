@@ -14,8 +14,10 @@ from lengthwise.common.registry import Registry
 from lengthwise.common.settings import declarations, declared_fields, default_of, item_class
 from lengthwise.common.trees import as_tree, check_value, contains, flatten, overlay
 from lengthwise.configs import base
+from lengthwise.configs import bytes as bytes_config
 from lengthwise.configs.resolve import from_saved, load
 from lengthwise.data.schedule.sampling import DomainWeight, LengthWeight
+from lengthwise.train.machine.workdir import FREE_ON_RESUME, contradictions
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(
@@ -253,6 +255,36 @@ def test_a_longer_run_keeps_its_budget():
     assert longer.phases[0].budget_steps == 10
     own = load(changed(steps=30, budget_steps=20), first.resolved)
     assert own.phases[0].budget_steps == 20
+
+
+def test_a_longer_run_keeps_its_schedule_until_another_is_asked_for():
+    def optimized(steps, **changes):
+        config = changed(steps=steps)
+        config.optimizer.update(changes)
+        return config
+
+    first = load(optimized(30), None)
+    longer = load(optimized(60), first.resolved)
+    assert longer.schedule_steps == first.schedule_steps == 30
+    assert longer.scheduled_optimizer == first.scheduled_optimizer
+    assert first.schedule_notes()[1:] == []
+    assert "30 of the 60 steps; --config.optimizer.schedule_steps=60" in longer.schedule_notes()[1]
+    asked = load(optimized(60, schedule_steps=60), first.resolved)
+    assert asked.schedule_steps == 60
+    saved, now = (json.loads(json.dumps(run.resolved)) for run in (first, asked))
+    assert contradictions(saved, now, FREE_ON_RESUME) == []
+
+
+def test_a_warm_up_is_clipped_with_a_note_or_refused_where_it_was_asked_for():
+    config = bytes_config.get_config()  # a warm-up of 40
+    config.phase.steps = 20
+    run = load(config, None)
+    assert run.scheduled_optimizer.warmup_steps == 5
+    assert run.schedule_notes() == [
+        "optimizer.warmup_steps=40 does not fit into 20 steps; the warm-up has 5"
+    ]
+    with pytest.raises(UserError, match=r"optimizer.warmup_steps=40 does not fit into 20 steps"):
+        load(config, None, ("phase.steps", "optimizer.warmup_steps"))
 
 
 def test_a_further_phase_gets_a_budget_of_its_own():

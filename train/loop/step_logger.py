@@ -104,7 +104,8 @@ class StepLogger:
         # Compiled before the first step, as what gathers is. Equal for all: only seeds differ.
         setup = states[0].run.setup
         steps = setup.phases.total_steps
-        schedule = learning_rate_schedule(setup.config.optimizer, steps)
+        config = setup.config
+        schedule = learning_rate_schedule(config.scheduled_optimizer, config.schedule_steps)
         self._learning_rates = np.asarray(jax.jit(jax.vmap(schedule))(np.arange(steps)))
         gather(0.0)
 

@@ -18,8 +18,9 @@ from lengthwise.train.machine.processes import check_shared, is_first_process
 # What a resumed run may change, beside the steps of its last phase; all else must stay as it was
 # at the first start.
 # The scores' own settings are free only where nothing is compared with scores from before.
+LATER_STEPS = ("stopping.", "anomaly.", "optimizer.schedule_steps")  # what decides those to come
 FREE_ON_RESUME = (
-    *("train.", "profile.", "stopping.", "anomaly.", "generate."),
+    *("train.", "profile.", "generate.", *LATER_STEPS),
     *("data.workers", "data.verify", "data.store", "eval.compare"),
     "extensions",  # modules may move; what they register is compared by its settings
 )
@@ -81,7 +82,7 @@ def training_fingerprint(config: Mapping[str, Any]) -> str:
 
     A field of `seeds` that is set is a setting like others.
     """
-    free = tuple(name for name in FREE_IN_SCORING if name not in ("stopping.", "anomaly."))
+    free = tuple(name for name in FREE_IN_SCORING if name not in LATER_STEPS)
     decides = {
         name: value
         for name, value in flatten(json.loads(json.dumps(config))).items()

@@ -53,8 +53,7 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
     chip = chip_of(devices[0].device_kind)
     vocab_size = vocabulary(data)
     phases = planned_phases(config.phases)
-    total = sum(phase.config.steps for phase in phases)
-    blueprint = Blueprint(config, phases, vocab_size, total, devices)
+    blueprint = Blueprint(config, phases, vocab_size, devices)
     head = {
         "topology": config.mesh.topology,
         "chip": chip.kind,
@@ -80,7 +79,7 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
         ) -> Any:
             key = (phase.number, length)
             executions = {**blueprint.executions, key: execution}
-            built = Blueprint(config, phases, vocab_size, total, devices, executions)
+            built = Blueprint(config, phases, vocab_size, devices, executions)
             return built.compile_step(key)
 
         batch = phase.batch_size(length)

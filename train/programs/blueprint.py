@@ -59,7 +59,6 @@ class Blueprint:
         config: TrainConfig,
         phases: Sequence[PhaseShape],
         vocab_size: int,
-        total_steps: int,
         devices: Sequence[jax.Device],
         executions: Mapping[Key, BucketExecution] | None = None,
     ):
@@ -68,7 +67,7 @@ class Blueprint:
         self.devices = device_order(devices, config.mesh)
         self.platform = self.devices[0].platform
         self.vocab_size = vocab_size
-        self.optimizer = make_optimizer(config.optimizer, total_steps)
+        self.optimizer = make_optimizer(config.scheduled_optimizer, config.schedule_steps)
         self.model = ModelSpec.of(config.model, vocab_size, self.platform)
         self.model.check_length(max(max(phase.lengths) for phase in phases))
         self._check_stretched_positions()

@@ -24,7 +24,7 @@ from lengthwise.train.step.update import StepInputs, TrainState
 
 def check_settings(config: TrainConfig, platform: str) -> None:
     """Raises UserError for settings that no data can put right, before any is read."""
-    make_optimizer(config.optimizer, sum(phase.steps for phase in config.phases))
+    make_optimizer(config.scheduled_optimizer, config.schedule_steps)
     # The size of the vocabulary is not known yet; nothing here depends on it.
     model = ModelSpec.of(config.model, vocab_size=2, platform=platform)
     for phase in config.phases:
@@ -52,9 +52,7 @@ class Setup:
         self.phases = phases
         self._device_tables: dict[tuple[RopeScaling, RopeScaling, int], transformer.Tables] = {}
         vocab_size = phases.store.manifest.vocab_size
-        self.blueprint = Blueprint(
-            config, phases.phases, vocab_size, phases.total_steps, devices, executions
-        )
+        self.blueprint = Blueprint(config, phases.phases, vocab_size, devices, executions)
 
     @functools.cached_property
     def local_slices(self) -> dict[Key, LocalSlice]:

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lengthwise.common.errors import UserError
 from lengthwise.train.step.settings import OptimizerConfig
 
 
@@ -19,41 +18,34 @@ class Optimizer(ABC):
 
     @abstractmethod
     def transformation(self, steps: int) -> optax.GradientTransformation:
-        """The direction that the parameters are moved against, for a run of `steps` steps.
+        """The direction that the parameters are moved against, for a schedule of `steps` steps.
 
         Without learning rate, decay and clipping, which all optimizers share.
         """
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate by step for a run of `steps` steps.
+    """Learning rate by step, from 0, for a schedule of `steps` steps; its last one behind them.
 
     Raises:
-      UserError: a warm-up that does not fit into the run.
+      UserError: a warm-up that does not fit into the schedule.
     """
-    if config.warmup_steps >= steps:
-        raise UserError(
-            f"optimizer.warmup_steps={config.warmup_steps} does not fit into {steps} steps; "
-            "shorten the warm-up or lengthen the run"
-        )
-    peak, final = config.learning_rate, config.learning_rate * config.final_share
-    warmup = optax.linear_schedule(0.0, peak, config.warmup_steps)
+    config.check_schedule(steps)
+    peak, final, first = config.learning_rate, config.final_share, max(1, config.warmup_steps)
+    # An update at rate 0 would be a wasted batch: the first has 1 / warmup_steps of the peak.
+    warmup = optax.linear_schedule(peak / first, peak, first - 1)
     rest = steps - config.warmup_steps
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(peak, rest, alpha=config.final_share)
+        after = optax.cosine_decay_schedule(peak, rest, alpha=final)
         return optax.join_schedules([warmup, after], [config.warmup_steps])
+    constant = optax.constant_schedule(peak)
     if config.schedule == "wsd":
-        decay = max(1, round(steps * config.decay_share))
-        if decay > rest:
-            raise UserError(
-                f"optimizer.decay_share={config.decay_share} and warmup_steps="
-                f"{config.warmup_steps} overlap in {steps} steps; shorten one of them"
-            )
+        decay = config.decay_steps(steps)
         return optax.join_schedules(
-            [warmup, optax.constant_schedule(peak), optax.linear_schedule(peak, final, decay)],
+            [warmup, constant, optax.linear_schedule(peak, peak * final, decay)],
             [config.warmup_steps, steps - decay],
         )
-    return optax.join_schedules([warmup, optax.constant_schedule(peak)], [config.warmup_steps])
+    return optax.join_schedules([warmup, constant], [config.warmup_steps])
 
 
 def decay_mask(params: object) -> object:

@@ -66,8 +66,10 @@ class Fakes:
         self.scores = iter(scores or [1.0] * STEPS)
         settings = {"log_every": 1, "eval_every": 0, "checkpoint_every": 100, "checksums": False}
         self.config = types.SimpleNamespace(
-            train=LoopConfig(**{**settings, **config}), optimizer=optimizer_config(warmup_steps=0)
+            train=LoopConfig(**{**settings, **config}), optimizer=optimizer_config()
         )
+        self.config.scheduled_optimizer = optimizer_config(warmup_steps=0)
+        self.config.schedule_steps = STEPS
         self.stopping = EarlyStopping(StoppingConfig(score="nll", patience=patience, min_delta=0.0))
         self.termination = TerminationRequest()
         self.profiler = Profiler(ProfileConfig(profile), Path("tensorboard"))

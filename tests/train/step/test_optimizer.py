@@ -81,15 +81,41 @@ def test_three_updates_follow_the_formula():
 @pytest.mark.parametrize(
     ("name", "corners"),
     [
-        ("cosine", {0: 0.0, 2: 0.005, 4: 0.01, 12: 0.0055, 20: 0.001}),
-        ("wsd", {0: 0.0, 4: 0.01, 15: 0.01, 20: 0.001}),
-        ("constant", {0: 0.0, 4: 0.01, 20: 0.01}),
+        ("cosine", {0: 0.0025, 2: 0.0075, 3: 0.01, 4: 0.01, 12: 0.0055, 20: 0.001, 40: 0.001}),
+        ("wsd", {0: 0.0025, 3: 0.01, 4: 0.01, 15: 0.01, 20: 0.001, 40: 0.001}),
+        ("constant", {0: 0.0025, 3: 0.01, 4: 0.01, 20: 0.01}),
     ],
 )
 def test_schedules_at_their_corners(name, corners):
     schedule = learning_rate_schedule(config(schedule=name), 20)
     for step, rate in corners.items():
         assert float(schedule(step)) == pytest.approx(rate, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 2, 7])
+def test_a_warm_up_begins_at_its_first_share_of_the_peak(warmup):
+    schedule = learning_rate_schedule(config(warmup_steps=warmup, schedule="constant"), 20)
+    shares = [min(1.0, (step + 1) / warmup) if warmup else 1.0 for step in range(10)]
+    np.testing.assert_allclose([float(schedule(s)) for s in range(10)], 0.01 * np.array(shares))
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "warmup"),
+    [
+        ({"warmup_steps": 40}, 41, 40),  # one step is left behind it
+        ({"warmup_steps": 40}, 40, 10),
+        ({"warmup_steps": 40}, 20, 5),
+        ({"warmup_steps": 40}, 1, 0),
+        ({"warmup_steps": 40, "schedule": "wsd"}, 53, 40),  # 13 steps of decay
+        ({"warmup_steps": 40, "schedule": "wsd"}, 52, 13),
+        ({"warmup_steps": 40, "schedule": "wsd", "decay_share": 0.9}, 100, 10),
+        ({"warmup_steps": 40, "schedule": "wsd", "decay_share": 1.0}, 100, 0),
+    ],
+)
+def test_a_warm_up_that_nobody_asked_for_is_clipped_to_what_fits(changes, steps, warmup):
+    clipped = config(**changes).clipped(steps)
+    assert clipped.warmup_steps == warmup
+    learning_rate_schedule(clipped, steps)
 
 
 @pytest.mark.parametrize(
