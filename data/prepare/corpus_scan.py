@@ -17,7 +17,7 @@ from lengthwise.data.prepare.unit_records import RecordedTask, column, columns, 
 from lengthwise.data.prepare.worker_pool import Map
 from lengthwise.data.sources import Unit
 from lengthwise.data.store import splits
-from lengthwise.data.store.tokenizers import train_bpe
+from lengthwise.data.store.file_tokenizer import train_bpe
 
 
 class UnitTask(RecordedTask, Protocol):

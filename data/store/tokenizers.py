@@ -1,16 +1,15 @@
 """Tokenizers: bytes, a local `tokenizer.json`, or documents that are token ids already."""
 
 import functools
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import tokenizers
 
 from lengthwise.common.errors import UserError
+from lengthwise.data.store.file_tokenizer import FileTokenizer
 
 # Values of data.tokenizer beside the path of a tokenizer.json.
 BYTES = "bytes"
@@ -19,7 +18,7 @@ IDS = "ids:"  # prefix: documents are token ids already; vocabulary and end of t
 
 
 class Tokenizer(Protocol):
-    """Ids lie in [0, vocab_size). `encode_batch` never returns `end_of_text`, whatever the text."""
+    """Ids lie in [0, vocab_size). What spells a special token is text, for `encode_batch` too."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -35,6 +34,12 @@ class Tokenizer(Protocol):
 
     def describe(self) -> str:
         """Name and hash of the file, if any: equal means same ids for any text."""
+
+    def unknown(self, text: str) -> list[str]:
+        """Stretches of the text that become an unknown token or none at all, in order.
+
+        Blanks are no such text, and neither is what the tokenizer's normalization removes.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,9 @@ class ByteTokenizer:
 
     def describe(self) -> str:
         return BYTES
+
+    def unknown(self, text: str) -> list[str]:
+        return []
 
 
 @dataclass(frozen=True)
@@ -79,58 +87,8 @@ class IdsTokenizer:
     def describe(self) -> str:
         return f"{IDS}{self.vocab_size}:{self.end_of_text}"
 
-
-class FileTokenizer:
-    """A `tokenizer.json` of the `tokenizers` library."""
-
-    def __init__(self, path: Path, end_of_text_token: str) -> None:
-        """Raises UserError: no such file, not a tokenizer, no end-of-text token of that name."""
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"cannot read data.tokenizer={str(path)!r}: {error.strerror}"
-            ) from error
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_buffer(content)
-        except Exception as error:  # the library raises bare Exception (ValueError in places)
-            raise UserError(f"{path} is not a tokenizer.json: {error}") from error
-        end_of_text = self._tokenizer.token_to_id(end_of_text_token)
-        if end_of_text is None:
-            raise UserError(
-                f"{path} has no token {end_of_text_token!r}; "
-                "name its end of text in data.end_of_text_token"
-            )
-        # A text may spell the end of text: it must be encoded as those characters. That works for
-        # special tokens alone, so it is made one where the file lists it as an ordinary token.
-        self._tokenizer.add_special_tokens([end_of_text_token])
-        self._tokenizer.encode_special_tokens = True
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._end_of_text = int(end_of_text)
-        # Ids may have holes, so the number of tokens is not the size of the embedding table.
-        self._vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-        digest = hashlib.blake2b(content + end_of_text_token.encode("utf-8"), digest_size=8)
-        self._describe = f"tokenizer.json {digest.hexdigest()}"
-
-    @property
-    def vocab_size(self) -> int:
-        return self._vocab_size
-
-    @property
-    def end_of_text(self) -> int:
-        return self._end_of_text
-
-    def encode_batch(self, texts: list[str]) -> list[np.ndarray]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, np.uint32) for encoding in encodings]
-
-    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        values = np.asarray(ids)
-        return str(self._tokenizer.decode(values[values != self._end_of_text].tolist()))
-
-    def describe(self) -> str:
-        return self._describe
+    def unknown(self, text: Any) -> list[str]:
+        return []
 
 
 def load_tokenizer(name: str, end_of_text_token: str) -> Tokenizer:
@@ -174,18 +132,3 @@ def trained_vocab_size(name: str) -> int | None:
             "(256 bytes and the end of text)"
         )
     return int(size)
-
-
-def train_bpe(texts: Iterable[str], vocab_size: int, end_of_text_token: str) -> bytes:
-    """Trains byte-level BPE (Radford et al. 2019), `vocab_size` ids at most: a `tokenizer.json`."""
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[end_of_text_token],
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return str(tokenizer.to_str()).encode("utf-8")

@@ -1,20 +1,19 @@
 """Tokenizers: text comes back, the end of text is no text, errors name what is missing."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, normalizers
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.store.tokenizers import (
-    ByteTokenizer,
-    FileTokenizer,
-    train_bpe,
-    trained_vocab_size,
-)
+from lengthwise.data.store.file_tokenizer import FileTokenizer, train_bpe
+from lengthwise.data.store.tokenizers import ByteTokenizer, trained_vocab_size
+from tests.data.store import tokenizer_files as files
 
 END = "<|endoftext|>"
 TEXTS = ["def length(x):\n\treturn len(x)\n", f"über {END} 漢字 and {END}", "aaaa bbbb aaaa bbbb"]
@@ -130,3 +129,93 @@ def test_names_of_trained_tokenizers() -> None:
     for name in ("train:bpe:", "train:bpe:256", "train:bpe:many", "train:bpe:-5"):
         with pytest.raises(UserError, match="at least 257"):
             trained_vocab_size(name)
+
+
+SPELLS_END = [("<", "/"), ("s", ">"), ("</", "s>"), ("</s>", "h")]
+MODELS = {
+    "sentencepiece BPE": files.sentencepiece_bpe,
+    "sentencepiece Unigram": files.sentencepiece_unigram,
+    "Unigram": files.unigram,
+    "WordLevel": files.word_level,
+    "WordLevel whose unknown word is the end of text": lambda: files.word_level(unk=files.END),
+    "WordPiece": files.word_piece,
+    "BPE": files.bpe,
+    "BPE that merges the end of text": lambda: files.bpe(merges=SPELLS_END),
+    "BPE that ignores merges": lambda: files.bpe(ignore_merges=True),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_text_that_spells_a_special_token_is_characters(model: str, tmp_path: Path) -> None:
+    plain = MODELS[model]()
+    tokenizer = files.save(plain, tmp_path)
+    if "unknown word" in model:  # its own choice for words that it doesn't know
+        assert (tokenizer.encode_batch(["hello"])[0] != tokenizer.end_of_text).all()
+        return
+    special = {plain.token_to_id(name) for name in ("<s>", "<unk>", files.END)}
+    texts = ["hello </s> world", "hello</s>world", "</s>", "</s></s> hello", "hello <s> <unk>"]
+    for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
+        assert not special & set(ids.tolist()), text
+        if "Word" not in model:
+            assert tokenizer.decode(ids) == text
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_hiding_special_tokens_changes_no_other_ids(model: str, tmp_path: Path) -> None:
+    plain = MODELS[model]()
+    tokenizer = files.save(plain, tmp_path)
+    for text in ("hello world", "hello  world\n", "world of hello", files.TEXT):
+        expected = plain.encode(text, add_special_tokens=False).ids
+        assert tokenizer.encode_batch([text])[0].tolist() == expected
+    assert tokenizer.end_of_text == plain.token_to_id(files.END)
+    assert tokenizer.vocab_size == max(plain.get_vocab().values()) + 1
+
+
+def test_dropout_of_the_file_is_not_taken(tmp_path: Path) -> None:
+    merges = [("h", "e"), ("l", "o"), ("w", "o")]
+    tokenizer = files.save(files.bpe(merges=merges, dropout=0.5), tmp_path)
+    (ids,) = tokenizer.encode_batch(["hello world " * 50])
+    assert all((each == ids).all() for each in tokenizer.encode_batch(["hello world " * 50] * 9))
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "unknown"),
+    [
+        (files.bpe, "hello 日本語 world", ["日本語"]),
+        (files.bpe, "hello world", []),
+        (files.bpe, "日hello\n世 world界", ["日", "世", "界"]),
+        (files.unigram, "hello 日本語 world é", ["日本語", "é"]),
+        (files.word_level, "hello there, world", ["there,"]),
+        (files.word_level, "[UNK] hello", ["[UNK]"]),
+        (lambda: files.word_level(unk=files.END), "hello there </s>", ["there", "</s>"]),
+        (files.word_piece, "hello old xyz wor日 ", ["xyz", "wor日"]),
+        (files.sentencepiece_bpe, "日本語 </s> \x00", []),
+        (files.sentencepiece_unigram, "日本語 </s> \x00", []),
+    ],
+)
+def test_text_without_tokens_of_its_own_is_found(
+    model: Callable[[], Tokenizer], text: str, unknown: list[str], tmp_path: Path
+) -> None:
+    assert files.save(model(), tmp_path).unknown(text) == unknown
+
+
+def test_byte_level_bpe_and_bytes_know_every_text(trained: Path) -> None:
+    tokenizer = FileTokenizer(trained, END)
+    for text in TEXTS:
+        assert tokenizer.unknown(text) == ByteTokenizer().unknown(text) == []
+
+
+def test_what_normalization_removes_is_not_unknown(tmp_path: Path) -> None:
+    plain = files.bpe()
+    plain.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
+    tokenizer = files.save(plain, tmp_path)
+    assert tokenizer.unknown("he\u0301llo h\u00e9llo") == []
+    assert tokenizer.unknown("he\u0301llo 日") == ["日"]
+
+
+def test_a_file_without_an_unknown_token_says_what_it_cannot_encode(tmp_path: Path) -> None:
+    tokenizer = files.save(files.word_level("hello", unk=None), tmp_path)
+    assert tokenizer.encode_batch(["hello"])[0].size == 1
+    with pytest.raises(UserError, match=r"tokenizer\.json can't encode a text: WordLevel error"):
+        tokenizer.encode_batch(["hello there"])
+    assert tokenizer.unknown("hello there") == ["there"]

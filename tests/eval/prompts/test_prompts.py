@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.store.tokenizers import FileTokenizer, IdsTokenizer, train_bpe
+from lengthwise.data.store.file_tokenizer import FileTokenizer, train_bpe
+from lengthwise.data.store.tokenizers import IdsTokenizer
 from lengthwise.eval.card.diagnosis import NEGLIGIBLE, Evidence, diagnose
 from lengthwise.eval.inference.scorer import TargetScores
 from lengthwise.eval.prompts.assemble import PromptMaker

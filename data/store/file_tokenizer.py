@@ -1,0 +1,178 @@
+"""The tokenizer of a `tokenizer.json`, and byte-level BPE trained as one."""
+
+import copy
+import functools
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from lengthwise.common.errors import UserError, one_line
+
+_BYTES = frozenset(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+_BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
+
+
+class FileTokenizer:
+    """A `tokenizer.json` of the `tokenizers` library.
+
+    A text that spells a special token is encoded as its characters, by every model type. Of the
+    file's options those that would make other documents of texts aren't taken: truncation, padding,
+    templates, dropout.
+    """
+
+    def __init__(self, path: Path, end_of_text_token: str) -> None:
+        """Raises UserError: no such file, not a tokenizer, no end-of-text token of that name."""
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"cannot read data.tokenizer={str(path)!r}: {error.strerror}"
+            ) from error
+        try:
+            tokenizers.Tokenizer.from_buffer(text)
+            content = {"added_tokens": [], **json.loads(text)}
+            hidden = _hide(content, {end_of_text_token, *_special_tokens(content)})
+            self._tokenizer = _load(content)
+        except Exception as error:  # the library raises bare Exception (ValueError in places)
+            raise UserError(f"{path} is not a tokenizer.json: {one_line(error)}") from error
+        end_of_text = self._tokenizer.token_to_id(hidden[end_of_text_token])
+        if end_of_text is None:
+            raise UserError(
+                f"{path} has no token {end_of_text_token!r}; "
+                "name its end of text in data.end_of_text_token"
+            )
+        # Decoding leaves out special tokens, and the file may list it as an ordinary one.
+        self._tokenizer.add_special_tokens([hidden[end_of_text_token]])
+        self._path, self._content = path, content
+        self._end_of_text = int(end_of_text)
+        # Ids may have holes, so the number of tokens is not the size of the embedding table.
+        self._vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        digest = hashlib.blake2b(text + end_of_text_token.encode("utf-8"), digest_size=8)
+        self._describe = f"tokenizer.json {digest.hexdigest()}"
+
+    @property
+    def vocab_size(self) -> int:
+        return self._vocab_size
+
+    @property
+    def end_of_text(self) -> int:
+        return self._end_of_text
+
+    def encode_batch(self, texts: list[str]) -> list[np.ndarray]:
+        try:
+            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        except Exception as error:  # such as an unknown word, and no token for unknown words
+            raise UserError(f"{self._path} can't encode a text: {one_line(error)}") from error
+        return [np.array(encoding.ids, np.uint32) for encoding in encodings]
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        values = np.asarray(ids)
+        return str(self._tokenizer.decode(values[values != self._end_of_text].tolist()))
+
+    def describe(self) -> str:
+        return self._describe
+
+    def unknown(self, text: str) -> list[str]:
+        """See `Tokenizer`; by a copy of the tokenizer that marks what its model would drop."""
+        if self._is_complete:
+            return []
+        marking, mark = self._marking
+        encoding = marking.encode(text, add_special_tokens=False)
+        covered = np.zeros(len(text) + 1, np.bool_)
+        covered[-1] = True
+        for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            covered[start:end] = number != mark
+        blank = np.fromiter(map(str.isspace, text), np.bool_, len(text))
+        covered[:-1] |= blank
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], covered]).astype(np.int8)))
+        stretches = [text[a:b] for a, b in edges.reshape(-1, 2).tolist()]
+        normalizer = marking.normalizer
+        # What normalization removes, such as accents, is left out on purpose.
+        return [s for s in stretches if normalizer is None or normalizer.normalize_str(s).strip()]
+
+    @functools.cached_property
+    def _is_complete(self) -> bool:
+        """Whether there are tokens for any text: bytes or a fallback to them."""
+        model = self._content["model"]
+        known = self._tokenizer.get_vocab(with_added_tokens=False).keys()
+        if model.get("byte_fallback"):
+            return known >= _BYTE_TOKENS
+        steps = json.dumps([self._content.get("pre_tokenizer"), self._content.get("normalizer")])
+        is_bpe = "merges" in model and not model.get("continuing_subword_prefix")
+        return is_bpe and '"type": "ByteLevel"' in steps and known >= _BYTES
+
+    @functools.cached_property
+    def _marking(self) -> tuple[tokenizers.Tokenizer, int]:
+        """A tokenizer that gives a token for unknown text where this one has none, and its id."""
+        content = copy.deepcopy(self._content)
+        model = content["model"]
+        name = _unspellable()
+        if isinstance(model["vocab"], list):
+            if model.get("unk_id") is None:
+                model["unk_id"] = len(model["vocab"])
+                model["vocab"].append([name, min(score for _, score in model["vocab"])])
+            return _load(content), int(model["unk_id"])
+        if model.get("unk_token") not in model["vocab"]:
+            model["unk_token"] = name
+            model["vocab"][name] = self._vocab_size
+        return _load(content), int(model["vocab"][model["unk_token"]])
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int, end_of_text_token: str) -> bytes:
+    """Trains byte-level BPE (Radford et al. 2019), `vocab_size` ids at most: a `tokenizer.json`."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[end_of_text_token],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return str(tokenizer.to_str()).encode("utf-8")
+
+
+def _load(content: dict[str, Any]) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer.from_buffer(json.dumps(content).encode("utf-8"))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _special_tokens(content: dict[str, Any]) -> set[str]:
+    return {token["content"] for token in content["added_tokens"] if token["special"]}
+
+
+def _unspellable() -> str:
+    """A name of a token that no text can spell, since it is another one in each process."""
+    return f"\ufdd0{uuid.uuid4().hex}\ufdd1"
+
+
+def _hide(content: dict[str, Any], names: set[str]) -> dict[str, str]:
+    """Renames tokens in the content of a file, so that texts can't spell them; returns new names.
+
+    The library's own option for that takes them from the added tokens alone: models that look up
+    words, pieces or merges in the vocabulary find them there all the same.
+    """
+    hidden = {name: _unspellable() for name in sorted(names)}
+    content |= {"truncation": None, "padding": None, "post_processor": None}
+    for token in content["added_tokens"]:
+        token["content"] = hidden.get(token["content"], token["content"])
+    model = content["model"]
+    if isinstance(model["vocab"], list):
+        model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in model["vocab"]]
+    else:
+        model["vocab"] = {hidden.get(word, word): id_ for word, id_ in model["vocab"].items()}
+        model["unk_token"] = hidden.get(model.get("unk_token"), model.get("unk_token"))
+    if "merges" in model:
+        model["dropout"] = None
+        prefix = len(model.get("continuing_subword_prefix") or "")
+        pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+        model["merges"] = [[a, b] for a, b in pairs if not names & {a, b, a + b[prefix:]}]
+    return hidden
