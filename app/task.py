@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.app.task_runs import distinct_names, run_key, scored_run
 from lengthwise.common.errors import UserError
-from lengthwise.common.files import write_json
+from lengthwise.common.files import write_figures
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.tasks.samples import SampleBatch, TaskSamples
 from lengthwise.data.tasks.sequences import rows_of
@@ -195,7 +195,7 @@ class TaskScoring:
             **alone.as_dict(),
             "decoded": checks,
         }
-        write_json(path, content)
+        write_figures(path, content)
         save_hits(hits, workdir / HITS)
         print(alone.table())
         for check in checks:

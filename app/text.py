@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.common.errors import UserError
-from lengthwise.common.files import write_json
+from lengthwise.common.files import write_figures
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.schedule.exposure import total_exposure
 from lengthwise.data.store.splits import Split
@@ -31,7 +31,7 @@ from lengthwise.eval.report.run.wording import headline
 from lengthwise.eval.report.training_log import run_seconds
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.complexity import complexity
-from lengthwise.eval.scoring.factory import make_scorers
+from lengthwise.eval.scoring.factory import finite_scores, make_scorers
 from lengthwise.eval.scoring.scheduled import ScheduledScorers
 from lengthwise.eval.statistics.curves import ScorerResult
 from lengthwise.train.machine.processes import is_first_process
@@ -173,9 +173,10 @@ class TextScoring:
                 self.inference.programs.get(program)
 
     def scores(self, checkpoint: Checkpoint) -> tuple[Results, ScorerResult]:
-        """Scores the report split: losses, then eval.scorers and eval.tasks.
+        """Scores the report split: losses, then eval.scorers and eval.tasks; what is not finite is
+        left out.
 
-        Raises UserError: a score is not finite.
+        Raises UserError: the plain model's losses are not finite, without which nothing is.
         """
         subject, step = self._subject, checkpoint.step
         scaling = subject.phases.scaling_after(step)
@@ -190,12 +191,12 @@ class TextScoring:
                 model.by_document if self._joins_documents else None,
                 reads_positions=any(scheme.reads_positions for scheme in subject.model.schemes),
             )
-            others = self._run_scorers(model, results.multipliers)
         except FloatingPointError as error:
             raise UserError(
                 f"{error} in the scores of checkpoint {step}; score another with "
                 "--config.eval.checkpoint=best or train with a lower optimizer.learning_rate"
             ) from error
+        others = self._run_scorers(model, results)
         left_out = (*self.left_out, *results.left_out)
         return dataclasses.replace(results, left_out=left_out), others
 
@@ -208,7 +209,7 @@ class TextScoring:
             return
         save_results(results, workdir / "eval" / "results.json")
         exposure = self._exposure(checkpoint.step, checkpoint.host.get("anomalies"))
-        write_json(workdir / "exposure.json", exposure)
+        write_figures(workdir / "exposure.json", exposure)
         inputs = ReportInputs(**vars(run()), exposure=exposure, results=results)
         page = write_report(workdir, inputs)
         for line in headline(results):
@@ -233,11 +234,13 @@ class TextScoring:
         for line in write_card(workdir, [evaluation, *self._others], self.config):
             print(line)
 
-    def _run_scorers(self, model: ScorerFactory, chosen: dict[str, float]) -> ScorerResult:
-        """Runs eval.scorers and eval.tasks, and prints their sentences. chosen: multipliers."""
-        names, l_train = self.config.scorer_methods, self._subject.l_train
-        methods = chosen_methods(names, chosen, self.config, l_train, model)
-        results = [scorer(methods) for scorer in self._scorers]
+    def _run_scorers(self, model: ScorerFactory, losses: Results) -> ScorerResult:
+        """Runs eval.scorers and eval.tasks by the methods whose losses are there, and prints their
+        sentences."""
+        scored, l_train = {curve.method for curve in losses.curves}, self._subject.l_train
+        names = [name for name in self.config.scorer_methods if name in scored]
+        methods = chosen_methods(names, losses.multipliers, self.config, l_train, model)
+        results = [finite_scores(scorer, methods) for scorer in self._scorers]
         curves = tuple(curve for each in results for curve in each.curves)
         sentences = [sentence for each in results for sentence in each.sentences]
         merged = ScorerResult(

@@ -1,9 +1,10 @@
 """Files that are either whole or absent, whatever kills the writer."""
 
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,39 @@ def atomic_write(path: Path, chunks: Iterable[Any]) -> None:
             f"{path} could not be written ({error.strerror or error}); make room or choose another "
             "directory, then start again (what is finished is kept)"
         ) from error
+
+
+def write_figures(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes results as strict JSON: a number that is not finite is left out, as null.
+
+    The one way of results, card and scores into their files. Which numbers, and that they are not
+    finite, stands in the list `left_out` of the file, and is printed.
+
+    Raises:
+      UserError: as `atomic_write`.
+    """
+    missing: list[str] = []
+    kept = finite(content, missing)
+    for each in missing:
+        print(f"note: left out of {path}: {each}")
+    if missing:
+        kept["left_out"] = [*kept.get("left_out", ()), *missing]
+    write_json(path, kept)
+
+
+def finite(value: Any, missing: list[str], where: str = "") -> Any:
+    """A tree of JSON with None for each number that is not finite; names them in `missing`."""
+    if isinstance(value, Mapping):
+        return {
+            name: finite(each, missing, f"{where}.{name}" if where else str(name))
+            for name, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [finite(each, missing, f"{where}[{i}]") for i, each in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        missing.append(f"{where} is {value}, not a finite number")
+        return None
+    return value
 
 
 def write_json(path: Path, value: object) -> None:

@@ -18,7 +18,7 @@ import jax
 
 from lengthwise.app import shell
 from lengthwise.common.errors import UserError
-from lengthwise.common.files import atomic_write
+from lengthwise.common.files import write_figures
 from lengthwise.eval.config import tested_contexts
 from lengthwise.eval.inference.scorer import Setting
 
@@ -111,8 +111,9 @@ def run(
             "max_length": longest,
             **{key: output[key] for key in ("results", "versions", "n-shot", "n-samples")},
         }
-        text = json.dumps(report, indent=1, default=str) + "\n"
-        atomic_write(workdir / "eval" / "harness.json", [text.encode("utf-8")])
+        # The harness puts functions and numpy's numbers among its results.
+        plain = json.loads(json.dumps(report, default=str))
+        write_figures(workdir / "eval" / "harness.json", plain)
     return report
 
 

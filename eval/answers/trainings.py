@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lengthwise.common.files import write_json
+from lengthwise.common.files import write_figures
 from lengthwise.eval.answers.runs import EXACT, Training
 from lengthwise.eval.answers.summary import Answers, over_seeds, summarize
 from lengthwise.eval.card.comparison import Comparison, compare_curves
@@ -61,7 +61,7 @@ def save_comparison(
     scored: Sequence[TrainingScores], comparisons: Sequence[Comparison], path: Path
 ) -> None:
     """Writes strict JSON, whole or not at all."""
-    write_json(
+    write_figures(
         path,
         {
             "trainings": [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lengthwise.common.files import write_json
+from lengthwise.common.files import write_figures
 from lengthwise.eval.card.comparison import Comparison, compare, compare_methods
 from lengthwise.eval.card.contestants import Contestant, contestants
 from lengthwise.eval.card.judgement import Judgement, judge
@@ -28,6 +28,7 @@ class CardEntry:
 
     contestant: Contestant
     judgements: tuple[Judgement, ...]
+    left_out: tuple[str, ...] = ()  # which curves have no judgement, and why
 
     @property
     def l_train(self) -> int:
@@ -43,6 +44,7 @@ class Card:
     methods: tuple[Comparison, ...]  # of the first entry's methods with the plain model
     confidence: float
     resamples: int
+    left_out: tuple[str, ...] = ()  # comparisons that there are none of, and why
 
     @property
     def first(self) -> CardEntry:
@@ -55,20 +57,25 @@ def make_card(evaluations: Sequence[Evaluation], config: EvalConfig) -> Card:
     Raises UserError: evaluations that can't be compared, see `contestants`.
     """
     group = contestants(evaluations)
+    entries = []
+    for number, one in enumerate(group):
+        judged, missing = judge(one, config, number)
+        entries.append(CardEntry(one, tuple(judged), tuple(missing)))
+    comparisons, uncompared = compare(group, config)
+    methods, untold = compare_methods(group[0], config)
     return Card(
-        entries=tuple(
-            CardEntry(one, tuple(judge(one, config, number))) for number, one in enumerate(group)
-        ),
-        comparisons=tuple(compare(group, config)),
-        methods=tuple(compare_methods(group[0], config)),
+        entries=tuple(entries),
+        comparisons=tuple(comparisons),
+        methods=tuple(methods),
         confidence=config.confidence,
         resamples=config.bootstrap_samples,
+        left_out=(*uncompared, *untold),
     )
 
 
 def save_card(card: Card, path: Path) -> None:
     """Writes card.json: strict JSON, whole or not at all."""
-    write_json(
+    write_figures(
         path,
         {
             "format_version": FORMAT_VERSION,
@@ -83,6 +90,7 @@ def save_card(card: Card, path: Path) -> None:
             "entries": [_entry(entry) for entry in card.entries],
             "comparisons": [_comparison(each) for each in card.comparisons],
             "methods": [_comparison(each) for each in card.methods],
+            "left_out": card.left_out,
         },
     )
 
@@ -107,7 +115,7 @@ def _entry(entry: CardEntry) -> dict[str, Any]:
             _judgement(each, entry.l_train, first.length_p95) for each in entry.judgements
         ],
         "said": first.scored.sentences,
-        "left_out": first.scored.left_out,
+        "left_out": [*first.scored.left_out, *entry.left_out],
     }
 
 

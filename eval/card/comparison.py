@@ -47,31 +47,51 @@ class Comparison:
         )
 
 
-def compare(group: Sequence[Contestant], config: EvalConfig) -> list[Comparison]:
-    """Compares every other contestant with the first, on the primary curves that they share."""
+def compare(group: Sequence[Contestant], config: EvalConfig) -> tuple[list[Comparison], list[str]]:
+    """Compares every other contestant with the first, on the primary curves that they share.
+
+    Returns: the comparisons; and those that there are none of, since a figure is not finite.
+    """
     first, *others = group
     mine = first.curves()
-    comparisons = []
+    comparisons: list[Comparison] = []
+    left_out: list[str] = []
     for number, other in enumerate(others, start=1):
         theirs = other.curves()
         for key, runs in mine.items():
             if runs[0].primary and runs[0].control == PLAIN_CONTROL and key in theirs:
-                comparisons.append(
-                    compare_curves(first.name, other.name, number, runs, theirs[key], config)
-                )
-    return comparisons
+                pair = (first.name, other.name, number, runs, theirs[key])
+                _add(comparisons, left_out, pair, config)
+    return comparisons, left_out
 
 
-def compare_methods(contestant: Contestant, config: EvalConfig) -> list[Comparison]:
-    """Compares every other method of running the same weights with the plain model."""
+def compare_methods(
+    contestant: Contestant, config: EvalConfig
+) -> tuple[list[Comparison], list[str]]:
+    """Compares every other method of running the same weights with the plain model, as `compare`
+    does."""
     curves = contestant.curves()
-    comparisons = []
+    comparisons: list[Comparison] = []
+    left_out: list[str] = []
     for (scorer, metric, method, control), runs in curves.items():
         plain = curves.get((scorer, metric, PLAIN, control))
         if runs[0].primary and control == PLAIN_CONTROL and method != PLAIN and plain:
             # Of several seeds, each is compared with itself: both have the draws of group 0.
-            comparisons.append(compare_curves(PLAIN, method, 0, plain, runs, config))
-    return comparisons
+            _add(comparisons, left_out, (PLAIN, method, 0, plain, runs), config)
+    return comparisons, left_out
+
+
+def _add(
+    comparisons: list[Comparison],
+    left_out: list[str],
+    pair: tuple[str, str, int, Sequence[Curve], Sequence[Curve]],
+    config: EvalConfig,
+) -> None:
+    try:
+        comparisons.append(compare_curves(*pair, config))
+    except FloatingPointError as error:
+        first, second, _, _, (curve, *_) = pair
+        left_out.append(f"{curve.scorer}, {second} beside {first}: {error}")
 
 
 def compare_curves(

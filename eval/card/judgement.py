@@ -64,11 +64,15 @@ class Judgement:
         return self.curve.chance_K is not None
 
 
-def judge(contestant: Contestant, config: EvalConfig, group: int = 0) -> list[Judgement]:
+def judge(
+    contestant: Contestant, config: EvalConfig, group: int = 0
+) -> tuple[list[Judgement], list[str]]:
     """Judges the primary curves of a contestant that are no controls. A loss whose scorer was not
     run plain at L_train, so that there is nothing to compare with, has no judgement.
 
     group: its number among those on the card, see `resample`.
+
+    Returns: the judgements; and which curves have none, since a figure of them is not finite.
     """
     curves = {key: runs for key, runs in contestant.curves().items() if runs[0].primary}
     scores = {
@@ -80,17 +84,21 @@ def judge(contestant: Contestant, config: EvalConfig, group: int = 0) -> list[Ju
         for key, runs in curves.items()
     }
     l_train = contestant.first.identity.l_train
-    judged = []
+    judged: list[Judgement] = []
+    left_out: list[str] = []
     for key, (curve, *_) in curves.items():
         if curve.control != PLAIN_CONTROL:
             continue
-        if curve.chance_K is not None:
-            same = (curve.scorer, curve.method)
-            with_controls = {k: runs for k, runs in curves.items() if (k[0], k[2]) == same}
-            judged.append(_task(with_controls, scores, curve, l_train))
-        elif (worse := _worse(curves, scores, curve, l_train)) is not None:
-            judged.append(_loss(curve, scores[key], worse, l_train))
-    return judged
+        try:
+            if curve.chance_K is not None:
+                same = (curve.scorer, curve.method)
+                with_controls = {k: runs for k, runs in curves.items() if (k[0], k[2]) == same}
+                judged.append(_task(with_controls, scores, curve, l_train))
+            elif (worse := _worse(curves, scores, curve, l_train)) is not None:
+                judged.append(_loss(curve, scores[key], worse, l_train))
+        except FloatingPointError as error:
+            left_out.append(f"{curve.scorer} ({curve.method}): {error}")
+    return judged, left_out
 
 
 def _task(

@@ -17,12 +17,14 @@ class Areas:
     """Mean scores over log2 of the length: the area under the curve a doubling.
 
     None where no stretch of the tested lengths lies there. retention: beyond / within; None also
-    where the score within is not surely above zero.
+    where the score within is not surely above zero, or is zero in a resample, which then has no
+    ratio.
     """
 
     within: Estimate | None
     beyond: Estimate | None
     retention: Estimate | None
+    why_no_retention: str = ""  # empty: there is one
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,27 @@ def areas(lengths: Sequence[int], l_train: int, scores: Resamples) -> Areas:
     beyond = _area_of(scores, log2_K, max(split, log2_K[0]), log2_K[-1])
     (inside,) = within.estimates() if within else (None,)
     (outside,) = beyond.estimates() if beyond else (None,)
-    retention = None
-    if within and beyond and inside and inside.low > 0:
-        both = Resamples(
-            np.concatenate([within.value_K, beyond.value_K]),
-            np.concatenate([within.draws_SK, beyond.draws_SK], axis=1),
-            scores.confidence,
+    if not (within and inside):
+        why = "no two tested lengths lie up to the training length"
+    elif not (beyond and outside):
+        why = "no tested length lies beyond the training length"
+    elif inside.low <= 0:
+        why = "the score up to the training length is not surely above zero"
+    else:
+        try:
+            return Areas(inside, outside, _ratio(beyond, within))
+        except FloatingPointError as error:
+            why = f"the score up to the training length may be zero: {error}"
+    return Areas(inside, outside, None, why)
+
+
+def _ratio(over: Resamples, under: Resamples) -> Estimate:
+    """One number over another. Raises FloatingPointError where a resample divides by zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = Resamples(
+            over.value_K / under.value_K, over.draws_SK / under.draws_SK, over.confidence
         )
-        (retention,) = both.map(lambda x: x[..., [1]] / x[..., [0]]).estimates()
-    return Areas(inside, outside, retention)
+    return ratio.estimates()[0]
 
 
 def _area_of(scores: Resamples, log2_K: np.ndarray, start: float, end: float) -> Resamples | None:

@@ -21,6 +21,14 @@ class Scorer(Protocol):
         ...
 
 
+class NonFiniteScores(FloatingPointError):
+    """Scores of methods at a length, in tokens, that are not finite."""
+
+    def __init__(self, methods: Sequence[str], length: int, cause: FloatingPointError):
+        super().__init__(f"{', '.join(methods)} at {length} tokens: {cause}")
+        self.methods, self.length = tuple(methods), length
+
+
 @dataclass(frozen=True)
 class TargetScores:
     """Scores of single targets, [R, c]."""

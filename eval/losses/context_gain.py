@@ -14,7 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from lengthwise.eval.config import EvalConfig, targets_per_row
-from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score, token_bar
+from lengthwise.eval.inference.scorer import (
+    Method,
+    NonFiniteScores,
+    Scorer,
+    batched_scores,
+    score,
+    token_bar,
+)
 from lengthwise.eval.losses.results import GAIN, SAME_TARGET_NLL, ResultRow, RunIdentity, target_row
 from lengthwise.eval.losses.targets import Targets
 from lengthwise.eval.statistics.bootstrap import ClusterBootstrap, resampling
@@ -60,7 +67,7 @@ def score_targets(
     """Scores every method at every context (in tokens, at most targets.longest_context).
 
     Where methods return the same scorer object for a context, it runs once. A context longer
-    than the targets have room for is a ValueError.
+    than the targets have room for is a ValueError, and NonFiniteScores names the methods.
     """
     block = targets.targets_per_block
     plan: dict[tuple[int, int], tuple[Scorer, int, list[str]]] = {}
@@ -82,7 +89,10 @@ def score_targets(
         for scorer, context, names in plan.values():
             progress.set_postfix_str(f"context {context}")
             per_row = targets_per_row(config, context, l_train)
-            scored = _block_nats(scorer, targets, context, per_row, config, progress)
+            try:
+                scored = _block_nats(scorer, targets, context, per_row, config, progress)
+            except FloatingPointError as error:
+                raise NonFiniteScores(names, context, error) from error
             for name in names:
                 nats[name, context] = scored
     return TargetNats(targets, nats)

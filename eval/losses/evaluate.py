@@ -11,7 +11,12 @@ import numpy as np
 
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.config import EvalConfig, tested_contexts
-from lengthwise.eval.inference.scorer import DocumentScorer, Method, ScorerFactory
+from lengthwise.eval.inference.scorer import (
+    DocumentScorer,
+    Method,
+    NonFiniteScores,
+    ScorerFactory,
+)
 from lengthwise.eval.losses.boundary_loss import boundary_rows
 from lengthwise.eval.losses.context_gain import (
     TargetNats,
@@ -62,8 +67,62 @@ def evaluate(
       documents: then the loss behind document boundaries is scored with and without that mask.
     reads_positions: whether permuted position ids change anything; the control needs that.
 
-    Raises UserError for impossible ratios or too few documents that are long enough.
+    A method whose scores are not finite is left out. Where those of the plain model are not,
+    contexts from there on are, since nothing could be compared there.
+
+    Raises UserError for impossible ratios or too few documents that are long enough, and
+    NonFiniteScores where the plain model's are not finite at the shortest context beyond L_train.
     """
+    left_out: list[str] = []
+    while True:
+        try:
+            results = _evaluate(
+                source,
+                make_scorer,
+                identity,
+                config,
+                domains,
+                by_document,
+                reads_positions=reads_positions,
+            )
+        except NonFiniteScores as error:
+            config = _without(error, config, identity.l_train)
+            left_out.append(str(error))
+        else:
+            return replace(results, left_out=(*left_out, *results.left_out))
+
+
+def _without(error: NonFiniteScores, config: EvalConfig, l_train: int) -> EvalConfig:
+    """The config without what had scores that are not finite. Raises `error`: nothing remains."""
+    if PLAIN not in error.methods:
+        wrong = {name.partition(" x")[0] for name in error.methods}  # "ntk x2" has a multiplier
+        return replace(
+            config,
+            methods=tuple(name for name in config.methods if name not in wrong),
+            scorer_methods=tuple(name for name in config.scorer_methods if name not in wrong),
+        )
+    shorter = replace(
+        config,
+        ratios=tuple(ratio for ratio in config.ratios if ratio * l_train < error.length),
+        lengths=tuple(length for length in config.lengths if length < error.length),
+    )
+    beyond = any(r > 1 for r in shorter.ratios) or any(n > l_train for n in shorter.lengths)
+    if not beyond or shorter == config:
+        raise error
+    return shorter
+
+
+def _evaluate(
+    source: DocumentSource,
+    make_scorer: ScorerFactory,
+    identity: RunIdentity,
+    config: EvalConfig,
+    domains: Sequence[str],
+    by_document: DocumentScorer | None,
+    *,
+    reads_positions: bool,
+) -> Results:
+    """`evaluate`, all of it or NonFiniteScores."""
     contexts = tested_contexts(config, identity.l_train)
     # Both splits are looked at before anything is scored: an error should come at once.
     report = choose_targets(source, Split.REPORT, contexts[-1], config)
@@ -112,15 +171,18 @@ def evaluate(
     if reads_positions:
         control = shuffled_control(make_scorer)
         at_l_train = [identity.l_train]
-        rows += same_target_rows(
-            score_targets([plain, control], at_l_train, report, identity.l_train, config),
-            [control],
-            at_l_train,
-            truncation=PLAIN,
-            identity=identity,
-            config=config,
-            role="control",
-        )
+        try:
+            rows += same_target_rows(
+                score_targets([plain, control], at_l_train, report, identity.l_train, config),
+                [control],
+                at_l_train,
+                truncation=PLAIN,
+                identity=identity,
+                config=config,
+                role="control",
+            )
+        except NonFiniteScores as error:
+            left_out += (f"the control with shuffled positions: {error}",)
     else:
         left_out += (
             "the control with shuffled positions: "
@@ -128,7 +190,10 @@ def evaluate(
         )
     if by_document is not None:
         naive = plain.scorer_at(identity.l_train)
-        behind, too_few = boundary_rows(source, naive, by_document, identity, config)
+        try:
+            behind, too_few = boundary_rows(source, naive, by_document, identity, config)
+        except FloatingPointError as error:
+            behind, too_few = [], (f"loss by distance from a document boundary: {error}",)
         rows += behind
         left_out += too_few
     return Results(tuple(rows), chosen, left_out, tuple(curves))

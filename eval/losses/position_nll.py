@@ -16,7 +16,14 @@ import numpy as np
 from tqdm import tqdm
 
 from lengthwise.eval.config import EvalConfig
-from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score, token_bar
+from lengthwise.eval.inference.scorer import (
+    Method,
+    NonFiniteScores,
+    Scorer,
+    batched_scores,
+    score,
+    token_bar,
+)
 from lengthwise.eval.losses.results import POSITION_NLL, ResultRow, RunIdentity, target_row
 from lengthwise.eval.losses.targets import Targets
 from lengthwise.eval.statistics.bootstrap import ClusterBootstrap, resampling
@@ -61,7 +68,7 @@ def score_positions(
     """One pass of each method over the first targets.longest_context + 1 tokens of each document.
 
     A scaling factor that depends on the length is the one for the whole pass, at every position.
-    Methods that return the same scorer object share their pass.
+    Methods that return the same scorer object share their pass. NonFiniteScores names the methods.
     """
     length = targets.longest_context
     edges = [fewest - 1 for fewest, _ in position_bins(length)]
@@ -76,7 +83,10 @@ def score_positions(
     total = len(plan) * documents * length
     with token_bar(total, description) as progress:
         for scorer, names in plan.values():
-            sums_NK = binned_nats(scorer, targets, length, edges, config, progress)
+            try:
+                sums_NK = binned_nats(scorer, targets, length, edges, config, progress)
+            except FloatingPointError as error:
+                raise NonFiniteScores(names, length, error) from error
             sums.update(dict.fromkeys(names, sums_NK))
     return PositionNats(targets, sums)
 

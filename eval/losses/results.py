@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthwise.common.errors import UserError
-from lengthwise.common.files import write_json
+from lengthwise.common.files import write_figures
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import Method, Setting
@@ -157,7 +157,7 @@ def save_results(results: Results, path: Path) -> None:
         "left_out": results.left_out,
         "rows": [dataclasses.asdict(row) for row in results.rows],
     }
-    write_json(path, content)
+    write_figures(path, content)
 
 
 def load_results(path: Path) -> Results:

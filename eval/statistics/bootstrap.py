@@ -56,7 +56,19 @@ class Resamples:
         return self.map(lambda x: x[..., [k]])
 
     def estimates(self) -> list[Estimate]:
-        """The numbers with their percentile intervals."""
+        """The numbers with their percentile intervals.
+
+        Every interval of results and card comes from here. Raises FloatingPointError where a
+        number or a resample of it is not finite, such as a ratio of which some resample divides by
+        zero: it has no interval, and whoever asked leaves it out.
+        """
+        if not np.isfinite(self.value_K).all():
+            raise FloatingPointError("the score is not finite")
+        wrong_S = ~np.isfinite(self.draws_SK).all(axis=1)
+        if wrong_S.any():
+            raise FloatingPointError(
+                f"{wrong_S.sum():,} of {len(wrong_S):,} resamples are not finite"
+            )
         tails = ((1 - self.confidence) / 2, (1 + self.confidence) / 2)
         low_K, high_K = np.quantile(self.draws_SK, tails, axis=0)
         return [

@@ -47,8 +47,15 @@ def resample(
 
 
 def chance_corrected(curve: Curve, scores: Resamples) -> Resamples:
-    """Rescales scores to 0 at chance, 1 at perfect. Raises ValueError without a chance level."""
+    """Rescales scores to 0 at chance, 1 at perfect.
+
+    Raises ValueError without a chance level, and FloatingPointError where chance is perfect at a
+    length: there is no scale then.
+    """
     if curve.chance_K is None or curve.best is None:
         raise ValueError(f"{curve.scorer}: {curve.metric} has no chance level")
     chance_K, span_K = curve.chance_K, curve.best - curve.chance_K
+    if (span_K <= 0).any():
+        lengths = ", ".join(str(n) for n, no in zip(curve.lengths, span_K <= 0, strict=True) if no)
+        raise FloatingPointError(f"a guess gets the best score already at {lengths} tokens")
     return scores.map(lambda x: (x - chance_K) / span_K)

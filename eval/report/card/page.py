@@ -25,6 +25,7 @@ from lengthwise.eval.report.card.wording import (
     difference_cells,
     drops_text,
     headline_rows,
+    left_out,
     sentences,
     share_cell,
     title,
@@ -81,6 +82,7 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
         of_methods=of_methods,
         methods=[(c, difference_cells(c, of_methods)) for c in card.methods],
         costs=cost_rows(first),
+        left_out=left_out(card),
         figures=figures,
         thresholds={
             "absolute": ABSOLUTE,

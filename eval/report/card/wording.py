@@ -132,6 +132,17 @@ def _headline_row(entry: CardEntry, each: Judgement) -> JudgementRow:
     )
 
 
+def left_out(card: Card) -> list[str]:
+    """What the first entry and its comparisons lack, and why."""
+    entry = card.first
+    missing = [*entry.contestant.first.scored.left_out, *entry.left_out, *card.left_out]
+    for each in entry.judgements:
+        if each.areas and each.areas.retention is None:
+            subject = f"retention of {title(each.curve.scorer)} ({each.curve.method})"
+            missing.append(f"{subject}: {each.areas.why_no_retention}")
+    return missing
+
+
 def drops_text(drops: Sequence[Drop]) -> str:
     """ "128 to 512": drops that follow on each other as one stretch."""
     stretches: list[list[int]] = []

@@ -232,9 +232,10 @@ def test_what_is_not_comparable_is_refused_by_name(other, message):
 
 def test_differences_are_in_pairs():
     """Documents differ by 0.3 nats/token, models by 0.1: only pairs can tell."""
-    found = compare(
+    found, left_out = compare(
         contestants([evaluation(), evaluation("worse", training="b", worse=0.1)]), CONFIG
     )
+    assert left_out == []
     (loss,) = [c for c in found if (c.scorer, c.method) == ("same_target_nll", "ntk")]
     beyond = np.array(LENGTHS) > 128
     for k, estimate in enumerate(loss.better):
@@ -297,7 +298,7 @@ def test_who_stands_beside_is_checked_before_anything_is_scored(tmp_path, monkey
 
 def test_a_comparison_the_other_way_round_has_the_other_sign():
     pair = [evaluation(), evaluation("worse", training="b", worse=0.1)]
-    there, back = (compare(contestants(p), CONFIG) for p in (pair, pair[::-1]))
+    there, back = (compare(contestants(p), CONFIG)[0] for p in (pair, pair[::-1]))
     for one, other in zip(there, back, strict=True):
         for a, b in zip(one.better, other.better, strict=True):
             assert a.value == pytest.approx(-b.value, abs=1e-9)
@@ -309,7 +310,7 @@ def test_trainings_that_agree_on_all_prompts_may_still_differ_on_others():
     """Agresti and Min (2005): a pair more each way, whose difference is -1 or 1."""
     pair = [evaluation(), evaluation("copy", training="b")]
     units = {}
-    for same in compare(contestants(pair), CONFIG):
+    for same in compare(contestants(pair), CONFIG)[0]:
         for e in same.better:
             assert e.value == 0
             units.setdefault(same.unit == "accuracy", []).append(e.high - e.low)

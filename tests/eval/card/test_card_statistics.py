@@ -368,7 +368,7 @@ def test_a_windowed_model_is_safe_for_ever_and_useful_never(scorer, safe, useful
     made = evaluation()
     scored = dataclasses.replace(made.scored, curves=results.curves)
     one = Contestant((dataclasses.replace(made, identity=identity, scored=scored),))
-    judged = {each.curve.scorer: each for each in judge(one, config)}
+    judged = {each.curve.scorer: each for each in judge(one, config)[0]}
     same = judged["same_target_nll"]
     assert (same.holds.tokens, same.useful.tokens) == (safe, useful)
     assert same.holds.censored == ("above" if safe == 128 else "")
