@@ -1,6 +1,6 @@
 """Experiment definitions: arms, claims about them, and the scales at which they run.
 
-All of it is stated before anything runs; `experiments.verdict` has the decision rule.
+All of it is stated before anything runs; `experiments.statistics.verdict` has the decision rule.
 """
 
 from __future__ import annotations

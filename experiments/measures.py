@@ -1,8 +1,8 @@
 """The quantities that claims compare: one value a seed, larger is better, with its variance.
 
-The rule of `experiments.verdict` then applies to all of them. The variance is a lower bound of that
-over seeds: the sampling variance of an accuracy; of a quantity that is only known in steps, the
-rounding variance, a twelfth of the squared step.
+The rule of `experiments.statistics.verdict` then applies to all of them. The variance is a lower
+bound of that over seeds: the sampling variance of an accuracy; of a quantity that is only known in
+steps, the rounding variance, a twelfth of the squared step.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lengthwise.experiments.definition import BEYOND, CRITICAL, FALL, GAP, IN_RANGE, SAMPLES, Claim
+from lengthwise.experiments.statistics.verdict import GATE
 from lengthwise.experiments.trial_results import TrialResult
-from lengthwise.experiments.verdict import GATE
 
 # A value and its variance.
 Value = tuple[float, float]

@@ -8,6 +8,7 @@ from pathlib import Path
 from lengthwise.configs import task
 from lengthwise.experiments.definition import Changes, ExperimentDefinition
 from lengthwise.experiments.results import FLOOR, ExperimentResults, read
+from lengthwise.experiments.statistics.verdict import ALPHA, GATE
 from lengthwise.experiments.tables import (
     REACH_THRESHOLD,
     arm_table,
@@ -18,7 +19,6 @@ from lengthwise.experiments.tables import (
     table,
     training_table,
 )
-from lengthwise.experiments.verdict import ALPHA, GATE
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, STORED = "reproductions.md", "reproductions"

@@ -23,8 +23,8 @@ from lengthwise.eval.report.style import (
 from lengthwise.eval.statistics.bootstrap import Estimate
 from lengthwise.experiments.definition import ExperimentDefinition
 from lengthwise.experiments.results import ExperimentResults
+from lengthwise.experiments.statistics.verdict import ALPHA
 from lengthwise.experiments.trial_results import TrialResult
-from lengthwise.experiments.verdict import ALPHA
 
 
 def over_seeds(runs: Sequence[TrialResult]) -> list[Estimate]:

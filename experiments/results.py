@@ -14,14 +14,21 @@ from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
 from lengthwise.experiments.definition import BEYOND, IN_RANGE, SAMPLES, Claim, ExperimentDefinition
 from lengthwise.experiments.measures import Value, passes_gate, values_by_seed
+from lengthwise.experiments.statistics.variance import crossed_effect
+from lengthwise.experiments.statistics.verdict import (
+    ClaimVerdict,
+    Effect,
+    Measurement,
+    effect,
+    judge,
+    weakest,
+)
 from lengthwise.experiments.trial_results import (
     TrialResult,
     plain,
     read_trial,
     trial_result_from_json,
 )
-from lengthwise.experiments.variance import crossed_effect
-from lengthwise.experiments.verdict import ClaimVerdict, Effect, Measurement, effect, judge, weakest
 
 FLOOR = 0.05  # accuracy below which an arm counts as never right
 
@@ -43,7 +50,7 @@ class ExperimentResults:
 
     def measurement(self, experiment: ExperimentDefinition, claim: Claim) -> Measurement:
         """The effect of a claim over the seeds, with what its verdict depends on."""
-        gate_accuracies = tuple(
+        gate_values = tuple(
             float(np.mean([run.accuracy(IN_RANGE) for run in self.of(arm)]))
             for arm in experiment.gate_arms(claim)
         )
@@ -58,7 +65,7 @@ class ExperimentResults:
             )
             if claim.where == SAMPLES and not all(map(passes_gate, self.of(claim.worse))):
                 censored = "a run of the worse arm ended before it reached the gate"
-        return Measurement(effect_of_claim, claim.margin, gate_accuracies, censored)
+        return Measurement(effect_of_claim, claim.margin, gate_values, censored)
 
     def _sides(
         self, experiment: ExperimentDefinition, claim: Claim, *, all_samples: bool = False

@@ -17,9 +17,15 @@ from lengthwise.experiments.definition import (
 )
 from lengthwise.experiments.measures import critical_complexity, doublings, gap, passes_gate
 from lengthwise.experiments.results import ExperimentResults, means
+from lengthwise.experiments.statistics.variance import (
+    MAX_SEEDS,
+    POWER,
+    seeds_needed,
+    shares,
+    success,
+)
+from lengthwise.experiments.statistics.verdict import ALPHA, GATE, NOT_AT_THIS_SCALE
 from lengthwise.experiments.trial_results import TrialResult
-from lengthwise.experiments.variance import MAX_SEEDS, POWER, seeds_needed, shares, success
-from lengthwise.experiments.verdict import ALPHA, GATE, NOT_AT_THIS_SCALE
 
 REACH_THRESHOLD = 0.85  # accuracy below which a length is out of reach; as eval.answers.threshold
 
@@ -55,7 +61,7 @@ def claim_table(experiment: ExperimentDefinition, results: ExperimentResults) ->
                 interval,
                 number(claim.margin),
                 *(["-", "-"] if verdict.verdict == NOT_AT_THIS_SCALE else p_values),
-                number(min(measurement.gate_accuracies)),
+                number(min(measurement.gate_values)),
                 f"**{verdict.verdict}**",
             ]
         )

@@ -14,8 +14,8 @@ from lengthwise.configs.resolve import load
 from lengthwise.data.tasks.samples import TaskSamples
 from lengthwise.eval.answers.hits_file import load_hits
 from lengthwise.experiments.definition import BEYOND, Trial
+from lengthwise.experiments.statistics.verdict import sample_variance
 from lengthwise.experiments.trials import ANSWERS
-from lengthwise.experiments.verdict import sample_variance
 from lengthwise.train.metrics.writer import read_rows
 
 

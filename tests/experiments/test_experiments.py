@@ -26,9 +26,14 @@ from lengthwise.experiments.page import DOCS, PAGE, STORED, page
 from lengthwise.experiments.picture import over_seeds
 from lengthwise.experiments.results import ExperimentResults, read, save
 from lengthwise.experiments.run import main, run
+from lengthwise.experiments.statistics.verdict import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_AT_THIS_SCALE,
+    REPRODUCED,
+)
 from lengthwise.experiments.trial_results import SelectionScore, TrialResult
 from lengthwise.experiments.trials import LOG, is_finished, run_trials, steps_to_score
-from lengthwise.experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 from lengthwise.train.machine.peak import Peak
 from lengthwise.train.machine.workdir import read_config
 from lengthwise.train.metrics.writer import read_rows
@@ -126,7 +131,7 @@ def test_results_are_those_of_the_runs(finished):
         assert each.seconds > 0
     (_, measurement, verdict), *_ = results.verdicts(TINY)
     of_both = [results.of(arm)[0].accuracy(IN_RANGE) for arm in ("many", "few")]
-    assert measurement.gate_accuracies == tuple(of_both)
+    assert measurement.gate_values == tuple(of_both)
     assert verdict.verdict == NOT_AT_THIS_SCALE  # so few steps teach neither arm
     table = (finished / "table.md").read_text()
     assert "many above few, beyond" in table

@@ -23,6 +23,12 @@ from lengthwise.experiments.definition import (
 from lengthwise.experiments.measures import critical_complexity, doublings, gap, negative_gap
 from lengthwise.experiments.page import section
 from lengthwise.experiments.results import ExperimentResults
+from lengthwise.experiments.statistics.verdict import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_AT_THIS_SCALE,
+    REPRODUCED,
+)
 from lengthwise.experiments.tables import arm_table, level_table, samples_table
 from lengthwise.experiments.trial_results import (
     SelectionScore,
@@ -31,7 +37,6 @@ from lengthwise.experiments.trial_results import (
     plain,
     trial_result_from_json,
 )
-from lengthwise.experiments.verdict import CONTRADICTED, INCONCLUSIVE, NOT_AT_THIS_SCALE, REPRODUCED
 
 counts = st.integers(0, 100)
 
@@ -167,7 +172,7 @@ def test_groups_are_compared_by_their_critical_level_and_gated_at_the_lowest():
     experiment, results = results_of(arms, (claim,), made)
     ((_, measurement, verdict),) = results.verdicts(experiment)
     assert measurement.effect.value == 1  # 3 against 2
-    assert measurement.gate_accuracies == (1.0, 1.0)
+    assert measurement.gate_values == (1.0, 1.0)
     assert verdict.verdict == REPRODUCED
     assert experiment.gate_arms(claim) == ("large1", "small1")
     short = dataclasses.replace(experiment, left_out={"cpu": ("small3",)})

@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from lengthwise.eval.statistics.bootstrap import Estimate
-from lengthwise.experiments.verdict import ALPHA, Effect
+from lengthwise.experiments.statistics.verdict import ALPHA, Effect
 
 POWER = 0.8  # share of repetitions in which the test of a claim should succeed
 MAX_SEEDS = 50  # of the power analysis
@@ -106,7 +106,7 @@ def power(
     """Share of repetitions with `seeds` seeds in which a single claim would be reproduced.
 
     A repetition draws seeds from the N runs with replacement and applies the rule of
-    `experiments.verdict` to them.
+    `experiments.statistics.verdict` to them.
 
     Args:
       difference_N: difference of each pair of runs.

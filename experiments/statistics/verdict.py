@@ -15,6 +15,12 @@ Two one-sided tests, each at half of ALPHA, each with Holm's correction over the
 - *not at this scale*: an arm that should have learned the trained lengths did not.
 - *inconclusive*: none of these. One seed alone gives this or "not at this scale".
 
+Where a claim was stated with it, equality is a verdict too (two one-sided tests, Schuirmann 1987):
+
+- *equivalent*: H0 "effect <= -margin" and H0 "effect >= margin" are both rejected. It goes before
+  *contradicted*, which says less. Of a claim that two arms are equal it is what was claimed, and
+  *contradicted* says that the effect is surely beyond the margin, one way or the other.
+
 A claim that the gate stops still counts in the family, so that the family is the stated one.
 
 Letters: S seeds, K tested lengths.
@@ -25,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import t as student
@@ -32,12 +39,26 @@ from scipy.stats import t as student
 REPRODUCED = "reproduced"
 INCONCLUSIVE = "inconclusive"
 NOT_AT_THIS_SCALE = "not at this scale"
+EQUIVALENT = "equivalent"
 CONTRADICTED = "contradicted"
 # The verdict of an experiment: the first of these among its claims'.
-WEAKEST_FIRST = (CONTRADICTED, NOT_AT_THIS_SCALE, INCONCLUSIVE, REPRODUCED)
+WEAKEST_FIRST = (CONTRADICTED, EQUIVALENT, NOT_AT_THIS_SCALE, INCONCLUSIVE, REPRODUCED)
 
 GATE = 0.99  # minimum accuracy at trained lengths
 ALPHA = 0.05  # both one-sided tests together
+
+
+class Tested(Protocol):
+    """An effect over seeds, with its one-sided tests."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def seeds(self) -> int: ...
+    @property
+    def interval(self) -> tuple[float, float]: ...
+    def p_at_most(self, bound: float) -> float: ...
+    def p_at_least(self, bound: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -124,11 +145,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
 class Measurement:
     """The measured effect of a claim, with its gate."""
 
-    effect: Effect
+    effect: Tested
     margin: float  # smallest effect that counts, above 0
-    gate_accuracies: tuple[float, ...]  # mean accuracy at trained lengths, a gated arm each
+    gate_values: tuple[float, ...]  # the least must reach the gate: accuracy in range, by gated arm
     # The reason why the claim can't be contradicted; "": it can.
     censored: str = ""
+    gate: float = GATE
+    tests_equality: bool = False  # whether "equivalent" is a verdict
+    claims_equality: bool = False  # whether it is the claim
+
+    @property
+    def passes_gate(self) -> bool:
+        return min(self.gate_values) >= self.gate
+
+    def p_equal(self) -> float:
+        """p-value for H0: the effect is as large as the margin, one way or the other."""
+        if not self.tests_equality:
+            return 1.0
+        return max(self.effect.p_at_most(-self.margin), self.effect.p_at_least(self.margin))
+
+    def p_against(self) -> float:
+        """p-value for H0: the effect is what the claim says, the margin's size or within it."""
+        if self.claims_equality:
+            return min(self.effect.p_at_most(self.margin), self.effect.p_at_least(-self.margin))
+        return self.effect.p_at_least(self.margin)
 
 
 @dataclass(frozen=True)
@@ -137,31 +177,37 @@ class ClaimVerdict:
 
     verdict: str
     p_none: float  # H0: effect <= 0
-    p_counts: float  # H0: effect >= margin
+    p_counts: float  # H0: effect >= margin; of a claimed equality: |effect| <= margin
+    p_equal: float  # H0: |effect| >= margin; 1 where equality is not tested
 
 
 def judge(family: Sequence[Measurement]) -> list[ClaimVerdict]:
     """The verdict on each claim of a family."""
-    passes = [min(each.gate_accuracies) >= GATE for each in family]
-    none, counts = (
-        holm([p if passed else 1.0 for p, passed in zip(p_values, passes, strict=True)])
+    columns = [
+        holm([p if each.passes_gate else 1.0 for p, each in zip(p_values, family, strict=True)])
         for p_values in (
             [each.effect.p_at_most(0.0) for each in family],
-            [each.effect.p_at_least(each.margin) for each in family],
+            [each.p_against() for each in family],
+            [each.p_equal() for each in family],
         )
-    )
-    verdicts = []
-    for each, passed, p_none, p_counts in zip(family, passes, none, counts, strict=True):
-        if not passed:
-            verdict = NOT_AT_THIS_SCALE
-        elif each.effect.value >= each.margin and p_none <= ALPHA / 2:
-            verdict = REPRODUCED
-        elif p_counts <= ALPHA / 2 and not each.censored:
-            verdict = CONTRADICTED
-        else:
-            verdict = INCONCLUSIVE
-        verdicts.append(ClaimVerdict(verdict, p_none, p_counts))
-    return verdicts
+    ]
+    return [
+        ClaimVerdict(_verdict(each, *p_values), *p_values)
+        for each, *p_values in zip(family, *columns, strict=True)
+    ]
+
+
+def _verdict(measured: Measurement, p_none: float, p_counts: float, p_equal: float) -> str:
+    if not measured.passes_gate:
+        return NOT_AT_THIS_SCALE
+    above = measured.effect.value >= measured.margin and p_none <= ALPHA / 2
+    if above and not measured.claims_equality:
+        return REPRODUCED
+    if measured.censored:
+        return INCONCLUSIVE
+    if p_equal <= ALPHA / 2:
+        return EQUIVALENT
+    return CONTRADICTED if p_counts <= ALPHA / 2 else INCONCLUSIVE
 
 
 def weakest(verdicts: Sequence[str]) -> str:

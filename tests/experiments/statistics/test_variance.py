@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest, f_oneway
 
-from lengthwise.experiments.variance import (
+from lengthwise.experiments.statistics.variance import (
     MAX_SEEDS,
     crossed_effect,
     mean_squares,
@@ -18,7 +18,7 @@ from lengthwise.experiments.variance import (
     shares,
     success,
 )
-from lengthwise.experiments.verdict import ALPHA, REPRODUCED, Measurement, effect, judge
+from lengthwise.experiments.statistics.verdict import ALPHA, REPRODUCED, Measurement, effect, judge
 
 tables = arrays(np.float64, (4, 3), elements=st.floats(0, 1))
 

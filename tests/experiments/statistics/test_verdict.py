@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp, ttest_rel
 
-from lengthwise.experiments.verdict import (
+from lengthwise.experiments.statistics.verdict import (
     ALPHA,
     CONTRADICTED,
+    EQUIVALENT,
     GATE,
     INCONCLUSIVE,
     NOT_AT_THIS_SCALE,
@@ -97,8 +98,8 @@ def test_each_seed_must_stand_on_both_sides():
         effect([1.0, 1.0], [0.0], [1e-9] * 2, [1e-9])
 
 
-def planted(better, worse, *, gate_accuracies=(1.0, 1.0), margin=0.1):
-    return Measurement(effect(better, worse, _TINY, _TINY), margin, gate_accuracies)
+def planted(better, worse, *, gate_values=(1.0, 1.0), margin=0.1):
+    return Measurement(effect(better, worse, _TINY, _TINY), margin, gate_values)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +112,47 @@ def planted(better, worse, *, gate_accuracies=(1.0, 1.0), margin=0.1):
         # Surely above none, but less than counts, and not surely so.
         (planted([0.60, 0.58, 0.59], [0.5, 0.5, 0.5]), INCONCLUSIVE),
         (
-            planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49], gate_accuracies=(1.0, 0.98)),
+            planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49], gate_values=(1.0, 0.98)),
             NOT_AT_THIS_SCALE,
         ),
-        (planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49], gate_accuracies=(GATE, GATE)), REPRODUCED),
+        (planted([1.0, 0.99, 1.0], [0.5, 0.52, 0.49], gate_values=(GATE, GATE)), REPRODUCED),
     ],
 )
 def test_planted_results(measured, verdict):
     assert judge([measured])[0].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("better", "claimed", "verdict"),
+    [
+        ([0.01, -0.01, 0.0], False, EQUIVALENT),
+        ([0.01, -0.01, 0.0], True, EQUIVALENT),
+        ([-0.50, -0.51, -0.52], False, CONTRADICTED),  # surely the other way round
+        ([-0.50, -0.51, -0.52], True, CONTRADICTED),
+        ([0.50, 0.51, 0.52], False, REPRODUCED),
+        ([0.50, 0.51, 0.52], True, CONTRADICTED),
+        ([0.1, -0.1, 0.0], True, INCONCLUSIVE),
+        ([0.09, 0.08, 0.10], True, INCONCLUSIVE),  # above none, but how far
+    ],
+)
+def test_equality_is_a_verdict_where_it_was_stated(better, claimed, verdict):
+    measured = replace(planted(better, [0.0] * 3), tests_equality=True, claims_equality=claimed)
+    assert judge([measured])[0].verdict == verdict
+    assert judge([replace(measured, gate_values=(0.5,))])[0].verdict == NOT_AT_THIS_SCALE
+
+
+@given(st.lists(st.floats(-1, 1), min_size=4, max_size=4, unique=True), st.floats(0.01, 1))
+def test_two_one_sided_tests_are_where_the_interval_lies(differences, margin):
+    found = effect(differences, [0.0] * 4, [1e-9] * 4, [1e-9] * 4)
+    low, high = found.interval
+    reference = max(
+        ttest_1samp(differences, -margin, alternative="greater").pvalue,
+        ttest_1samp(differences, margin, alternative="less").pvalue,
+    )
+    measured = Measurement(found, margin, (1.0,), tests_equality=True, claims_equality=True)
+    assert measured.p_equal() == pytest.approx(reference, abs=1e-6)
+    if min(abs(low + margin), abs(high - margin)) > 1e-6:
+        assert (judge([measured])[0].verdict == EQUIVALENT) == (-margin < low and high < margin)
 
 
 def test_one_seed_settles_nothing():
@@ -132,7 +166,7 @@ def test_a_family_asks_more_of_each_claim():
     one = Measurement(Effect(value=0.5, error=0.1, seeds=3), 0.1, (1.0,))
     assert ALPHA / 4 < one.effect.p_at_most(0.0) < ALPHA / 2
     assert judge([one])[0].verdict == REPRODUCED
-    assert judge([one, replace(one, gate_accuracies=(0.5,))])[0].verdict == INCONCLUSIVE
+    assert judge([one, replace(one, gate_values=(0.5,))])[0].verdict == INCONCLUSIVE
 
 
 accuracies = st.lists(shares, min_size=3, max_size=3)
@@ -140,7 +174,7 @@ accuracies = st.lists(shares, min_size=3, max_size=3)
 
 @given(accuracies, accuracies, st.floats(0.01, 0.5), st.floats(0.9, 1))
 def test_alone_the_rule_is_where_the_interval_lies(better, worse, margin, gate):
-    measured = planted(better, worse, gate_accuracies=(gate,), margin=margin)
+    measured = planted(better, worse, gate_values=(gate,), margin=margin)
     found, (low, high) = measured.effect, measured.effect.interval
     (verdict,) = judge([measured])
     if gate < GATE:
