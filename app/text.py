@@ -31,7 +31,7 @@ from lengthwise.eval.report.run.wording import headline
 from lengthwise.eval.report.training_log import run_seconds
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.complexity import complexity
-from lengthwise.eval.scoring.factory import finite_scores, make_scorers
+from lengthwise.eval.scoring.factory import LeftOut, finite_scores, make_scorers
 from lengthwise.eval.scoring.scheduled import ScheduledScorers
 from lengthwise.eval.statistics.curves import ScorerResult
 from lengthwise.train.machine.processes import is_first_process
@@ -64,6 +64,8 @@ class TextScoring:
         )
         self._scorers = make_scorers(bench)
         self._scheduled = ScheduledScorers(bench)
+        unaskable = {each.name: each.reason for each in self._scorers if isinstance(each, LeftOut)}
+        self.left_out += tuple((self._scheduled.left_out | unaskable).values())
         self._stopping_score = stopping_score(experiment.stopping)
         self._stopping_score.check(self._scheduled.names)
         self.inference = subject.inference(self.config, longest=self.contexts[-1])

@@ -36,7 +36,7 @@ def run(
 
     Raises:
       UserError: lm_eval is not installed, the work directory holds no run, a task is unknown, a
-        request is too long, there are several processes.
+        request is too long, there are several processes, no task can be asked.
     """
     try:
         from lm_eval import simple_evaluate
@@ -52,6 +52,7 @@ def run(
 
     # Here, since this is a program of its own: nothing of eval needs these.
     from lengthwise.configs.resolve import from_saved
+    from lengthwise.eval.prompts.prompt import Unaskable
     from lengthwise.eval.scoring.bench import Bench
     from lengthwise.train.machine.workdir import locked, read_config
 
@@ -86,11 +87,19 @@ def run(
             fingerprint=trained.store.manifest.corpus_fingerprint,
             why_no_positions="",
         )
-        own = {
-            name: task_config(name, tokenizer, bench.prompt_maker, config.prompts, config.seed)
-            for name in filter(is_own, tasks)
-        }
-        requested: list[Any] = [own.get(name, name) for name in tasks]
+        own: dict[str, dict[str, Any]] = {}
+        left_out: dict[str, str] = {}
+        for name in filter(is_own, tasks):
+            try:
+                own[name] = task_config(
+                    name, tokenizer, bench.prompt_maker, config.prompts, config.seed
+                )
+            except Unaskable as error:
+                if len(left_out) == len(tasks) - 1:
+                    raise
+                left_out[name] = str(error)
+                print(f"note: left out: {error}")
+        requested: list[Any] = [own.get(name, name) for name in tasks if name not in left_out]
         model = CheckpointLM(trained.model.cached(Setting()), tokenizer, longest)
         output = simple_evaluate(
             model,
@@ -109,6 +118,7 @@ def run(
             "checkpoint_step": trained.step,
             "l_train": trained.l_train,
             "max_length": longest,
+            "left_out": left_out,
             **{key: output[key] for key in ("results", "versions", "n-shot", "n-samples")},
         }
         # The harness puts functions and numpy's numbers among its results.

@@ -18,8 +18,9 @@ from lengthwise.eval.prompts.prompt import (
     Prompting,
     PromptPart,
     PromptTask,
+    Unaskable,
 )
-from lengthwise.eval.prompts.vocabulary import vocabulary_of
+from lengthwise.eval.prompts.vocabulary import MISSES, vocabulary_of
 
 # Raised when a task's prompts become others, so that a card pairs no old score with a new one.
 GENERATION = 2
@@ -54,9 +55,20 @@ class PromptMaker:
         self._prose = prose
         self._shots = shots
         self.encode = functools.lru_cache(maxsize=_CACHE)(self._encode)
+        self._unknown = functools.lru_cache(maxsize=_CACHE)(tokenizer.unknown)
 
     def _encode(self, text: str) -> np.ndarray:
-        return self._tokenizer.encode_batch([text])[0].astype(np.int32)
+        try:
+            return self._tokenizer.encode_batch([text])[0].astype(np.int32)
+        except UserError as error:  # an unknown word, and no token for unknown words
+            raise Unaskable(str(error)) from error
+
+    def _check_known(self, material: Material) -> None:
+        """Raises Unaskable: facts, question or answers hold text that no token stands for."""
+        answers = [text for each in material.answers for text in (each.lead, *each.candidates)]
+        for text in (*material.needles, material.question, *answers):
+            if unknown := self._unknown(text):
+                raise Unaskable(f"the tokenizer has no token for {unknown[0]!r}")
 
     def prompts(
         self,
@@ -75,13 +87,33 @@ class PromptMaker:
 
         Raises:
           DoesNotFit: one doesn't fit `length` tokens.
-          UserError: the tokenizer or corpus can't give it.
+          Unaskable: the tokenizer can't give it.
+          UserError: the corpus can't.
         """
+        try:
+            return self._prompts(task, length, count, seed, control, prompting, place)
+        except Unaskable as error:
+            name = self._tokenizer.describe()
+            raise Unaskable(
+                f"{task.name} can't be asked under data.tokenizer, {name}: {error}; use another "
+                "tokenizer or leave it out"
+            ) from error
+
+    def _prompts(
+        self,
+        task: PromptTask,
+        length: int,
+        count: int,
+        seed: int,
+        control: Control,
+        prompting: Prompting,
+        place: Callable[[int], float | int] | None,
+    ) -> list[Prompt]:
         name = int.from_bytes(task.name.encode(), "little")
         prompts = []
         for number in range(count):
             rng = np.random.default_rng([seed, length, number, name])
-            words = vocabulary_of(rng, lambda text: self.encode(text).size, self._prose)
+            words = vocabulary_of(rng, self.encode, self._prose)
             material = task.make(words)
             if place is not None:
                 material = dataclasses.replace(material, depths=())
@@ -108,6 +140,7 @@ class PromptMaker:
         examples: Sequence[Material],
         place: float | int | None,
     ) -> Prompt:
+        self._check_known(material)
         question = self.encode("\n" + material.question)  # behind a sentence that is cut
         steps = "\n" + material.scratchpad if prompting == Prompting.SCRATCHPAD else ""
         parts = self._parts(material, steps)
@@ -141,6 +174,7 @@ class PromptMaker:
             if requested.lead:
                 lead.append(self.encode(requested.lead))
             answer, *wrong = map(self.encode, requested.candidates)
+            _check_distinct(requested.candidates, (answer, *wrong))
             before = np.concatenate([answer[:0], *lead])
             parts.append(PromptPart(before, answer, tuple(wrong)))
             lead.append(answer)
@@ -179,12 +213,27 @@ class PromptMaker:
         return np.concatenate([intro, before, needles, after])
 
     def _filling(self, filler: Callable[[], str], room: int) -> list[np.ndarray]:
-        """Sentences of `room` tokens in all, the last one cut."""
-        pieces, filled = [], 0
+        """Sentences of `room` tokens in all, the last one cut. Raises Unaskable: they have none."""
+        pieces, filled, misses = [], 0, 0
         while filled < room:
-            pieces.append(self.encode(filler())[: room - filled])
+            sentence = filler()
+            pieces.append(self.encode(sentence)[: room - filled])
             filled += pieces[-1].size
+            misses = 0 if pieces[-1].size else misses + 1
+            if misses == MISSES:
+                raise Unaskable(f"its filler has no tokens, such as {sentence!r}")
         return pieces
+
+
+def _check_distinct(texts: Sequence[str], candidates: Sequence[np.ndarray]) -> None:
+    """Raises Unaskable for candidates that aren't equally many tokens, or are the same ones."""
+    first = dict[bytes, str]()
+    for text, tokens in zip(texts, candidates, strict=True):
+        if tokens.size != candidates[0].size or not tokens.size:
+            raise Unaskable(f"{texts[0]!r} and {text!r} aren't equally many tokens, or have none")
+        other = first.setdefault(tokens.tobytes(), text)
+        if other != text:
+            raise Unaskable(f"the answers {other!r} and {text!r} are the same tokens")
 
 
 def _example(material: Material) -> str:

@@ -16,6 +16,10 @@ class DoesNotFit(UserError):
     """A prompt takes more tokens than it may have: a longer one would do."""
 
 
+class Unaskable(UserError):
+    """A task's text has no tokens of its own under the tokenizer: another task may be asked."""
+
+
 class Control(enum.StrEnum):
     """Variant of a prompt that tells why a model fails at the plain one."""
 
@@ -93,7 +97,7 @@ class Material:
 
 
 class WordSampler(Protocol):
-    """Random names of one kind, all different and of equally many tokens."""
+    """Random names of one kind, of equally many tokens and no two of the same ones."""
 
     def __call__(self, count: int) -> list[str]: ...
 
@@ -107,18 +111,24 @@ class Vocabulary:
     values: WordSampler  # numbers
     codes: WordSampler  # codes of 32 hexadecimal digits, in five groups
     prose: Callable[[], str]  # the next sentence of held-out text
-    size: Callable[[str], int]  # tokens of a text
+    encode: Callable[[str], np.ndarray]  # int32 [n], tokens of a text
+
+    def size(self, text: str) -> int:
+        """Number of tokens of a text."""
+        return self.encode(text).size
 
     def equal(self, sets: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-        """First of several sets of words that have equally many tokens.
+        """First of several sets of words that have equally many tokens, and not the same ones.
 
-        Raises UserError: none has.
+        Raises Unaskable: none has.
         """
         for words in sets:
-            if len({self.size(word) for word in words}) == 1:
+            encoded = [self.encode(word) for word in words]
+            distinct = len({tokens.tobytes() for tokens in encoded}) == len(words)
+            if distinct and len({tokens.size for tokens in encoded}) == 1:
                 return words
         named = " or ".join(",".join(words) for words in sets)
-        raise UserError(f"the tokenizer gives{named} different numbers of tokens")
+        raise Unaskable(f"the tokenizer gives{named} different numbers of tokens, or the same ones")
 
 
 @dataclass(frozen=True)

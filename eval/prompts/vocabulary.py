@@ -13,25 +13,27 @@ from lengthwise.common.errors import UserError, reason
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.losses.targets import DocumentSource
-from lengthwise.eval.prompts.prompt import Vocabulary, WordSampler
+from lengthwise.eval.prompts.prompt import Unaskable, Vocabulary, WordSampler
 
 SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "zo")
-_MISSES = 1000  # names in a row that are taken or of another size, before one gives up
+MISSES = 1000  # draws in a row that are of no use, before one gives up
 _PROSE_CHARACTERS = 1 << 21  # of text that haystacks are cut from, at most
 # A sentence or a line, with what ends it and the space behind.
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?\n]\s*|$)")
 
 
 def vocabulary_of(
-    rng: np.random.Generator, size: Callable[[str], int], prose: Callable[[], Sequence[str]]
+    rng: np.random.Generator,
+    encode: Callable[[str], np.ndarray],
+    prose: Callable[[], Sequence[str]],
 ) -> Vocabulary:
     """Draws the vocabulary of one prompt.
 
-    size: text -> its number of tokens. prose: gives sentences of held-out text.
+    encode: text -> its tokens, int [n]. prose: gives sentences of held-out text.
     """
 
     def draw(one: Callable[[np.random.Generator], str]) -> WordSampler:
-        names = _stream(rng, one, size)
+        names = _stream(rng, one, encode)
         return lambda count: list(itertools.islice(names, count))
 
     def held_out() -> Iterator[str]:
@@ -51,27 +53,35 @@ def vocabulary_of(
         values=draw(_number),
         codes=draw(_code),
         prose=lambda: next(sentences),
-        size=size,
+        encode=encode,
     )
 
 
 def _stream(
     rng: np.random.Generator,
     one: Callable[[np.random.Generator], str],
-    size: Callable[[str], int],
+    encode: Callable[[str], np.ndarray],
 ) -> Iterator[str]:
-    """Names of as many tokens as the first one has, none of them twice."""
+    """Names of as many tokens as the first one has, no two of them of the same tokens."""
     first = one(rng)
-    taken, misses = {first}, 0
+    size = encode(first).size
+    if not size:
+        raise Unaskable(f"the tokenizer has no token for{first}")
+    taken, misses = {encode(first).tobytes(): first}, 0
+    alike = ""
     yield first
-    while misses < _MISSES:
+    while misses < MISSES:
         name = one(rng)
         misses += 1
-        if name not in taken and size(name) == size(first):
-            taken.add(name)
+        tokens = encode(name)
+        other = taken.get(tokens.tobytes())
+        if other is None and tokens.size == size:
+            taken[tokens.tobytes()] = name
             misses = 0
             yield name
-    raise UserError(f"a prompt of eval.tasks wants more than {len(taken):,} names")
+        elif other not in (None, name):
+            alike = f", since{other} and{name} are the same tokens"
+    raise Unaskable(f"a prompt wants more than {len(taken):,} names{alike}")
 
 
 def _word(rng: np.random.Generator) -> str:

@@ -20,7 +20,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.common.settings import setting
 from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.prompts.candidates import Outcomes, score_prompts
-from lengthwise.eval.prompts.prompt import Prompt
+from lengthwise.eval.prompts.prompt import DoesNotFit, Prompt
 from lengthwise.eval.prompts.registry import TASKS
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
@@ -109,7 +109,7 @@ class NeedleGrid(BenchScorer):
                 config.seed + 1000 * row,
                 place=lambda number: place,
             )
-        except UserError:
+        except DoesNotFit:
             return None
 
     def _grid(self, method: Method, metric: str, unit: str, scores_NDK: np.ndarray) -> Grid:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.eval.inference.scorer import Method
-from lengthwise.eval.prompts.prompt import Prompting
+from lengthwise.eval.prompts.prompt import Prompting, Unaskable
 from lengthwise.eval.prompts.registry import TASKS, task_names
 from lengthwise.eval.prompts.tasks.questions import tasks_of_files
 from lengthwise.eval.scoring.bench import Bench, BenchScorer, CurveScorer
@@ -18,11 +19,23 @@ from lengthwise.eval.statistics.curves import ScorerResult
 PROMPTING = tuple(way for way in Prompting if way != Prompting.DIRECT)
 
 
-def make_scorers(bench: Bench) -> list[CurveScorer]:
-    """Those of eval.scorers, then those of eval.tasks.
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """The `CurveScorer` of a task that can't be asked under the tokenizer: it has no curves."""
 
-    Raises UserError: an unknown name, or a scorer that these settings, documents or tokenizer don't
-    serve.
+    name: str
+    reason: str
+    rows: Sequence[int] = ()
+
+    def __call__(self, methods: Sequence[Method]) -> ScorerResult:
+        return ScorerResult(())
+
+
+def make_scorers(bench: Bench) -> list[CurveScorer]:
+    """Those of eval.scorers, then those of eval.tasks; `LeftOut` for tasks that can't be asked.
+
+    Raises UserError: an unknown name, a scorer that these settings or documents don't serve, or
+    none that the tokenizer does.
     """
     config = bench.config
     scorers: list[BenchScorer] = [
@@ -38,13 +51,29 @@ def make_scorers(bench: Bench) -> list[CurveScorer]:
     names = task_names(config.tasks)
     if twice := [name for name in names if name in config.scorers]:
         raise UserError(f"eval.tasks: {twice[0]!r} is a scorer as well; rename yours")
-    for scorer in scorers:
-        scorer.prepare(bench)
-    if not names:
-        return [*scorers]
-    of_files = tasks_of_files(config.qa_1, config.qa_2)
-    tasks = [of_files.get(name) or TASKS[name] for name in names]
-    return [*scorers, *(PromptScorer(task, bench, bench.prompt_maker) for task in tasks)]
+    made = [_unless_unaskable(each.name, _prepared, each, bench) for each in scorers]
+    if names:
+        maker = bench.prompt_maker
+        of_files = tasks_of_files(config.qa_1, config.qa_2)
+        for name in names:
+            task = of_files.get(name) or TASKS[name]
+            made.append(_unless_unaskable(name, PromptScorer, task, bench, maker))
+    left_out = [scorer for scorer in made if isinstance(scorer, LeftOut)]
+    if made and len(left_out) == len(made):
+        raise UserError(left_out[0].reason)
+    return made
+
+
+def _prepared(scorer: BenchScorer, bench: Bench) -> BenchScorer:
+    scorer.prepare(bench)
+    return scorer
+
+
+def _unless_unaskable(name: str, make: Callable[..., CurveScorer], *arguments: Any) -> CurveScorer:
+    try:
+        return make(*arguments)
+    except Unaskable as error:
+        return LeftOut(name, str(error))
 
 
 def finite_scores(scorer: CurveScorer, methods: Sequence[Method]) -> ScorerResult:

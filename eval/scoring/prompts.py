@@ -13,7 +13,14 @@ from lengthwise.common.errors import UserError
 from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.prompts.assemble import GENERATION, PromptMaker
 from lengthwise.eval.prompts.candidates import Outcomes, generate_answers, score_prompts
-from lengthwise.eval.prompts.prompt import Control, DoesNotFit, Prompt, Prompting, PromptTask
+from lengthwise.eval.prompts.prompt import (
+    Control,
+    DoesNotFit,
+    Prompt,
+    Prompting,
+    PromptTask,
+    Unaskable,
+)
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.statistics.bootstrap import resampling, within_bounds
 from lengthwise.eval.statistics.curves import Curve, Group, ScorerResult, population
@@ -26,7 +33,7 @@ WRITTEN = (Control.PLAIN, Prompting.FEW_SHOT)
 class PromptScorer:
     """Scorer of one task, at every length that its prompts fit.
 
-    Raises UserError: it fits no length, or the tokenizer has no text.
+    Raises UserError: it fits no length, or the tokenizer has no text; Unaskable: none of its own.
     """
 
     def __init__(self, task: PromptTask, bench: Bench, maker: PromptMaker):
@@ -37,6 +44,8 @@ class PromptScorer:
         self.lengths = tuple(n for n, reason in why.items() if reason is None)
         if not self.lengths:
             at_most = why[max(why)]
+            if isinstance(at_most, Unaskable):
+                raise at_most
             advice = (
                 "; leave it out or raise eval.ratios" if isinstance(at_most, DoesNotFit) else ""
             )

@@ -16,7 +16,7 @@ from lengthwise.eval.losses.methods import plain_method
 from lengthwise.eval.prompts.registry import task_names
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench
-from lengthwise.eval.scoring.factory import make_scorers
+from lengthwise.eval.scoring.factory import LeftOut, make_scorers
 from lengthwise.eval.statistics.bootstrap import resampling
 from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
 from lengthwise.eval.statistics.resampling import resample
@@ -49,8 +49,14 @@ class ScheduledScorers:
             bench, config=self._config, lengths=lengths, split=Split.SELECTION, controls=False
         )
         self._scorers = make_scorers(selection)
+        # Tasks that can't be asked, and why.
+        self.left_out = {
+            each.name: each.reason for each in self._scorers if isinstance(each, LeftOut)
+        }
         # All that there may be; a scorer may have no score at one of the lengths.
-        self.names = tuple(f"{name}@{length}" for name in names for length in lengths)
+        self.names = tuple(
+            f"{name}@{length}" for name in names if name not in self.left_out for length in lengths
+        )
 
     def figures(self, make_scorer: ScorerFactory) -> dict[str, dict[str, Any]]:
         """Scores a checkpoint: scorer@length -> value, low, high, unit, seconds, ..."""

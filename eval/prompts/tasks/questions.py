@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lengthwise.common.errors import UserError, reason
-from lengthwise.eval.prompts.prompt import Answer, Material, PromptTask, Vocabulary
+from lengthwise.eval.prompts.prompt import (
+    Answer,
+    Material,
+    PromptTask,
+    Unaskable,
+    Vocabulary,
+)
 from lengthwise.eval.prompts.registry import TASKS
 from lengthwise.eval.prompts.tasks.lookups import CANDIDATES, depths
 
@@ -90,11 +96,11 @@ def from_file(task: PromptTask, file: QuestionFile, path: Path) -> PromptTask:
         for _ in range(_TRIES):
             entry = file.entries[int(words.rng.integers(len(file.entries)))]
             answer = f" {entry.answer}"
-            wrong = [a for a in answers if a != answer and words.size(a) == words.size(answer)]
+            wrong = _distractors(words, answer, answers)
             if len(wrong) >= CANDIDATES - 1:
                 break
         else:
-            raise UserError(f"{path}: too few answers of equally many tokens")
+            raise Unaskable(f"{path} has too few answers of equally many tokens")
         others = [d for d in file.documents if d not in entry.documents]
         order = itertools.cycle(words.rng.permutation(len(others)).tolist())
         picked = words.rng.permutation(len(wrong))[: CANDIDATES - 1]
@@ -109,6 +115,16 @@ def from_file(task: PromptTask, file: QuestionFile, path: Path) -> PromptTask:
         )
 
     return PromptTask(task.name, task.dispersion, task.scope, make)
+
+
+def _distractors(words: Vocabulary, answer: str, answers: Sequence[str]) -> list[str]:
+    """Other answers of as many tokens, no two of the same ones, in their order."""
+    tokens = words.encode(answer)
+    distinct = {tokens.tobytes(): answer}
+    for other in answers:
+        if words.size(other) == tokens.size > 0:
+            distinct.setdefault(words.encode(other).tobytes(), other)
+    return list(distinct.values())[1:]
 
 
 @TASKS.register("reading", dispersion="mid", scope="low", stand_in=True)

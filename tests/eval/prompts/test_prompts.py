@@ -439,15 +439,15 @@ def test_haystacks_are_cut_from_text(tmp_path):
     (tmp_path / "sub").mkdir()
     with pytest.raises(UserError, match="holds no text"):
         sentences_of_files(tmp_path / "sub")
-    words = vocabulary_of(np.random.default_rng(0), len, lambda: ["a ", "b ", "c "])
+    words = vocabulary_of(np.random.default_rng(0), MAKER.encode, lambda: ["a ", "b ", "c "])
     drawn = "".join(words.prose() for _ in range(7))
     assert drawn in "a b c a b c a b c "
     with pytest.raises(UserError, match=r"name some in eval\.haystack"):
-        vocabulary_of(np.random.default_rng(0), len, list).prose()
+        vocabulary_of(np.random.default_rng(0), MAKER.encode, list).prose()
 
 
 def test_words_that_must_be_of_equal_size(bpe):
-    words = vocabulary_of(np.random.default_rng(0), len, list)
+    words = vocabulary_of(np.random.default_rng(0), MAKER.encode, list)
     assert isinstance(words, Vocabulary)
     assert words.equal(((" yes", " no"), (" right", " wrong"))) == (" right", " wrong")
     with pytest.raises(UserError, match=r"gives yes, no different numbers of tokens"):
