@@ -13,6 +13,7 @@ from lengthwise.app.text import TextScoring
 from lengthwise.common.files import write_json
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.batches.pipeline import where_read
+from lengthwise.data.schedule.epochs import epochs_text, repetition_notes
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.model.attention.masks import CAUSAL
@@ -30,6 +31,7 @@ from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.execution import PLAN, plan_fingerprint, planned_executions
 from lengthwise.train.programs.setup import Setup, check_settings
+from lengthwise.train.rules.anomaly import AnomalyRules
 
 
 class Session:
@@ -99,6 +101,10 @@ class Session:
                 )
                 batch = phase.batch_size(length)
                 print(f"bucket {length}: batch {batch}, attention {backend} ({reason})")
+        epochs = self._epochs(self.phases.total_steps)
+        print(f"epochs of {self.phases.total_steps:,} steps: {epochs_text(epochs)}")
+        for note in repetition_notes(epochs):
+            print(f"note: {note}")
         print(where_read(self.experiment.train, self.store))
         devices = blueprint.devices
         print(
@@ -107,16 +113,22 @@ class Session:
             flush=True,
         )
 
+    def _epochs(self, steps: int) -> dict[str, float]:
+        """Epochs of each domain in so many steps, none of them skipped."""
+        return self.phases.epochs(steps, AnomalyRules(self.experiment.anomaly))
+
     def _layouts(self) -> list[dict[str, Any]]:
         return [phase.layout.accounting.as_dict() for phase in self.phases.phases]
 
     def _run_inputs(self) -> RunInputs:
         """Inputs of the report that any run has."""
         manifest = self.store.manifest
+        metrics = read_rows(self.workdir / "metrics.jsonl")
+        epochs = self._epochs(max((row["step"] for row in metrics), default=0))
         return RunInputs(
             title=self.workdir.resolve().name,
             config=self.experiment.resolved,
-            metrics=read_rows(self.workdir / "metrics.jsonl"),
+            metrics=metrics,
             layouts=self._layouts(),
             facts={
                 "Corpus": {
@@ -125,6 +137,7 @@ class Session:
                     "tokens": manifest.num_tokens,
                     "tokenizer": manifest.tokenizer,
                     "fingerprint": manifest.corpus_fingerprint,
+                    "epochs": "; ".join([epochs_text(epochs), *repetition_notes(epochs)]),
                 },
                 "Model": {
                     "parameters": parameter_count(self.model),

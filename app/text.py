@@ -127,14 +127,16 @@ class TextScoring:
         """Trained targets by context after `step` steps, for exposure.json."""
         rules = AnomalyRules(self._subject.experiment.anomaly)
         rules.restore(anomalies)
-        phases = self._subject.phases.exposure(step, rules)
+        subject_phases = self._subject.phases
+        phases = subject_phases.exposure(step, rules)
         return {
             "l_train": self._subject.l_train,
             "phases": [
                 {"layout": phase.layout.accounting.layout, **each.as_dict()}
-                for phase, each in zip(self._subject.phases.phases, phases, strict=False)
+                for phase, each in zip(subject_phases.phases, phases, strict=False)
             ],
             "total": total_exposure(phases).as_dict(),
+            "epochs": subject_phases.epochs(step, rules),
         }
 
     @property

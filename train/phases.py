@@ -13,6 +13,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.batches.pipeline import HostBatch, check_reading, store_batches
 from lengthwise.data.config import ReadingConfig
 from lengthwise.data.layouts import LayoutIndex, SplitDocuments, build_layout
+from lengthwise.data.schedule.epochs import domain_epochs
 from lengthwise.data.schedule.exposure import Exposure, exposure
 from lengthwise.data.schedule.schedule import Schedule
 from lengthwise.data.store.splits import Split
@@ -145,6 +146,19 @@ class Phases:
             for phase in self.phases
             if step > phase.first_step or phase.number == 0
         ]
+
+    def epochs(self, step: int, rules: AnomalyRules) -> dict[str, float]:
+        """Epochs of each domain after `step` steps of the run, all phases together.
+
+        rules: as for `exposure`.
+        """
+        total: dict[str, float] = {}
+        for phase in self.phases:
+            done = min(phase.config.steps, max(0, step - phase.first_step))
+            trained = rules.trained(phase.number, done)
+            for domain, count in domain_epochs(phase.layout, phase.schedule, trained).items():
+                total[domain] = total.get(domain, 0.0) + count
+        return total
 
     def fingerprint(self) -> str:
         """Fingerprint of the order of the data: store, layouts, schedules, not how many steps."""

@@ -95,6 +95,8 @@ def test_results_carry_their_circumstances(workdir):
     assert {row["unit"] for row in results["rows"]} == {"nats/token"}
     assert {"plain", "linear", "ntk", "lambda"} <= {row["method"] for row in results["rows"]}
     assert {row["domain"] for row in results["rows"] if row["role"] == "domain"} == {"prose"}
+    exposure = json.loads((workdir / "exposure.json").read_text())
+    assert exposure["epochs"].keys() == set(manifest["domains"])
     assert ["verse" in sentence for sentence in results["left_out"]] == [True]
     behind = [row for row in results["rows"] if row["metric"] == "boundary_gap"]
     assert {(row["context_from"], row["context"]) for row in behind} >= {(1, 1), (1, 64)}

@@ -1,5 +1,6 @@
 """Runs that stop with an error, and how they go on."""
 
+import json
 import shutil
 
 import numpy as np
@@ -35,6 +36,9 @@ def test_a_store_that_changed_under_a_checkpoint(
     status, out, _ = lengthwise(*longer)
     assert status == 0, out
     assert "resuming at step 12 of 14" in out
+    (layout,) = json.loads((tmp_path / "run" / "layouts.json").read_text())
+    tokens = sum(bucket["sequences"] * bucket["length"] for bucket in layout["buckets"])
+    assert f"\nepochs of 14 steps: {14 * 512 / tokens:.2f}\n" in out  # of one domain
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes().startswith(before[:1000])
 
     shutil.rmtree(tmp_path / "run" / "store")
