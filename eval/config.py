@@ -48,7 +48,7 @@ class EvalConfig:
     bootstrap_samples: int = setting(1000, "[1, inf)")  # resamples behind each interval
     confidence: float = setting(0.95, "(0, 1)")  # coverage of the intervals, between 0 and 1
     # What is scored besides, at the tested contexts: forgetting | power_law | sliding_window |
-    # needle_depth | needle_distance. See docs/evaluation.md.
+    # short_documents | target_nll | needle_depth | needle_distance. See docs/evaluation.md.
     scorers: tuple[str, ...] = ()
     # of eval.methods, by which these and the tasks are run as well
     scorer_methods: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """Scorers on a schedule: other text and prompts than the report's, and a score to stop by."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,13 @@ from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.scheduled import ScheduledScorers
 from lengthwise.train.rules.score import stopping_score
 from lengthwise.train.rules.stopping import StoppingConfig
-from tests.eval.planted import VOCAB, CountingScorer, eval_config, skewed_documents
+from tests.eval.planted import (
+    VOCAB,
+    CountingScorer,
+    Documents,
+    eval_config,
+    skewed_documents,
+)
 from tests.eval.readers import BYTES, Guesser, Reader
 
 L_TRAIN = 64
@@ -51,11 +59,31 @@ def test_figures_are_of_the_plain_prompts_at_the_training_length_and_twice_that(
 def test_every_scorer_can_be_run_dry(name):
     """What the dry run scores is the like of what a model does: no scorer fails at it."""
     falling = Falling()
-    source = skewed_documents(48, 700)
+    long, short = skewed_documents(48, 700), skewed_documents(48, 40)
+    source = Documents(
+        [each.tokens[a:b] for each in (long, short) for a, b in pairwise(each.document_offsets)],
+        [split for each in (long, short) for split in each.document_splits],
+        list(range(96)),
+    )
     tokenizer = BYTES if name.startswith("needle") else IdsTokenizer(VOCAB + 1, VOCAB)
     length = 512 if name.startswith("needle") else L_TRAIN
     scores = scheduled(name, tokenizer=tokenizer, source=source, l_train=length)
     assert scores.figures(lambda setting: falling)
+
+
+def test_losses_in_training_stand_at_lengths_of_ones_own():
+    """A model that remembers 32 tokens gains from 16 to 32 and nothing beyond."""
+    ids = IdsTokenizer(VOCAB + 1, VOCAB)
+    settings = SCORERS.settings({"target_nll": {"lengths": (16, 128, 32)}}, "eval")
+    source = skewed_documents(48, 700)
+    scores = scheduled(
+        "target_nll", tokenizer=ids, source=source, scorer_settings=settings, targets_per_block=4
+    )
+    found = scores.figures(lambda setting: CountingScorer(memory=32))
+    assert list(found) == ["target_nll@16", "target_nll@32", "target_nll@128"]
+    nats = [figure["value"] for figure in found.values()]
+    assert nats[0] - nats[1] > 0.02
+    assert nats[2] == pytest.approx(nats[1], abs=0.02)
 
 
 class Falling:

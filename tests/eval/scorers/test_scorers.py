@@ -1,5 +1,7 @@
 """The scorers' own arithmetic, against brute force and other implementations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,6 +64,30 @@ def test_the_mean_is_over_tokens_and_documents_are_never_joined():
     assert plain.counts_NK[:, 0].tolist() == sizes
     expected = [sum(range(1, n + 1)) for n in sizes]
     assert plain.sums_NK.T.tolist() == [expected] * 3
+
+
+def test_short_documents_are_scored_whole_and_long_ones_not_at_all():
+    class Numbers:
+        """Nats that are the target's own number; the document stands first in its row."""
+
+        def __call__(self, tokens):
+            assert tokens.shape[1] == 33
+            assert (tokens[:, 0] % 1000 == 0).all()
+            return np.where(tokens[:, 1:] < 10**6, tokens[:, 1:] % 1000, 10**6).astype(np.float32)
+
+    sizes = [1, 2, 5, 32, 33, 34, 150, 7, 9]
+    texts = [1000 * i + np.arange(n) for i, n in enumerate(sizes)]
+    source = Documents(texts, [2] * len(texts), list(range(len(texts))))
+    ids, lengths = IdsTokenizer(10**6 + 1, 10**6), (32, 64, 128)
+    config = eval_config(scorers=("short_documents",), min_documents=5)
+    (scorer,) = make_scorers(Bench(source, ids, config, 32, lengths, "c", ""))
+    (curve,) = scorer([Method("plain", lambda c: Setting(), lambda s: Numbers())]).curves
+    short = [2, 5, 32, 7, 9]
+    assert curve.lengths == (32,)
+    assert curve.counts_NK[:, 0].tolist() == [n - 1 for n in short]
+    assert curve.sums_NK[:, 0].tolist() == [sum(range(n)) for n in short]
+    with pytest.raises(UserError, match=r"5 independent documents of 2 to 32 tokens.*min_doc"):
+        make_scorers(Bench(source, ids, replace(config, min_documents=6), 32, lengths, "c", ""))
 
 
 def test_rows_of_copies_are_as_the_paper_has_them():
