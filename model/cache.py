@@ -124,7 +124,8 @@ def _one_token(config: ModelSpec, scheme: LayerScheme, tables: Any) -> CachedKey
         positions_BL = jnp.zeros((1, 1), jnp.int32)
         shared = scheme.prepare(params, tables, positions_BL, config.span(1))
         terms = scheme.terms(params, shared, q, kv)
-        return CachedKeys(terms.k_BLKC, kv, None if terms.far is None else terms.far.k_BLKC)
+        far_k_BLKC = None if terms.far is None else terms.far.k_BLKC
+        return CachedKeys(terms.k_BLKC, kv, far_k_BLKC, kv if config.smeared_keys else None)
 
     def of(*shape: int, dtype: Any = config.compute_dtype) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype)

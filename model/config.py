@@ -33,6 +33,8 @@ class ModelConfig:
     positions: PositionSettings = section(PositionSettings)
     layer_pattern: tuple[str, ...] = ()  # schemes of successive layers, repeated; (): scheme in all
     qk_norm: bool = True  # RMSNorm on queries and keys, a head at a time, before RoPE
+    # keys are mixed with those of the preceding tokens, by a learned share a key/value head
+    smeared_keys: bool = False
     # scores -> cap * tanh(scores / cap); 0: off
     attention_softcap: float = setting(0.0, "[0, inf)")
     attention_weights: str = setting("softmax", choices=ATTENTION_WEIGHTS)  # softmax | lssa | lssar

@@ -18,6 +18,7 @@ from lengthwise.model.layers import Block, BlockContext, CacheSlots, RMSNorm, dr
 from lengthwise.model.parallel.mesh import constrain_activations, row_devices
 from lengthwise.model.parallel.sharding import lookup
 from lengthwise.model.positions.scheme import Scheme
+from lengthwise.model.smearing import follows, follows_in_row
 from lengthwise.model.spec import ModelSpec
 
 # Numbers of a step's keys; small ones are those of dropout, 2**32 - 1 that of sampled positions.
@@ -76,11 +77,12 @@ class Decoder(nnx.Module):
             learned, tables, inputs_BL, inputs_BL, positions_BL, segment_ids_BL, key
         )
         x_BLD = constrain_activations(dropout(x_BLD, self.config.dropout, embedding_key))
-        length = inputs_BL.shape[1]
+        length, smeared = inputs_BL.shape[1], self.config.smeared_keys
         context = self._context(learned, tables, positions_BL, length)
         context = context._replace(
             segment_ids_BL=segment_ids_BL,
             dropout_key=key,
+            follows_BL=follows_in_row(mask, length, segment_ids_BL) if smeared else None,
             backend=self._backend(tables, length, mask, segment_ids_BL is not None),
         )
         x_BLD, _ = run_layers(self.config, self.blocks, learned, x_BLD, context, mask, ())
@@ -119,7 +121,10 @@ class Decoder(nnx.Module):
             cache = dataclasses.replace(cache, inputs_BS=inputs_BS)
         x_BQD = self._embed(learned, tables, inputs_BQ, read_BQ, positions_BQ, None, None)
         context = self._context(learned, tables, positions_BQ, cache.capacity)
-        context = context._replace(slots=CacheSlots(first_B, cache.positions_BS))
+        context = context._replace(
+            follows_BL=follows(mask, index_BQ) if self.config.smeared_keys else None,
+            slots=CacheSlots(first_B, cache.positions_BS),
+        )
         x_BQD, layers = run_layers(
             self.config,
             self.blocks,
@@ -178,7 +183,7 @@ class Decoder(nnx.Module):
             for s in dict.fromkeys(self.config.layer_schemes)
         }
         scale_BL = None if "log_n" not in tables else _query_scale(positions_BL, tables["log_n"])
-        return BlockContext(positions_BL, scale_BL, shared, None, None, None, None)
+        return BlockContext(positions_BL, scale_BL, None, shared, None, None, None, None)
 
     def _backend(self, tables: dict[str, Any], length: int, mask: Mask, segmented: bool) -> str:
         """The attention backend of all layers, for rows of `length` tokens."""

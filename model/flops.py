@@ -20,6 +20,8 @@ def parameter_count(config: ModelSpec) -> int:
     block = _matmul_parameters(D, C, F, config.num_heads, config.num_kv_heads) + 2 * D
     if config.qk_norm:
         block += 2 * C
+    if config.smeared_keys:
+        block += config.num_kv_heads
     embeddings = config.vocab_size * D * (1 if config.tie_embeddings else 2)
     positions = sum(
         scheme.parameter_count(config.dims) * (layers if config.learns_per_layer(scheme) else 1)

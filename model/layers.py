@@ -14,9 +14,10 @@ from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cached import CachedKeys, FarQueries, cached_attention
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.attention.softplus import normalizer, unit_queries_and_keys
-from lengthwise.model.parallel.mesh import constrain_activations, row_columns
+from lengthwise.model.parallel.mesh import constrain_activations, preceding_columns, row_columns
 from lengthwise.model.parallel.sharding import matmul
 from lengthwise.model.positions.scheme import LayerScheme, Terms
+from lengthwise.model.smearing import smear
 from lengthwise.model.spec import ModelSpec
 
 
@@ -77,6 +78,7 @@ class BlockContext(NamedTuple):
 
     positions_BL: jax.Array
     query_scale_BL: jax.Array | None  # a factor on queries
+    follows_BL: jax.Array | None  # tokens whose keys are smeared, see `smearing`
     shared: dict[str, Any]  # by scheme: what its `prepare` made
     segment_ids_BL: jax.Array | None
     dropout_key: jax.Array | None
@@ -104,6 +106,8 @@ class Attention(nnx.Module):
         self.output = normal_param(
             rngs, (q_dim, D), config.residual_scale * q_dim**-0.5, ("heads", "embed")
         )
+        if config.smeared_keys:
+            self.key_gate = nnx.Param(jnp.zeros(config.num_kv_heads, jnp.float32), axes=(None,))
         if config.qk_norm:
             self.query_norm = RMSNorm(C, None)
             self.key_norm = RMSNorm(C, None)
@@ -125,6 +129,9 @@ class Attention(nnx.Module):
         q_BLHC = dense(x_BLD, self.query).reshape(B, L, config.num_heads, config.head_dim)
         k_BLKC = dense(x_BLD, self.key).reshape(B, L, config.num_kv_heads, config.head_dim)
         v_BLKC = dense(x_BLD, self.value).reshape(B, L, config.num_kv_heads, config.head_dim)
+        plain_k_BLKC = k_BLKC if config.smeared_keys else None
+        if config.smeared_keys:
+            k_BLKC = self._smeared(k_BLKC, context, cache)
         if config.qk_norm:
             q_BLHC, k_BLKC = self.query_norm(q_BLHC), self.key_norm(k_BLKC)
         if config.attention_weights != "softmax":
@@ -134,7 +141,7 @@ class Attention(nnx.Module):
         shared = context.shared.get(positions.scheme.name)
         terms = positions.scheme.terms(positions.params, shared, q_BLHC, k_BLKC)
         if cache is not None:
-            out_BLHC, updated = self._over_cache(terms, v_BLKC, context, mask, cache)
+            out_BLHC, updated = self._over_cache(terms, v_BLKC, plain_k_BLKC, context, mask, cache)
             return dense(out_BLHC.reshape(B, L, -1), self.output), updated
         assert context.backend is not None
         out_BLHC = attend(
@@ -153,10 +160,24 @@ class Attention(nnx.Module):
         )
         return dense(out_BLHC.reshape(B, L, -1), self.output), None
 
+    def _smeared(
+        self, k_BLKC: jax.Array, context: BlockContext, cache: LayerCache | None
+    ) -> jax.Array:
+        """Keys mixed with those of the preceding tokens of the row, in the cache or not."""
+        assert context.follows_BL is not None
+        before_BLKC = preceding_columns(k_BLKC)
+        if cache is not None:
+            assert context.slots is not None
+            rows = k_BLKC.shape[0]
+            last_B1KC = cache.keys.plain_key_before(cache.layer, context.slots.first_B, rows)
+            before_BLKC = jnp.concatenate([last_B1KC, k_BLKC[:, :-1]], axis=1)
+        return smear(k_BLKC, before_BLKC, self.key_gate[...], context.follows_BL)
+
     def _over_cache(
         self,
         terms: Terms,
         v_BLKC: jax.Array,
+        plain_k_BLKC: jax.Array | None,
         context: BlockContext,
         mask: Mask,
         cache: LayerCache,
@@ -164,7 +185,7 @@ class Attention(nnx.Module):
         assert context.slots is not None
         first_B, positions_BS = context.slots
         far = terms.far
-        new = CachedKeys(terms.k_BLKC, v_BLKC, None if far is None else far.k_BLKC)
+        new = CachedKeys(terms.k_BLKC, v_BLKC, None if far is None else far.k_BLKC, plain_k_BLKC)
         updated = cache.keys.write(cache.layer, first_B, new)
         out_BLHC = cached_attention(
             terms.q_BLHC,

@@ -95,6 +95,34 @@ def whole_row(x: Any, axis: int) -> Any:
     return x if ways == 1 else jax.tree.map(gather, x)
 
 
+def preceding_columns(x: jax.Array) -> jax.Array:
+    """Moves [B, L, ...] on by a column: at a column is what was at the one before.
+
+    What comes to column 0 has no meaning. Devices that share a row exchange the ends of chunks.
+    """
+    mesh = _MESH.get()
+    if mesh is None or mesh.shape["context"] == 1:
+        return jnp.concatenate([x[:, :1], x[:, :-1]], axis=1)
+    ways = mesh.shape["context"]
+
+    def on_device(columns: jax.Array, x: jax.Array) -> jax.Array:
+        chunks = x.reshape(x.shape[0], 2, -1, *x.shape[2:])
+        before = columns[:: chunks.shape[2]] // chunks.shape[2] - 1  # the chunks before these two
+        ends = jax.lax.all_gather(chunks[:, :, -1], "context", axis=1, tiled=True)
+        first = in_row_order(ends, 1, ways)[:, jnp.maximum(before, 0)]
+        return jnp.concatenate([first[:, :, None], chunks[:, :, :-1]], axis=2).reshape(x.shape)
+
+    along = PartitionSpec(None, "context")
+    return jax.shard_map(
+        on_device,
+        mesh=mesh,
+        in_specs=(PartitionSpec("context"), along),
+        out_specs=along,
+        axis_names={"context"},
+        check_vma=False,
+    )(row_columns(x.shape[1]), x)
+
+
 def over_context(attend_columns: Callable, q: Any, rows: Any, whole: Any) -> jax.Array:
     """Runs `attend_columns(columns, q, rows, whole)` on each device that shares a row.
 

@@ -138,6 +138,12 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
                 name: (y @ attention[name]).reshape(len(row), -1, config.head_dim)
                 for name in ("query", "key", "value")
             }
+            if config.smeared_keys:
+                share, plain = 1 / (1 + np.exp(-attention["key_gate"]))[:, None], heads["key"]
+                heads["key"] = plain.copy()
+                for t in range(1, len(row)):
+                    if seen[t, t - 1]:
+                        heads["key"][t] = share * plain[t] + (1 - share) * plain[t - 1]
             if config.qk_norm:
                 for name in ("query", "key"):
                     heads[name] = norm(heads[name], attention[f"{name}_norm"]["scale"])

@@ -92,6 +92,34 @@ def test_chunks_give_what_a_whole_pass_gives_under_several_schemes_at_a_time():
     assert_equal_passes(config, SKIPPED, Mask(window=9, sinks=3))
 
 
+def test_chunks_give_what_a_whole_pass_gives_with_smeared_keys():
+    """The first key of a chunk has its part of the last key of the one before, by layer."""
+    config = changed(
+        CONFIG,
+        layers=4,
+        layer_pattern=("rope", "none"),
+        smeared_keys=True,
+        layer_execution="scan",
+    )
+    assert_equal_passes(config, mask=Mask(chunk=7, sinks=2))
+
+
+def test_a_chunk_written_anew_takes_its_first_key_from_the_slot_before():
+    """Rows at slots of their own, with later slots filled: not from the last token written."""
+    config = changed(CONFIG, smeared_keys=True)
+    params, tables = make_params(config), position_tables(config, UNSCALED, UNSCALED, LENGTH)
+    cache = empty(config, COUNTED, tables, CAUSAL)
+    for first in (0, CHUNK):
+        part, place = TOKENS[:, first : first + CHUNK], np.array([first], np.int32)
+        _, cache = extended(config, params, part, cache, place, tables, CAUSAL)
+    firsts = np.array([3, 11], np.int32)
+    parts = np.stack([TOKENS[b, n : n + CHUNK] for b, n in enumerate(firsts)])
+    logits, _ = extended(config, params, parts, cache, firsts, tables, CAUSAL)
+    whole = whole_pass(config, params, TOKENS, COUNTED[:, :LENGTH], tables, CAUSAL)
+    for b, n in enumerate(firsts):
+        np.testing.assert_allclose(logits[b], whole[b, n : n + CHUNK], atol=2e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_chunks_give_what_a_whole_pass_gives_under_every_scheme(case):

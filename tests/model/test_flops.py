@@ -40,7 +40,9 @@ CONFIG = ModelSpec(
     layer_execution="unroll",
     remat="none",
 )
-TIED = dataclasses.replace(CONFIG, tie_embeddings=True, qk_norm=False, num_kv_heads=6)
+TIED = dataclasses.replace(
+    CONFIG, tie_embeddings=True, qk_norm=False, num_kv_heads=6, smeared_keys=True
+)
 CAUSAL = Mask(None, 0)
 
 

@@ -26,8 +26,9 @@ from tests.model.decoder_reference import (
         changed(PLAIN, num_kv_heads=4),
         changed(PLAIN, attention_weights="lssar"),
         changed(CONFIG, attention="blockwise"),
+        changed(CONFIG, smeared_keys=True),
     ],
-    ids=["all_options", "plain", "no_groups", "softplus", "blockwise"],
+    ids=["all_options", "plain", "no_groups", "softplus", "blockwise", "smeared_keys"],
 )
 def test_logits_match_an_independent_float64_decoder(config):
     params = make_params(config)
@@ -51,7 +52,7 @@ def test_log_n_scales_queries_beyond_its_length():
 def test_execution_choices_change_neither_results_nor_gradients():
     tokens, positions = make_inputs()
     key = jax.random.key(3)
-    config = changed(CONFIG, dropout=0.2)
+    config = changed(CONFIG, dropout=0.2, smeared_keys=True)
     params = make_params(config)
 
     def results(config):
@@ -88,9 +89,24 @@ def test_unrolled_layers_come_from_one_split_not_padded_sums():
     assert not any(word in line for line in lines for word in (" pad[", " add_any ", " scatter"))
 
 
-@pytest.mark.parametrize("backend", ["dense", "blockwise"])
-def test_a_packed_row_scores_as_its_documents_alone(backend):
-    config = changed(CONFIG, attention=backend)
+@pytest.mark.parametrize("mask", [Mask(), Mask(chunk=7, sinks=2), Mask(window=1)], ids=str)
+def test_a_key_is_smeared_with_that_of_a_token_which_its_own_sees(mask):
+    """The reference goes by what the token sees, in packed rows with padding too."""
+    config = changed(PLAIN, smeared_keys=True)
+    params = make_params(config)
+    tokens, positions = make_inputs()
+    segments = np.repeat([[1, 2, 0], [1, 2, 3]], [6, 9, 5], axis=1).astype(np.int32)
+    actual = logits_of(config, params, tokens, positions, segments, mask)
+    expected = reference_logits(config, params, tokens, positions, segments, mask=mask)
+    valid = segments > 0
+    np.testing.assert_allclose(actual[valid], expected[valid], atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("backend", "smeared"), [("dense", False), ("blockwise", False), ("blockwise", True)]
+)
+def test_a_packed_row_scores_as_its_documents_alone(backend, smeared):
+    config = changed(CONFIG, attention=backend, smeared_keys=smeared)
     params = make_params(config)
     tokens, positions = make_inputs(batch=1, length=24)
     lengths = (9, 11)  # and 4 of padding

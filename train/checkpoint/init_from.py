@@ -20,6 +20,7 @@ SHAPE_FIELDS = (
     "head_dim",
     "mlp_dim",
     "qk_norm",
+    "smeared_keys",
     "tie_embeddings",
 )
 

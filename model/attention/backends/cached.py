@@ -27,12 +27,14 @@ class CachedKeys(NamedTuple):
     """Keys and values of some layers, [layers, B, K, S, C]; S: the capacity in tokens.
 
     Keys are as the position scheme made them; far_k: those for far pairs, None where there are none
-    (biases.FarField).
+    (biases.FarField). plain_k: before they were smeared, None where they aren't: the next token's
+    key takes its part of them, at whatever slot a pass begins.
     """
 
     k: jax.Array
     v: jax.Array
     far_k: jax.Array | None
+    plain_k: jax.Array | None
 
     def write(self, layer: jax.Array | int, first_B: jax.Array, new: "CachedKeys") -> "CachedKeys":
         """A cache with a layer's keys and values of Q tokens in the slots first_B, first_B + 1, ...
@@ -41,6 +43,15 @@ class CachedKeys(NamedTuple):
         caller must keep slots below the capacity: a compiled function can't check it.
         """
         return jax.tree.map(partial(_write, layer, first_B), self, new)
+
+    def plain_key_before(self, layer: jax.Array | int, first_B: jax.Array, rows: int) -> jax.Array:
+        """Keys before they were smeared of the slots first_B - 1, [rows, 1, K, C].
+
+        Where first_B is 0 they have no meaning.
+        """
+        assert self.plain_k is not None
+        slot_B = jnp.broadcast_to(jnp.maximum(first_B - 1, 0), rows)
+        return self.plain_k[layer, jnp.arange(rows), :, slot_B][:, None]
 
 
 def _write(

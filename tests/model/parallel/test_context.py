@@ -133,9 +133,17 @@ def test_shared_rows_give_the_same_output_and_gradients(backend, kind, mask, seg
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
-@pytest.mark.parametrize("case", ["cope", "learned + t5/none", "rope/fire/fire/none", "seqpe"])
-def test_losses_of_shared_rows_are_those_of_one_device(case):
-    config = decoder(case, compute_dtype="float32", dropout=0.3)
+@pytest.mark.parametrize(
+    ("case", "smeared"),
+    [
+        ("cope", False),
+        ("learned + t5/none", True),
+        ("rope/fire/fire/none", False),
+        ("seqpe", False),
+    ],
+)
+def test_losses_of_shared_rows_are_those_of_one_device(case, smeared):
+    config = decoder(case, compute_dtype="float32", dropout=0.3, smeared_keys=smeared)
     params = transformer.init_params(config, 0)
     tables = transformer.position_tables(config, UNSCALED, UNSCALED, 32)
     rng = np.random.default_rng(0)
