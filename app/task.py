@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.app.task_runs import distinct_names, run_key, scored_run
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_figures
+from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.tasks.samples import SampleBatch, TaskSamples
 from lengthwise.data.tasks.sequences import rows_of
@@ -167,7 +167,7 @@ class TaskScoring:
         """See `Scoring`."""
         trained = {phase.config.rope_scaling for phase in self._subject.phases.phases}
         keys = [(*shape, scaling) for scaling in trained for shape in sorted(self._shapes())]
-        for key in tqdm(keys, desc="compiling scores", unit="shape"):
+        for key in ProgressBar(keys, desc="compiling scores", unit="shape"):
             self._next_tokens.compile(*key)
 
     def report(self, checkpoint: Checkpoint, workdir: Path, run: Callable[[], RunInputs]) -> None:

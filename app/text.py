@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_figures
+from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.schedule.exposure import total_exposure
 from lengthwise.data.store.splits import Split
@@ -168,7 +167,8 @@ class TextScoring:
         rows = {row for scorer in self._scorers for row in scorer.rows}
         settings = every_setting(self.config, l_train, sorted({*self.contexts, *rows}))
         programs = [(*pair, scaling) for scaling in trained for pair in settings]
-        for length, setting, scaling in tqdm(programs, desc="compiling scores", unit="shape"):
+        bar = ProgressBar(programs, desc="compiling scores", unit="shape")
+        for length, setting, scaling in bar:
             self.inference.prepare(length, setting, scaling)
         for scaling in trained:
             self._scheduled.figures(dry_model(self.inference, scaling))

@@ -1,1 +1,1 @@
-"""What every room uses: the user-facing error, atomic file writes, the number of cores."""
+"""What every room uses: errors for users, whole files, settings, progress, the number of cores."""

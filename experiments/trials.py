@@ -14,12 +14,12 @@ from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from lengthwise.app import modes
 from lengthwise.app.session import Session
 from lengthwise.app.task import TaskScoring
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.common.trees import flatten
 from lengthwise.configs import task
 from lengthwise.configs.resolve import load
@@ -51,7 +51,7 @@ def run_trials(trials: Sequence[Trial], directory: Path, together: int = 1) -> i
     """
     missing = [trial for trial in trials if not is_finished(trial, directory / trial.name)]
     done = len(trials) - len(missing)
-    with tqdm(total=len(trials), initial=done, desc="trials", unit="trial") as bar:
+    with ProgressBar(total=len(trials), initial=done, desc="trials", unit="trial") as bar:
         for group in _groups(missing, directory, together):
             bar.set_postfix_str(", ".join(trial.name for trial in group))
             if status := _run(group, directory):
@@ -213,7 +213,9 @@ def _run(group: Sequence[Trial], directory: Path) -> int:
             return modes.run("train", configs[0], str(workdirs[0]))
     except DifferentBucketsError:
         # Raised before any of them starts.
-        tqdm.write(f"note: {names}: one after the other (their samples fill different buckets)")
+        ProgressBar.write(
+            f"note: {names}: one after the other (their samples fill different buckets)"
+        )
         return next((status for trial in group if (status := _run([trial], directory))), 0)
     except UserError as error:
         raise UserError(f"{names}: {error}") from error

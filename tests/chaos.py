@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from absl import app, flags
-from tqdm import tqdm
 
+from lengthwise.common.progress import ProgressBar
 from lengthwise.train.metrics.writer import read_rows
 from tests.killed_run import (
     ROOT,
@@ -131,11 +131,13 @@ def main(_: list[str]) -> None:
     if status:
         raise RuntimeError(f"the undisturbed run ended with status {status}:\n{output}")
     print("| kill | moment | steps logged | save under way |\n|---|---|---|---|", flush=True)
-    for number, kill in enumerate(tqdm(moments(_KILLS.value, _SEED.value), desc="kills"), start=1):
+    for number, kill in enumerate(
+        ProgressBar(moments(_KILLS.value, _SEED.value), desc="kills"), start=1
+    ):
         if not strike(kill, killed, *arguments):
             raise RuntimeError(f"the run ended before kill {number}; raise STEPS_A_KILL")
         under_way = "yes" if saving(killed) else "no"
-        tqdm.write(f"| {number} | {kill} | {steps_logged(killed)} | {under_way} |")
+        ProgressBar.write(f"| {number} | {kill} | {steps_logged(killed)} | {under_way} |")
     status, output = finish(killed, *arguments)
     if status:
         raise RuntimeError(f"after the last kill the run ended with status {status}:\n{output}")

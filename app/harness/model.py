@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from lm_eval.api.model import TemplateLM
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.inference.cached_model import CachedModel
 from lengthwise.eval.inference.cached_scorer import CachedScorer, Continuation
@@ -75,7 +75,8 @@ class CheckpointLM(TemplateLM):
         contexts = sorted(by_context, key=len)
         scored: dict[int, Continuation] = {}
         starts = range(0, len(contexts), _AT_A_TIME)
-        for start in tqdm(starts, desc="scoring", unit="batch", disable=disable_tqdm or None):
+        bar = ProgressBar(starts, desc="scoring", unit="batch", disable=disable_tqdm or None)
+        for start in bar:
             part = contexts[start : start + _AT_A_TIME]
             continuations = [
                 [np.array(requests[i][2], np.int32) for i in by_context[c]] for c in part

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from tqdm import tqdm
 
 from lengthwise.benchmarks.workload import median_interval
+from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import base
 from lengthwise.configs.resolve import load
 from lengthwise.data.config import DataConfig
@@ -70,7 +70,7 @@ def measure(rounds: int) -> list[Preparing]:
         }
         seconds: dict[str, list[list[float]]] = {name: [] for name in configs}
         tokens = {}
-        for number in tqdm(range(rounds), "rounds"):
+        for number in ProgressBar(range(rounds), "rounds"):
             for name, config in configs.items():
                 start = time.process_time()
                 store = _quietly(config, Path(folder) / f"{name} {number}")

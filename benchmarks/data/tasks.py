@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from tqdm import tqdm
 
 from lengthwise.benchmarks.workload import Workload
+from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import task as task_config
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
@@ -100,7 +100,7 @@ def main(_: list[str]) -> None:
     ]
     rates = {
         (name, form): generation(name, form, rounds)
-        for name, form in tqdm(cases, desc="tasks", unit="format")
+        for name, form in ProgressBar(cases, desc="tasks", unit="format")
     }
     for (name, form), rate in rates.items():
         if not form or name == "addition":

@@ -19,8 +19,8 @@ from typing import Any
 
 from absl import app, flags
 from ml_collections.config_flags import config_flags
-from tqdm import tqdm
 
+from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.resolve import load
 from lengthwise.model.spec import ModelSpec
 from lengthwise.train.mesh import ViewShape
@@ -143,13 +143,13 @@ def main(_: list[str]) -> int:
     config = _CONFIG.value
     lengths = [int(length) for length in _BUCKETS.value]
     within = True
-    for topology in tqdm(_TOPOLOGIES.value, desc="slices", unit="slice"):
+    for topology in ProgressBar(_TOPOLOGIES.value, desc="slices", unit="slice"):
         experiment = load(config, None)
         devices = topology_devices(topology)
         phases = planned_phases(experiment.phases)[:1]
         vocab_size = vocabulary(experiment.data)
         blueprint = Blueprint(experiment, phases, vocab_size, devices)
-        for length in tqdm(lengths, desc=topology, unit="bucket"):
+        for length in ProgressBar(lengths, desc=topology, unit="bucket"):
             key = (0, length)
             program: Any = blueprint.compile_step(key)
             batch = phases[0].batch_size(length)

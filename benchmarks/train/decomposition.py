@@ -8,9 +8,9 @@ doesn't show means that short buckets run less efficiently than long ones.
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
-from tqdm import tqdm
 
 from lengthwise.benchmarks.workload import Workload, median_interval
+from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.bytes import get_config
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Interleaved repetitions.", lower_bound=3)
@@ -48,7 +48,7 @@ def main(_: list[str]) -> None:
     decomposed.seconds(lengths)
     chunked.seconds([longest])
     times, relative = [], []
-    for _ in tqdm(range(_ROUNDS.value), desc="rounds"):
+    for _ in ProgressBar(range(_ROUNDS.value), desc="rounds"):
         ratio = decomposed.seconds(lengths) / chunked.seconds([longest] * len(lengths))
         times.append(ratio)
         relative.append((1 - ratio) / (1 - flop_ratio))

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
-from tqdm import tqdm
 
 from lengthwise.benchmarks.workload import Workload, median_interval
+from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import base
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.start import train
@@ -69,7 +69,7 @@ def table(workload: Workload, device: jax.Device, dtype: str) -> None:
     peak = measured_matmul_peak(device, dtype)
     single: dict[int, list[float]] = {length: [] for length in workload.lengths}
     ratios = []
-    for _ in tqdm(range(_ROUNDS.value), desc="rounds"):
+    for _ in ProgressBar(range(_ROUNDS.value), desc="rounds"):
         total = 0.0
         for length in workload.lengths:
             seconds = workload.seconds([length] * _STEPS.value)

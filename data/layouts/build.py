@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.common.cores import available_cores
+from lengthwise.common.progress import ProgressBar
 from lengthwise.common.trees import values_of
 from lengthwise.data.layouts.config import Layout, LayoutConfig
 from lengthwise.data.layouts.documents import Blocks, DocumentSet
@@ -71,7 +71,8 @@ def build_layout(
             return _lay_out_block(layout, documents, blocks, block, seed, plans)
 
         block_rows = _in_order(pool, lay_out, range(len(blocks)))
-        for rows in tqdm(block_rows, "layout", len(blocks), unit="block", delay=2, leave=False):
+        bar = ProgressBar(block_rows, "layout", len(blocks), unit="block", delay=2, leave=False)
+        for rows in bar:
             for length, part in rows.buckets.items():
                 shift_references(part.entries, tally.pieces(length))
                 writer.append(length, part.entries, part.pieces)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.data.prepare import near_duplicates
 from lengthwise.data.prepare.store_writer import Progress, ScanTask, text_of
 from lengthwise.data.prepare.unit_records import RecordedTask, column, columns, is_done, records
@@ -64,7 +64,7 @@ def run_units(
     total = sum(task.unit.num_bytes for task in tasks)
     finished = total - sum(task.unit.num_bytes for task in left)
     documents = tokens = 0
-    with tqdm(total=total, initial=finished, desc=what, unit="B", unit_scale=True) as bar:
+    with ProgressBar(total=total, initial=finished, desc=what, unit="B", unit_scale=True) as bar:
         for progress in pool(work, left):
             documents += progress.documents
             tokens += progress.tokens
@@ -161,5 +161,7 @@ def train_tokenizer(
             if trains:
                 yield text_of(document)
 
-    with tqdm(total=len(corpus.num_bytes), desc="training tokenizer", unit="document") as bar:
+    with ProgressBar(
+        total=len(corpus.num_bytes), desc="training tokenizer", unit="document"
+    ) as bar:
         return train_bpe(train_texts(), vocab_size, end_of_text_token)

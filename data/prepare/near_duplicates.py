@@ -23,8 +23,8 @@ from functools import cache
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
+from lengthwise.common.progress import ProgressBar
 from lengthwise.data.prepare import near_duplicates as minhash
 
 NUM_HASHES = 128  # a signature estimates the Jaccard index with a standard error of at most 0.044
@@ -188,7 +188,7 @@ def near_duplicate_edges(
     edges = [np.zeros((0, 2), np.int64)]
     ids = np.flatnonzero(copies == labels)
     bands, _ = choose_bands(threshold)
-    progress = tqdm(band_hashes(signatures, threshold), "near-duplicates", bands, delay=2)
+    progress = ProgressBar(band_hashes(signatures, threshold), "near-duplicates", bands, delay=2)
     for hashes in progress:
         pairs = candidate_pairs(hashes[ids], ids, len(labels))
         # Pairs that other bands have connected already would change nothing.

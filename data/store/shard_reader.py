@@ -15,9 +15,9 @@ from typing import Protocol
 
 import numpy as np
 import xxhash
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 
 _READ_BYTES = 8 << 20  # of one read of a long range
 
@@ -182,7 +182,7 @@ class ShardReader:
         Raises:
           UserError: names the first shard that differs.
         """
-        for number, shard in enumerate(tqdm(self.shards, "checksums", delay=2)):
+        for number, shard in enumerate(ProgressBar(self.shards, "checksums", delay=2)):
             digest = xxhash.xxh3_128()
             offset = 0
             while block := os.pread(self._files[number], 1 << 22, offset):

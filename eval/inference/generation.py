@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
+from lengthwise.common.progress import ProgressBar
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.config import GenerateConfig
 from lengthwise.eval.inference.cache_programs import Decode
@@ -48,7 +48,7 @@ def generate(
     capacity = model.capacity(max(map(len, prompts)) + max_tokens)
     at_a_time = model.inference.batching.rows(capacity)
     starts = range(0, len(prompts), at_a_time)
-    for start in tqdm(starts, desc="generating", unit="batch", disable=None):
+    for start in ProgressBar(starts, desc="generating", unit="batch", disable=None):
         members = order[start : start + at_a_time]
         lengths = [len(prompts[i]) for i in members]
         longest = max(lengths) + max_tokens - 1  # the last token is never an input

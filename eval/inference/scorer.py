@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from tqdm import tqdm
 
+from lengthwise.common.progress import ProgressBar
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 
@@ -133,7 +133,7 @@ def batched_scores(
     rows: int,
     length: int,
     tokens_per_call: int,
-    progress: tqdm | None = None,
+    progress: ProgressBar | None = None,
 ) -> np.ndarray:
     """Scores of all rows, [rows, ...], `tokens_per_call` tokens at a time.
 
@@ -151,9 +151,9 @@ def batched_scores(
     return np.concatenate(scores)
 
 
-def token_bar(tokens: int, description: str) -> tqdm:
+def token_bar(tokens: int, description: str) -> ProgressBar:
     """A progress bar that counts tokens."""
-    return tqdm(total=tokens, unit="tok", unit_scale=True, desc=description)
+    return ProgressBar(total=tokens, unit="tok", unit_scale=True, desc=description)
 
 
 def _checked(nats: np.ndarray, tokens: np.ndarray) -> np.ndarray:

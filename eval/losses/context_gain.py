@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
+from lengthwise.common.progress import ProgressBar
 from lengthwise.eval.config import EvalConfig, targets_per_row
 from lengthwise.eval.inference.scorer import (
     Method,
@@ -104,7 +104,7 @@ def _block_nats(
     context: int,
     per_row: int,
     config: EvalConfig,
-    progress: tqdm,
+    progress: ProgressBar,
 ) -> np.ndarray:
     """[R, T] nats of all targets, scored in rows of `per_row` targets each."""
     ends = targets.row_ends(per_row)

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
+from lengthwise.common.progress import ProgressBar
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import (
     Method,
@@ -97,7 +97,7 @@ def binned_nats(
     length: int,
     edges: Sequence[int] | np.ndarray,
     config: EvalConfig,
-    progress: tqdm,
+    progress: ProgressBar,
 ) -> np.ndarray:
     """[N, K] summed nats of each document's opening of `length` inputs, in K bins of positions.
 

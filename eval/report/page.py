@@ -8,9 +8,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure as Drawing
-from tqdm import tqdm
 
 from lengthwise.common.files import atomic_write
+from lengthwise.common.progress import ProgressBar
 from lengthwise.eval.report.style import DARK, LIGHT, Theme, png_bytes, svg_data_uri
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -60,7 +60,7 @@ def write_page(
     """
     page.parent.mkdir(parents=True, exist_ok=True)
     figures = {}
-    for picture in tqdm(pictures, desc=f"drawing {page.name}", unit="picture"):
+    for picture in ProgressBar(pictures, desc=f"drawing {page.name}", unit="picture"):
         figures[picture.name], png = render_picture(picture)
         atomic_write(page.parent / f"{picture.name}.png", [png])
     atomic_write(page, [render(figures).encode("utf-8")])

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.eval.inference.scorer import Method, batched_scores, score_greedy
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
@@ -63,7 +63,7 @@ class ForgettingCurve(BenchScorer):
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
         total = 2 * len(methods) * len(self.lengths)
-        with tqdm(total=total, desc="scoring copies", unit="length") as progress:
+        with ProgressBar(total=total, desc="scoring copies", unit="length") as progress:
             for method in methods:
                 begin = time.perf_counter()
                 right: dict[bool, list[np.ndarray]] = {True: [], False: []}

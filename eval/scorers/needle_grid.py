@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.common.settings import setting
 from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.prompts.candidates import Outcomes, score_prompts
@@ -68,7 +68,7 @@ class NeedleGrid(BenchScorer):
         curves: list[Curve] = []
         grids: list[Grid] = []
         total = len(methods) * len(self.places) * len(self.lengths)
-        with tqdm(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
+        with ProgressBar(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
             for method in methods:
                 begin = time.perf_counter()
                 cells: list[list[Outcomes | None]] = []

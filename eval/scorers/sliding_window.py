@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.common.settings import setting
 from lengthwise.eval.inference.scorer import Method, batched_scores, score
 from lengthwise.eval.prompts.prompt import Control
@@ -85,7 +85,7 @@ class SlidingWindow(BenchScorer):
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
         total = len(methods) * len(self.lengths) * len(self._texts)
-        with tqdm(total=total, desc="scoring sliding windows", unit="document") as progress:
+        with ProgressBar(total=total, desc="scoring sliding windows", unit="document") as progress:
             for method in methods:
                 begin = time.perf_counter()
                 sums_NK = np.stack(
@@ -96,7 +96,7 @@ class SlidingWindow(BenchScorer):
                 curves += self._curves(method, sums_NK, alone_N, seconds)
         return ScorerResult(tuple(curves))
 
-    def _sums(self, method: Method, window: int, progress: tqdm) -> np.ndarray:
+    def _sums(self, method: Method, window: int, progress: ProgressBar) -> np.ndarray:
         """[N] nats of each document."""
         config = self.bench.config
         stride = int(window * self.stride_share)

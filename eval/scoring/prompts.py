@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.prompts.assemble import GENERATION, PromptMaker
 from lengthwise.eval.prompts.candidates import Outcomes, generate_answers, score_prompts
@@ -87,7 +87,7 @@ class PromptScorer:
         left_out = list(self.left_out)
         total = len(methods) * len(self._variants) * len(self.lengths)
         short = self._question_row
-        with tqdm(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
+        with ProgressBar(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
             for method in methods:
                 outcomes: dict[Variant, dict[int, Outcomes]] = {}
                 for variant in self._variants:

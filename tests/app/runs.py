@@ -7,7 +7,7 @@ from lengthwise.train.metrics.writer import read_rows
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests" / "tiny.py"
-BAR = re.compile(r"\d+%\||\d+it \[|/s[,\]]")  # what tqdm draws
+BAR = re.compile(r"\d+%\||\d+it \[|/s[,\]]|, ETA [\d:?]+$")  # progress
 # One bucket: compiling is what takes time here.
 RUN = (
     "--config.phase.steps=12",

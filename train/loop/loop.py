@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.train.loop.restore import roll_back
 from lengthwise.train.loop.state import RunState, spent_on
 from lengthwise.train.loop.step_logger import PendingStep, StepLogger
@@ -40,7 +39,7 @@ def run_loop(
       UserError: an anomaly that the rules stop at, or a checkpoint that can't be written.
     """
     runs, total = len(states), states[0].run.setup.phases.total_steps
-    bar = tqdm(
+    bar = ProgressBar(
         total=total * runs,
         initial=states[0].step * runs,
         desc="training" if runs == 1 else f"training {runs} runs",

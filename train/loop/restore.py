@@ -4,9 +4,8 @@ import sys
 import time
 from typing import Any
 
-from tqdm import tqdm
-
 from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.checkpoint.damage import DamagedCheckpointError
 from lengthwise.train.loop.state import RunState, TrainingRun
@@ -102,7 +101,7 @@ def roll_back(state: RunState, anomaly: Anomaly) -> TrainState:
         state.writer.flush()
     begin, end = row["passed_over"]
     if is_first_process():
-        tqdm.write(
+        ProgressBar.write(
             f"warning: {anomaly.what}: rolled back to checkpoint {step}; on past data steps "
             f"{begin + 1} to {end} of phase {anomaly.phase + 1}",
             file=sys.stderr,

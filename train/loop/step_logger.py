@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
+from lengthwise.common.progress import ProgressBar
 from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.data.layouts.row_groups import Stratum
 from lengthwise.train.loop.state import RunState, TrainingRun
@@ -96,7 +96,7 @@ def losses_by_domain(
 class StepLogger:
     """Reads the metrics of steps, checks them, writes a row for each run and moves the bar."""
 
-    def __init__(self, states: Sequence[RunState], programs: StepPrograms, bar: tqdm):
+    def __init__(self, states: Sequence[RunState], programs: StepPrograms, bar: ProgressBar):
         self._states, self._programs, self._bar = states, programs, bar
         self._clock = time.perf_counter()
         # Of each run since its last account: seconds of its steps apart from waiting for devices.
@@ -220,7 +220,7 @@ def _write_skipped(
     state: RunState, done: RunStep, anomaly: Anomaly, metrics: dict[str, Any]
 ) -> None:
     if is_first_process():
-        tqdm.write(f"warning: {anomaly.what}: the update is skipped", file=sys.stderr)
+        ProgressBar.write(f"warning: {anomaly.what}: the update is skipped", file=sys.stderr)
     figures = {
         "loss": metrics["loss"],
         "grad_norm": metrics["grad_norm"],

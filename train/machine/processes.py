@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from lengthwise.common.errors import UserError, one_line
+from lengthwise.common.progress import ProgressBar
 
 T = TypeVar("T")
 
@@ -137,7 +138,8 @@ def check_shared(directory: Path) -> None:
 def quiet_unless_first() -> None:
     """Silences all processes but the first, their progress bars too."""
     if not is_first_process():
-        tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)
+        ProgressBar.silent = True
+        tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)  # of libraries
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 from jax.experimental import topologies
-from tqdm import tqdm
 
 from lengthwise.common.errors import UserError, one_line
+from lengthwise.common.progress import ProgressBar
 from lengthwise.data.config import DataConfig
 from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import train_step_flops
@@ -70,7 +70,7 @@ def plan(config: TrainConfig, data: DataConfig, path: Path) -> int:
         print(f"plan: {len(rows)} of them are in {path}; remove it to plan them anew")
     # The longest first: if any bucket does not fit, it is one of those.
     keys.sort(key=lambda key: (-key[1], key[0].number))
-    for phase, length in tqdm(keys, desc="planning", unit="bucket"):
+    for phase, length in ProgressBar(keys, desc="planning", unit="bucket"):
         if (phase.number, length) in known:
             continue
 

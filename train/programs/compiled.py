@@ -9,7 +9,7 @@ import concurrent.futures
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from tqdm import tqdm
+from lengthwise.common.progress import ProgressBar
 
 Key = TypeVar("Key", bound=Hashable)
 Executable = TypeVar("Executable")
@@ -38,7 +38,9 @@ class CompiledSteps(Generic[Key, Executable]):
         self._futures = {key: self._pool.submit(compile_one, key) for key in keys}
         awaited = keys if ahead else keys[:1]
         try:
-            for key in tqdm(awaited, desc="compiling", unit="step", disable=len(awaited) < 2):
+            for key in ProgressBar(
+                awaited, desc="compiling", unit="step", disable=len(awaited) < 2
+            ):
                 self._futures[key].result()
         except BaseException:
             # Out of memory in one bucket must not wait for the compilation of all others.

@@ -132,7 +132,7 @@ class KilledError(BaseException):
     [
         (restore.Checkpoints, "drop_after"),
         (MetricsWriter, "cut_back"),
-        (restore.tqdm, "write"),  # the row is written, nothing of it is in a checkpoint
+        (restore.ProgressBar, "write"),  # the row is written, nothing of it is in a checkpoint
         (Checkpoints, "save"),  # the first save after it
     ],
 )
