@@ -114,11 +114,17 @@ def run(
             log_samples=False,
         )
         assert output is not None
+        if model.encoded_apart:
+            print(
+                f"note: {model.encoded_apart:,} continuations share tokens with their context and "
+                "are encoded apart from it"
+            )
         report = {
             "checkpoint_step": trained.step,
             "l_train": trained.l_train,
             "max_length": longest,
             "left_out": left_out,
+            "encoded_apart": model.encoded_apart,
             **{key: output[key] for key in ("results", "versions", "n-shot", "n-samples")},
         }
         # The harness puts functions and numpy's numbers among its results.

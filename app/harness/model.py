@@ -17,6 +17,7 @@ from lengthwise.common.progress import ProgressBar
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.inference.cached_model import CachedModel
 from lengthwise.eval.inference.cached_scorer import CachedScorer, Continuation
+from lengthwise.eval.inference.continued_text import decode_behind, encode_pair
 from lengthwise.eval.inference.generation import generate
 from lengthwise.model.decode import Sampling
 
@@ -29,6 +30,10 @@ class CheckpointLM(TemplateLM):
 
     Args:
       longest: tokens of context and continuation together, at most.
+
+    Attributes:
+      encoded_apart: continuations so far whose tokens aren't those of the whole text; see
+        `encode_pair`.
     """
 
     def __init__(self, model: CachedModel, tokenizer: Tokenizer, longest: int):
@@ -37,6 +42,7 @@ class CheckpointLM(TemplateLM):
         self._scorer = CachedScorer(self._model)
         self._tokens = tokenizer
         self._longest = longest
+        self.encoded_apart = 0
 
     @property
     def eot_token_id(self) -> int:
@@ -57,6 +63,17 @@ class CheckpointLM(TemplateLM):
         ids: list[int] = self._tokens.encode_batch([string])[0].tolist()
         return ids
 
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Scores continuations behind their contexts; see `_loglikelihood_tokens`."""
+        texts = [request.args for request in requests]
+        encoded = [(pair, *self._encode_pair(*pair)) for pair in texts]
+        return self._loglikelihood_tokens(encoded, disable_tqdm=disable_tqdm)
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        before, tokens, shared = encode_pair(self._tokens, context, continuation)
+        self.encoded_apart += not shared
+        return before.tolist() or [self.prefix_token_id], tokens.tolist()
+
     def _loglikelihood_tokens(
         self,
         requests: list[tuple[tuple[str, str], list[int], list[int]]],
@@ -69,7 +86,10 @@ class CheckpointLM(TemplateLM):
         for number, (texts, context, continuation) in enumerate(requests):
             self._check(len(context) + len(continuation))
             if not continuation:
-                raise UserError(f"the continuation {texts[1]!r} has no token of its own")
+                raise UserError(
+                    f"the continuation {texts[1]!r} has no token under {self._tokens.describe()}; "
+                    "leave its task out"
+                )
             by_context.setdefault(tuple(context), []).append(number)
         # Contexts of like lengths together: padding is computed too.
         contexts = sorted(by_context, key=len)
@@ -109,7 +129,9 @@ class CheckpointLM(TemplateLM):
             stops.append(until)
         texts = [""] * len(stops)
         for (sampling, count), members in by_way.items():
-            prompts = [self.tok_encode(requests[i].args[0]) or [self.eot_token_id] for i in members]
+            prompts = [
+                self.tok_encode(requests[i].args[0]) or [self.prefix_token_id] for i in members
+            ]
             self._check(max(map(len, prompts)) + count)
             generated = generate(
                 self._model,
@@ -119,8 +141,9 @@ class CheckpointLM(TemplateLM):
                 seed=0,
                 end_of_text=self.eot_token_id,
             )
-            for i, tokens in zip(members, generated, strict=True):
-                texts[i] = _cut(self._tokens.decode(tokens), stops[i])
+            for i, prompt, tokens in zip(members, prompts, generated, strict=True):
+                text = decode_behind(self._tokens, np.array(prompt), tokens)
+                texts[i] = _cut(text, stops[i])
         return texts
 
     def _check(self, length: int) -> None:

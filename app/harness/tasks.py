@@ -6,6 +6,7 @@ import datasets
 import numpy as np
 
 from lengthwise.data.store.tokenizers import Tokenizer
+from lengthwise.eval.inference.continued_text import decode_behind
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.prompt import Control, PromptTask
 from lengthwise.eval.prompts.registry import TASKS
@@ -39,14 +40,12 @@ def task_config(
     word, length = name.removeprefix(PREFIX).rsplit("_", 1)
     task: PromptTask = TASKS[word]
     prompts = maker.prompts(task, int(length), count, seed, Control.PLAIN)
-    rows = [
-        {
-            "text": tokenizer.decode(np.concatenate([prompt.tokens, part.lead])),
-            "choices": [tokenizer.decode(candidate) for candidate in part.candidates],
-        }
-        for prompt in prompts
-        for part in prompt.parts
-    ]
+    rows = []
+    for prompt in prompts:
+        for part in prompt.parts:
+            before = np.concatenate([prompt.tokens, part.lead])
+            choices = [decode_behind(tokenizer, before, each) for each in part.candidates]
+            rows.append({"text": tokenizer.decode(before), "choices": choices})
     return {
         "task": name,
         "custom_dataset": lambda **_: {"test": datasets.Dataset.from_list(rows)},

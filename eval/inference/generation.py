@@ -15,6 +15,7 @@ from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.config import GenerateConfig
 from lengthwise.eval.inference.cache_programs import Decode
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
+from lengthwise.eval.inference.continued_text import decode_behind
 from lengthwise.model.decode import Sampling
 
 GREEDY = Sampling(temperature=0.0, top_k=0, top_p=1.0)
@@ -99,7 +100,7 @@ def generate_texts(
         {
             "prompt": prompts[i],
             "sample": sample,
-            "text": tokenizer.decode(tokens),
+            "text": decode_behind(tokenizer, encoded[i], tokens),
             "tokens": tokens.tolist(),
             "ended": bool(tokens[-1] == tokenizer.end_of_text),
             "sampling": dataclasses.asdict(sampling),

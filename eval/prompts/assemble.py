@@ -10,6 +10,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
+from lengthwise.eval.inference.continued_text import encode_behind
 from lengthwise.eval.prompts.prompt import (
     Control,
     DoesNotFit,
@@ -29,7 +30,8 @@ _CACHE = 65_536  # texts whose tokens are cached
 
 
 class PromptMaker:
-    """Assembles prompts; pieces of text are encoded one by one and joined as tokens.
+    """Assembles prompts; pieces of text are encoded one by one, each as text behind others, and
+    joined as tokens.
 
     Args:
       prose: gives the sentences of the haystacks that are held-out text, when they are needed.
@@ -59,7 +61,7 @@ class PromptMaker:
 
     def _encode(self, text: str) -> np.ndarray:
         try:
-            return self._tokenizer.encode_batch([text])[0].astype(np.int32)
+            return encode_behind(self._tokenizer, text).astype(np.int32)
         except UserError as error:  # an unknown word, and no token for unknown words
             raise Unaskable(str(error)) from error
 
@@ -144,13 +146,15 @@ class PromptMaker:
         question = self.encode("\n" + material.question)  # behind a sentence that is cut
         steps = "\n" + material.scratchpad if prompting == Prompting.SCRATCHPAD else ""
         parts = self._parts(material, steps)
-        shots = [self.encode(_example(one)) for one in examples]
+        opening, *more = [*map(_example, examples), material.intro]
+        first = self._tokenizer.encode_batch([opening])[0].astype(np.int32)
+        *shots, intro = [first, *map(self.encode, more)]
         fixed = question.size + parts[-1].lead.size + parts[-1].answer.size
         room = length - fixed - sum(one.size for one in shots)
         if place is None:
-            context = self._context(material, room, control)
+            context = self._context(material, intro, room, control)
         else:
-            context = self._needles_at(material, room, place)
+            context = self._needles_at(material, intro, room, place)
         if context is None:
             raise DoesNotFit(f"a prompt of {task.name} doesn't fit {length} tokens")
         if control == Control.NO_CONTEXT:
@@ -180,9 +184,10 @@ class PromptMaker:
             lead.append(answer)
         return tuple(parts)
 
-    def _context(self, material: Material, room: int, control: Control) -> np.ndarray | None:
+    def _context(
+        self, material: Material, intro: np.ndarray, room: int, control: Control
+    ) -> np.ndarray | None:
         """[room] tokens: intro, filler and the needles between its sentences; None: no room."""
-        intro = self.encode(material.intro)
         needles = [self.encode(needle) for needle in material.needles]
         room -= intro.size + sum(needle.size for needle in needles)
         if room < 0:
@@ -199,10 +204,12 @@ class PromptMaker:
             inserted = before
         return np.concatenate([*joined, *pieces[inserted:]])
 
-    def _needles_at(self, material: Material, room: int, place: float | int) -> np.ndarray | None:
+    def _needles_at(
+        self, material: Material, intro: np.ndarray, room: int, place: float | int
+    ) -> np.ndarray | None:
         """[room] tokens, the needles together at an exact place; None: no room."""
         # On a line of their own: the sentence before them is cut.
-        intro, needles = self.encode(material.intro), self.encode("\n" + "".join(material.needles))
+        needles = self.encode("\n" + "".join(material.needles))
         room -= intro.size + needles.size
         behind = place if isinstance(place, int) else room - round(place * room)
         if not 0 <= behind <= room:
