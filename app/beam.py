@@ -14,6 +14,7 @@ from absl import flags
 
 from lengthwise.app import cli, shell
 from lengthwise.common.errors import UserError
+from lengthwise.common.paths import user_path
 
 
 def prepare_on_beam(argv: list[str]) -> int:
@@ -42,7 +43,7 @@ def prepare_on_beam(argv: list[str]) -> int:
         pool = BeamPool(tuple(runner_flags), directory)
         StoreBuilder(settings, directory).build(pool.map, pool.edges)
 
-    directory = Path(workdir)
+    directory = user_path(workdir, "--workdir")
     with locked(directory):
         open_store(load(config, read_config(directory)), directory, build)
     return 0

@@ -18,6 +18,7 @@ from lengthwise.app import shell
 from lengthwise.app.config_file import field_of, override, read_config_file, split_flags
 from lengthwise.app.help import HELP, help_page
 from lengthwise.common.errors import UserError
+from lengthwise.common.paths import user_path
 from lengthwise.configs import base
 from lengthwise.configs.resolve import load
 
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> int:
     if config is None or not workdir:
         missing = "--config" if config is None else "--workdir"
         raise UserError(f"{missing} is missing; see python main.py --help")
+    workdir = str(user_path(workdir, "--workdir"))
     # After the flags: --help and a mistyped field should not wait for jax.
     if _DISTRIBUTED.value:
         from lengthwise.train.machine import processes

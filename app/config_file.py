@@ -17,6 +17,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from lengthwise.common.errors import UserError, one_line
+from lengthwise.common.paths import user_path
 from lengthwise.configs import base
 
 # Where the rooms are: the root of a clone, or the folder of the installed package.
@@ -54,7 +55,9 @@ def read_config_file(path: str) -> ConfigDict:
       UserError: there is no such file, or it raises; names the line.
     """
     name, colon, argument = path.partition(":")
-    file = Path(name) if Path(name).exists() else PACKAGE / name
+    user_path(path, "--config")
+    file = user_path(name, "--config")
+    file = file if file.exists() else PACKAGE / name
     if not name:
         raise UserError("--config can't be read: the path is empty")
     if not file.exists():

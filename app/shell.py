@@ -5,6 +5,7 @@ here imports jax: `--help` and a mistyped flag don't wait for it.
 """
 
 import argparse
+import io
 import signal
 import sys
 import traceback
@@ -27,6 +28,9 @@ def run_command(command: Callable[[], int]) -> NoReturn:
     """Exits with the status that `command` returns, 2 after a mistake of the user, 130 after
     Ctrl-C, 1 after any other error."""
     logging.set_verbosity(logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):  # texts and names of users may be any, terminals not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     silence_second_tracebacks()
     try:
         status = command()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from lengthwise.common.paths import user_path
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.config import DataConfig
 from lengthwise.data.prepare.contamination import LIST
@@ -17,7 +18,8 @@ def open_store(
     build: Callable[[DataConfig, Path], None] = build_locally,
 ) -> TokenStore:
     """Opens the token store, made by `build` where it is missing."""
-    directory = Path(experiment.data.store) if experiment.data.store else workdir / "store"
+    own = experiment.data.store
+    directory = user_path(own, "data.store") if own else workdir / "store"
     store = first_alone(lambda: prepare(experiment.data, directory, build))
     manifest = store.manifest
     print(
@@ -27,7 +29,9 @@ def open_store(
     if experiment.data.verify:
         print(f"corpus: checksums of {len(manifest.shards):,} shards agree")
     for reason, count in manifest.skipped.items():
-        print(f"corpus: skipped {count:,} documents: {reason}")
+        print(f"corpus: left out {count:,}: {reason}")
+    for message in manifest.bad_records:
+        print(f"corpus: bad record: {message}")
     for name, overlap in manifest.contamination.items():
         print(
             f"contamination: {name}: {overlap['contaminated']:,} of {overlap['documents']:,} "

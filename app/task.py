@@ -12,6 +12,7 @@ from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.app.task_runs import distinct_names, run_key, scored_run
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_figures
+from lengthwise.common.paths import user_path
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.tasks.samples import SampleBatch, TaskSamples
@@ -95,7 +96,7 @@ class TaskScoring:
 
     def compare_with_others(self, workdir: Path) -> None:
         """See `Scoring`."""
-        workdirs = [Path(directory) for directory in self.config.compare]
+        workdirs = [user_path(directory, "eval.compare") for directory in self.config.compare]
         name, *names = distinct_names([workdir, *workdirs])
         resolved = self._subject.experiment.resolved
         self._others = [
@@ -180,7 +181,9 @@ class TaskScoring:
         if not is_first_process():
             return
         resolved = self._subject.experiment.resolved
-        name, *_ = distinct_names([workdir, *map(Path, self.config.compare)])
+        name, *_ = distinct_names(
+            [workdir, *(user_path(each, "eval.compare") for each in self.config.compare)]
+        )
         key = run_key(resolved, name, self.report_lengths, self.config.answers.samples)
         chance_K = [self._chance(length, tested) for length, tested in documents.items()]
         mine = TaskRun(key, tuple(hits))

@@ -27,14 +27,17 @@ class Declared:
     choices: tuple[str, ...]  # of each string; (): any
 
 
-def setting(default: Any, within: str = "", choices: Sequence[str] = ()) -> Any:
+def setting(
+    default: Any, within: str = "", choices: Sequence[str] = (), *, path: bool = False
+) -> Any:
     """A field with a default and the values that it may take.
 
     within: an interval in the usual notation, such as "[0, 1)", for each number of the field.
     choices: for each string of the field.
+    path: whether each string may be a path, which must be a local one.
     """
     return dataclasses.field(
-        default=default, metadata={"within": within, "choices": tuple(choices)}
+        default=default, metadata={"within": within, "choices": tuple(choices), "path": path}
     )
 
 

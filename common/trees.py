@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.paths import user_path
 from lengthwise.common.settings import default_of, hints, item_class
 
 T = TypeVar("T")
@@ -187,8 +188,8 @@ def _check_complete(cls: Any, item: Any, where: str) -> None:
 
 
 def check_value(value: Any, where: str, metadata: Mapping[str, Any]) -> None:
-    """Raises UserError for a number that is not finite or outside of the field's interval, and for
-    a string that is none of its choices."""
+    """Raises UserError for a number that is not finite or outside of the field's interval, a string
+    that is none of its choices, and an address in place of a path."""
     is_many = isinstance(value, tuple)
     interval = metadata.get("within") or "(-inf, inf)"
     choices = metadata.get("choices", ())
@@ -200,6 +201,8 @@ def check_value(value: Any, where: str, metadata: Mapping[str, Any]) -> None:
         if choices and isinstance(each, str) and each not in choices:
             name = f"{where} holds {each!r}, which" if is_many else f"{where}={each!r}"
             raise UserError(f"{name} is unknown; choose one of {', '.join(choices)}")
+        if metadata.get("path"):
+            user_path(each, where)
 
 
 def check_fields(settings: Any, where: str) -> None:

@@ -39,10 +39,10 @@ class DataConfig(SourceConfig):
     # {"domain": "prose", "source": "jsonl", "path": "prose/*.jsonl.gz"})
     mixture: tuple[SourceConfig, ...] = overlays(".", naming="domain")
     # bytes | path of a tokenizer.json | train:bpe:VOCABULARY | ids:VOCABULARY:END_OF_TEXT
-    tokenizer: str = "bytes"
+    tokenizer: str = setting("bytes", path=True)
     end_of_text_token: str = "<|endoftext|>"  # its name in a tokenizer.json
     shard_tokens: int = setting(1 << 26, "[1, inf)")  # tokens a shard, at most, but of one document
-    store: str = ""  # directory of the token store; empty: WORKDIR/store
+    store: str = setting("", path=True)  # directory of the token store; empty: WORKDIR/store
     workers: int = setting(0, "[0, inf)")  # processes that tokenize; 0: one a core
     # share of the text that chooses (stopping, best, scaling)
     selection_share: float = setting(0.08, "[0, 1)")
@@ -76,7 +76,8 @@ class ReadingConfig:
     prefetch: int = setting(4, "[1, inf)")  # batches assembled ahead
     # a store of fewer bytes of tokens is read into memory whole
     memory_bytes: int = setting(1 << 28, "[0, inf)")
-    stage_directory: str = ""  # local disk to which blocks are copied ahead; empty: none
+    # local disk to which blocks are copied ahead; empty: none
+    stage_directory: str = setting("", path=True)
     # blocks copied at a time; each has layout.block_tokens tokens
     stage_blocks: int = setting(0, "[0, inf)")
 

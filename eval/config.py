@@ -64,12 +64,15 @@ class EvalConfig:
     prompting: tuple[str, ...] = ()  # few_shot | scratchpad: tried beside the direct question
     generate: bool = False  # answers are written as well, by greedy decoding
     shots: int = setting(2, "[1, inf)")  # solved examples of a few-shot prompt
-    haystack: str = ""  # text file or folder of .txt for haystacks; empty: held-out text
-    qa_1: str = ""  # SQuAD's JSON, for `reading`; empty: invented documents
-    qa_2: str = ""  # HotpotQA's JSON, for `joined_reading`; empty: invented documents
+    # text file or folder of .txt for haystacks; empty: held-out text
+    haystack: str = setting("", path=True)
+    # SQuAD's JSON, for `reading`; empty: invented documents
+    qa_1: str = setting("", path=True)
+    # HotpotQA's JSON, for `joined_reading`; empty: invented documents
+    qa_2: str = setting("", path=True)
     # Work directories scored before, for the card, or the report of a task: side by side, in pairs.
     # Those that differ in their seed alone count as seeds of one training.
-    compare: tuple[str, ...] = ()
+    compare: tuple[str, ...] = setting((), path=True)
     # longer rows are scored so many tokens at a time; 0: rows are whole
     chunk: int = setting(16_384, "[0, 1048576]")
     answers: AnswersConfig = section(AnswersConfig)
@@ -83,7 +86,8 @@ class GenerateConfig:
     """Settings of `--mode=generate`."""
 
     prompt: str = ""  # text to go on from
-    prompts: str = ""  # path of a file with a prompt a line, in place of `prompt`
+    # path of a file with a prompt a line, in place of `prompt`
+    prompts: str = setting("", path=True)
     # behind a prompt, at most; the end of text ends it before
     max_tokens: int = setting(128, "[1, 1048576]")
     # of the softmax that tokens are drawn from; 0: the likeliest

@@ -18,6 +18,7 @@ import jax
 from lengthwise.app import shell
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
+from lengthwise.common.paths import user_path
 from lengthwise.eval.report.style import LIGHT, png_bytes
 from lengthwise.experiments.definition import ExperimentDefinition
 from lengthwise.experiments.definitions import EXPERIMENTS
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--seeds={options.seeds} must be at least 1")
     if options.together < 1:
         raise UserError(f"--together={options.together} must be at least 1")
-    directory = Path(options.directory) / options.name / options.scale
+    directory = user_path(options.directory, "--directory") / options.name / options.scale
     return run(
         EXPERIMENTS[options.name],
         options.scale,

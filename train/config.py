@@ -103,7 +103,8 @@ class LoopConfig(ReadingConfig):
     # directory or gs:// address of compiled programs, for the next start; empty: that in the
     # environment's JAX_COMPILATION_CACHE_DIR, or WORKDIR/compiled; "off": none
     compilation_cache: str = ""
-    init_from: str = ""  # a work directory whose newest weights this run starts from
+    # a work directory whose newest weights this run starts from
+    init_from: str = setting("", path=True)
 
 
 @dataclasses.dataclass(frozen=True)

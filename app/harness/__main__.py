@@ -19,6 +19,7 @@ import jax
 from lengthwise.app import shell
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_figures
+from lengthwise.common.paths import user_path
 from lengthwise.eval.config import tested_contexts
 from lengthwise.eval.inference.scorer import Setting
 
@@ -139,7 +140,7 @@ def parser() -> shell.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="of a trained run")
+    parser.add_argument("--workdir", required=True, help="of a trained run")
     parser.add_argument("--tasks", required=True, help="names of tasks, with commas between")
     parser.add_argument("--include_path", help="a folder with more tasks, as YAML")
     parser.add_argument("--num_fewshot", type=int, help="examples before a question")
@@ -152,7 +153,8 @@ def parser() -> shell.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Runs the tasks and prints their metrics; returns the exit status."""
     options = vars(parser().parse_args(arguments))
-    workdir, tasks = options.pop("workdir"), options.pop("tasks").split(",")
+    workdir = user_path(options.pop("workdir"), "--workdir")
+    tasks = options.pop("tasks").split(",")
     report = run(workdir, tasks, **options)
     for name, metrics in report["results"].items():
         values = (f"{key} {value}" for key, value in metrics.items() if key != "alias")

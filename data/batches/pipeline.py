@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import grain
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.paths import user_path
 from lengthwise.data.batches.assemble import assemble_stretches
 from lengthwise.data.batches.staging import StagedReader, check_room
 from lengthwise.data.config import ReadingConfig
@@ -50,7 +50,7 @@ def check_reading(
             f"stratum, more where a batch crosses into the next ones): stage at least "
             f"these, better {2 * schedule.open_blocks}"
         )
-    directory = Path(config.stage_directory)
+    directory = user_path(config.stage_directory, "train.stage_directory")
     check_room(directory, config.stage_blocks, layout.block_offsets, store.shards)
 
 
@@ -94,7 +94,7 @@ def store_batches(
         store.shards,
         layout.block_offsets,
         schedule.blocks,
-        directory=Path(config.stage_directory),
+        directory=user_path(config.stage_directory, "train.stage_directory"),
         capacity=config.stage_blocks,
         steps=steps,
     )

@@ -15,7 +15,8 @@ from lengthwise.data.prepare import near_duplicates
 from lengthwise.data.prepare.store_writer import Progress, ScanTask, text_of
 from lengthwise.data.prepare.unit_records import RecordedTask, column, columns, is_done, records
 from lengthwise.data.prepare.worker_pool import Map
-from lengthwise.data.sources import Unit
+from lengthwise.data.sources import Skipped, Unit
+from lengthwise.data.sources.source import PLACES
 from lengthwise.data.store import splits
 from lengthwise.data.store.file_tokenizer import train_bpe
 
@@ -49,6 +50,7 @@ class ScannedCorpus:
     dropped: np.ndarray  # bool [N]: documents left out of the store
     splits: np.ndarray  # uint8 [N], of those that are not dropped
     skipped: Counter[str]  # reason -> number of skipped items of the source
+    bad_records: tuple[str, ...]  # messages of the first ones
     fingerprint: str  # digest of texts, their order, their domains and the split rule
 
 
@@ -85,8 +87,10 @@ def corpus_of(scans: Sequence[ScanTask], rule: SplitRule, find_edges: FindEdges)
     """Gathers the corpus from scanned units. Raises UserError as splits do, or if it is empty."""
     scanned = columns(scans, "bytes", "digests")
     num_bytes, digests = scanned["bytes"], scanned["digests"]
+    bad_records = tuple(m for record in records(scans) for m in record["bad_records"])[:PLACES]
     if not num_bytes.size:
-        raise UserError(f"the corpus is empty: {scans[0].source.describe()} has no documents")
+        why = f"; the first of the bad records: {bad_records[0]}" if bad_records else ""
+        raise UserError(f"the corpus is empty: {scans[0].source.describe()} has no documents{why}")
     copies = near_duplicates.first_copies(digests)
     edges = np.zeros((0, 2), np.int64)
     if rule.near_duplicate_threshold:
@@ -126,6 +130,7 @@ def corpus_of(scans: Sequence[ScanTask], rule: SplitRule, find_edges: FindEdges)
         dropped=dropped,
         splits=document_splits,
         skipped=+skipped,
+        bad_records=bad_records,
         fingerprint=digest.hexdigest(),
     )
 
@@ -153,7 +158,7 @@ def train_tokenizer(
 
     def train_texts() -> Iterator[str]:
         documents = (
-            document for scan in scans for document in scan.source.documents(scan.unit, Counter())
+            document for scan in scans for document in scan.source.documents(scan.unit, Skipped())
         )
         # Tokenizing detects a corpus that has changed since the scan.
         for document, trains in zip(documents, trained_on, strict=False):

@@ -4,7 +4,6 @@ See data.prepare.contamination, which compares what they find.
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.prepare.store_writer import Progress, ScanTask, batches
 from lengthwise.data.prepare.unit_records import BUILDING, records, write_record
 from lengthwise.data.sources import Document, Source, Unit
+from lengthwise.data.sources.source import Skipped
 from lengthwise.data.store.document_tables import encode_names
 
 SCHEME = "lower case words, 64 bits"
@@ -198,7 +198,7 @@ def _masked_batches(
     """Batches of the masked documents of a unit, and their numbers in it."""
     mask = np.unpackbits(np.frombuffer(packed, np.uint8)).astype(np.bool_)
     first = 0
-    for batch in batches(source.documents(unit, Counter())):
+    for batch in batches(source.documents(unit, Skipped())):
         own = mask[first : first + len(batch)] if packed else np.ones(len(batch), np.bool_)
         if own.size < len(batch):
             raise UserError(f"the corpus changed during preparation (near {batch[0].name})")

@@ -11,6 +11,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
+from lengthwise.common.paths import user_path
 from lengthwise.data.config import DataConfig, content
 from lengthwise.data.prepare.contamination import LIST, Contamination, find_contamination
 from lengthwise.data.prepare.corpus_scan import (
@@ -227,12 +228,14 @@ class StoreBuilder:
             )
         tables = write_tables(directory, self.scans, lengths, corpus)
         if is_file(tokenizer_name):
-            text = Path(tokenizer_name).read_bytes()
+            text = user_path(tokenizer_name, "data.tokenizer").read_bytes()
             tables[token_store.TOKENIZER] = write_file(directory / token_store.TOKENIZER, [text])
         if contamination:
             text = contamination.list_bytes(config.contamination)
             tables[LIST] = write_file(directory / LIST, [text])
         skipped = sum((Counter(record["skipped"]) for record in records(tasks)), corpus.skipped)
+        for unit in self.units:
+            skipped.update(dict(unit.left_out))
         fingerprint = f"{corpus.fingerprint} {tokenizer.describe()}".encode()
         shards = [ShardEntry(**shard) for record in records(tasks) for shard in record["shards"]]
         sets = contamination.sets.items() if contamination else ()
@@ -253,6 +256,7 @@ class StoreBuilder:
             shards=tuple(shards),
             tables=tables,
             skipped=dict(sorted(skipped.items())),
+            bad_records=corpus.bad_records,
             contamination={name: asdict(overlap) for name, overlap in sets},
             config=content(config),
         )

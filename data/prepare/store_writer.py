@@ -23,7 +23,7 @@ from lengthwise.data.prepare.unit_records import (
     read_record,
     write_record,
 )
-from lengthwise.data.sources import Document, Source, Unit
+from lengthwise.data.sources import Document, Skipped, Source, Unit
 from lengthwise.data.store.document_tables import encode_names, write_file
 from lengthwise.data.store.shard_reader import ShardEntry
 from lengthwise.data.store.token_store import FORMAT_VERSION, SHARDS, token_dtype
@@ -121,7 +121,7 @@ def tokenize_unit(task: TokenizeTask) -> Progress:
     assert scanned is not None, "a unit is scanned before it is tokenized"
     tokens = _Tokens(task)
     expected, count = scanned["digests"], 0
-    for batch in batches(task.scan.source.documents(task.unit, Counter())):
+    for batch in batches(task.scan.source.documents(task.unit, Skipped())):
         digests = b"".join(_digest(content) for content in _contents(task.scan, batch))
         # Checked before tokenizing: the mask of dropped documents is that of the scanned ones.
         if digests != expected[count : count + len(batch)].tobytes():
@@ -188,7 +188,7 @@ class _Scan:
     def __init__(self, task: ScanTask) -> None:
         self._task = task
         self.names: list[str] = []
-        self.skipped: Counter[str] = Counter()
+        self.skipped = Skipped()
         self._sizes: list[int] = []
         self._groups: list[int] = []
         self._digests = [b""]
@@ -215,7 +215,8 @@ class _Scan:
             "digests": np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, 16),
             "signatures": np.concatenate(self._signatures),
         }
-        write_record(self._task, {"skipped": self.skipped}, arrays)
+        facts = {"skipped": self.skipped, "bad_records": self.skipped.bad_records}
+        write_record(self._task, facts, arrays)
 
 
 class _Tokens:

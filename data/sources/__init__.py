@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.trees import check_fields
-from lengthwise.data.sources.source import SOURCES, Document, Source, SourceConfig, Unit
+from lengthwise.data.sources.source import SOURCES, Document, Skipped, Source, SourceConfig, Unit
 
-__all__ = ["SOURCES", "Document", "Source", "SourceConfig", "Unit", "make_source"]
+__all__ = ["SOURCES", "Document", "Skipped", "Source", "SourceConfig", "Unit", "make_source"]
 
 
 def make_source(configs: Sequence[SourceConfig], ids: bool) -> Source:

@@ -1,7 +1,7 @@
 """ArrayRecord files, one document a record."""
 
-from collections import Counter
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,14 +9,18 @@ from typing import Any, ClassVar
 from array_record.python.array_record_module import ArrayRecordReader
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.sources.files import find_files, make_units
+from lengthwise.common.library_errors import reading
+from lengthwise.data.sources.files import make_units
 from lengthwise.data.sources.json_lines import parse_object
+from lengthwise.data.sources.listing import find_files
 from lengthwise.data.sources.records import Numbered, RecordFields, read_documents
 from lengthwise.data.sources.source import (
     SOURCES,
+    BadRecord,
     Document,
     FilePart,
     NamedSource,
+    Skipped,
     SourceConfig,
     Unit,
 )
@@ -42,6 +46,7 @@ class ArrayRecordSource(NamedSource):
     fields: RecordFields
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
+    skip_bad: bool = False
 
     @classmethod
     def of(cls, config: SourceConfig, ids: bool) -> "ArrayRecordSource":
@@ -50,7 +55,7 @@ class ArrayRecordSource(NamedSource):
                 "data.field='' reads whole records as texts, without ids and group_field"
             )
         fields = RecordFields(config.field, config.group_field, ids)
-        return cls(config.path, fields, config.skip_empty, (config.domain,))
+        return cls(config.path, fields, config.skip_empty, (config.domain,), config.skip_bad)
 
     def describe(self) -> str:
         what = f"field {self.fields.field!r} of records" if self.fields.field else "records"
@@ -58,43 +63,45 @@ class ArrayRecordSource(NamedSource):
 
     def units(self) -> list[Unit]:
         files = find_files(self.path, PATTERNS, ".array_record file")
-        return make_units(files, f"array_record {self.skip_empty} {self.fields}", _record_ranges)
+        return make_units(
+            files, f"array_record {self.skip_empty} {self.skip_bad} {self.fields}", _record_ranges
+        )
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
-        return read_documents(unit, self._read, self.fields, self.skip_empty, skipped)
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
+        return read_documents(
+            unit, self._read, self.fields, self.skip_empty, self.skip_bad, skipped
+        )
 
-    def _read(self, part: FilePart) -> Iterator[tuple[Numbered, dict[str, Any]]]:
+    def _read(self, part: FilePart) -> Iterator[tuple[Numbered, Callable[[], dict[str, Any]]]]:
         reader, total = _open(part.path)
         stop = total if part.stop is None else part.stop
         step = max(1, _READ_BYTES * total // part.size)
         for start in range(part.start, stop, step):
-            try:
+            with reading(f"cannot read {part.path} near record {start}", "array_record"):
                 records = reader.read(start, min(start + step, stop))
-            except (RuntimeError, IndexError) as error:  # raised by its C++ for damage
-                raise UserError(f"cannot read {part.path} near record {start}: {error}") from error
             for number, record in enumerate(records, start):
                 place = Numbered(part, number, "record")
-                yield place, self._fields(record, place)
+                yield place, functools.partial(self._fields, record, place)
 
     def _fields(self, record: bytes, place: Numbered) -> dict[str, Any]:
         if not self.fields.field:
             return {"": record}
         try:
             return parse_object(record, place)
-        except UserError as error:
-            raise UserError(
-                f"{error} (records that are texts: data.field=''; a TFDS dataset: "
-                "data.source='tfds')"
-            ) from error
+        except BadRecord as error:
+            place, what = error.args
+            hint = "records that are texts: data.field=''; a TFDS dataset: data.source='tfds'"
+            raise BadRecord(place, f"{what} ({hint})") from error
 
 
 def _open(path: str) -> tuple[ArrayRecordReader, int]:
     """A reader and its number of records."""
-    reader = ArrayRecordReader(path)
-    # A file that was cut has no index and would pass for an empty one.
-    if not reader.ok():
-        raise UserError(f"cannot read {path}: it is no ArrayRecord file or was cut off")
-    return reader, reader.num_records()
+    with reading(f"cannot read {path}", "array_record"):
+        reader = ArrayRecordReader(path)
+        # A file that was cut has no index and would pass for an empty one.
+        if not reader.ok():
+            raise UserError(f"cannot read {path}: it is no ArrayRecord file or was cut off")
+        return reader, reader.num_records()
 
 
 def _record_ranges(path: Path, size: int, range_bytes: int) -> list[tuple[int, int | None, int]]:

@@ -10,11 +10,9 @@ at most. The logarithm of the length has a standard deviation of 1.11 and a skew
 close to log-normal. Six documents in ten have a near-duplicate, as services repeat themselves.
 """
 
-import gzip
 import html
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,7 +21,14 @@ from typing import Any, ClassVar
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import make_units, read_file
-from lengthwise.data.sources.source import SOURCES, Document, NamedSource, SourceConfig, Unit
+from lengthwise.data.sources.source import (
+    SOURCES,
+    Document,
+    NamedSource,
+    Skipped,
+    SourceConfig,
+    Unit,
+)
 
 PACKAGE, VERSION = "botocore", "1.44.5"  # as in requirements-corpora.txt
 _DEPTH = 2  # levels of members below the parameters of an operation
@@ -57,9 +62,9 @@ class AwsDocsSource(NamedSource):
         files = ((path.relative_to(root).as_posix(), path) for path in newest.values())
         return make_units(files, f"aws_docs {VERSION} {_DEPTH}")
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
         for part in unit.parts:
-            model = json.loads(gzip.decompress(read_file(part)))
+            model = json.loads(read_file(part))
             service = part.name.partition("/")[0]
             for name in model["operations"]:
                 yield Document(f"{service}/{name}", _page(model, name), 0, service)

@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.sources.source import Document, Source, Unit
+from lengthwise.data.sources.source import Document, Skipped, Source, Unit
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Mixture:
                 units.append(dataclasses.replace(unit, index=len(units), domain=domain, key=key))
         return units
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
         source = self.sources[unit.domain]
         for document in source.documents(unit, skipped):
             name = f"{source.domains[0]}/{document.name}"
@@ -60,7 +59,7 @@ class EvaluationSets:
         with errors_of_items(self.domains):
             return self.source.units()
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
         with errors_of_items((self.domains[unit.domain],)):
             yield from self.source.documents(unit, skipped)
 

@@ -1,6 +1,5 @@
 """Documents from records with fields: JSON lines, Parquet rows, TFDS examples."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +8,16 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources.files import check_unchanged
-from lengthwise.data.sources.source import Document, FilePart, SourceConfig, Unit, note_empty
+from lengthwise.data.sources.source import (
+    BadRecord,
+    Document,
+    FilePart,
+    Skipped,
+    SourceConfig,
+    Unit,
+    note_bad,
+    note_empty,
+)
 
 
 class Place(Protocol):
@@ -52,17 +60,17 @@ class RecordFields:
         return cls(config.field, config.group_field, ids)
 
     def check(self, names: Iterable[str], where: object) -> None:
-        """Raises UserError beginning with `where` when a field is not among `names`."""
+        """Raises BadRecord at `where` when a field is not among `names`."""
         settings = {"data.field": self.field, "data.group_field": self.group_field}
         for setting, field in settings.items():
             if field not in names and (field or setting == "data.field"):
                 known = ", ".join(names) or "no field"
-                raise UserError(f"{where}: no field {field!r} ({setting}); there is {known}")
+                raise BadRecord(where, f"no field {field!r} ({setting}); there is {known}")
 
     def content(self, record: Mapping[str, Any], where: object) -> str | np.ndarray:
         """The text, or token ids int64 [n], of a record; may be empty.
 
-        Raises UserError beginning with `where`: another type, not UTF-8.
+        Raises BadRecord at `where`: another type, not UTF-8.
         """
         value = record[self.field]
         return _ids(value, self.field, where) if self.ids else _text(value, self.field, where)
@@ -79,25 +87,33 @@ class RecordFields:
 
 def read_documents(
     unit: Unit,
-    read: Callable[[FilePart], Iterator[tuple[Place, Mapping[str, Any]]]],
+    read: Callable[[FilePart], Iterator[tuple[Place, Callable[[], Mapping[str, Any]]]]],
     fields: RecordFields,
     skip_empty: bool,
-    skipped: Counter[str],
+    skip_bad: bool,
+    skipped: Skipped,
 ) -> Iterator[Document]:
     """The documents in the records that `read` finds in the parts of `unit`.
 
-    Raises UserError as `read` does, and: a file changed, a wrong record, an empty document, a file
-    without records. The last two are counted in `skipped` with `skip_empty`.
+    read: places, each with a function that gives the record or raises BadRecord.
+
+    Raises UserError as `read` does, and: a file changed, a bad record, an empty document, a file
+    without records. All but the first are counted in `skipped` with `skip_bad` or `skip_empty`.
     """
     for part in unit.parts:
         check_unchanged(part)
         empty_file = True
-        for place, record in read(part) if part.size else ():
+        for place, parse in read(part) if part.size else ():
             empty_file = False
-            fields.check(record.keys(), place)
-            content = fields.content(record, place)
+            try:
+                record = parse()
+                fields.check(record.keys(), place)
+                content, group = fields.content(record, place), fields.group(record, place)
+            except BadRecord as error:
+                note_bad(error, skip_bad, skipped)
+                continue
             if len(content):
-                yield Document(place.name, content, 0, fields.group(record, place))
+                yield Document(place.name, content, 0, group)
             else:
                 note_empty(place, skip_empty, skipped)
         check_unchanged(part)  # also while it was read
@@ -105,7 +121,8 @@ def read_documents(
             if not skip_empty:
                 raise UserError(
                     f"{part.path}: a file with no documents; remove it or set "
-                    "data.empty_documents='skip'"
+                    "data.empty_documents='skip'",
+                    advice={"data.empty_documents": "skip"},
                 )
             skipped["empty file"] += 1
 
@@ -115,16 +132,14 @@ def _text(value: Any, field: str, where: object) -> str:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{where}: field {field!r} is not UTF-8 at byte {error.start}"
-            ) from error
+            raise BadRecord(where, f"field {field!r} is not UTF-8 at byte {error.start}") from error
     if not isinstance(value, str):
-        raise UserError(f"{where}: field {field!r} is a {type(value).__name__}, not a string")
+        raise BadRecord(where, f"field {field!r} is a {type(value).__name__}, not a string")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UserError(
-            f"{where}: field {field!r} has half a surrogate pair at character {error.start}"
+        raise BadRecord(
+            where, f"field {field!r} has half a surrogate pair at character {error.start}"
         ) from error
     return value
 
@@ -133,14 +148,15 @@ def _ids(value: Any, field: str, where: object) -> np.ndarray:
     if isinstance(value, list):
         for position, item in enumerate(value):
             if isinstance(item, bool) or not isinstance(item, int | np.integer):
-                raise UserError(
-                    f"{where}: field {field!r} has {item!r} at position {position}, not a token id"
+                raise BadRecord(
+                    where,
+                    f"field {field!r} has {item!r:.40} at position {position}, not a token id",
                 )
         try:
             return np.array(value, np.int64)
         except OverflowError as error:
-            raise UserError(f"{where}: field {field!r} has a number beyond 64 bits") from error
+            raise BadRecord(where, f"field {field!r} has a number beyond 64 bits") from error
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.ndim == 1:
         return value.astype(np.int64)
     kind = f"array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-    raise UserError(f"{where}: field {field!r} is a {kind}, not a list of token ids")
+    raise BadRecord(where, f"field {field!r} is a {kind}, not a list of token ids")

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -15,6 +15,8 @@ from lengthwise.data.tasks.config import TaskConfig
 
 SOURCES: Registry[Any] = Registry("source", "lengthwise.data.sources")
 EMPTY_DOCUMENTS = ("error", "skip")
+BAD_RECORDS = ("error", "skip")
+PLACES = 5  # bad records that are named, of a unit and of a corpus
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class SourceConfig:
     domain: str = "all"  # name of the documents of this source
     # stdlib | text | jsonl | parquet | array_record | tfds | aws_docs | task
     source: str = "stdlib"
-    path: str = ""  # a file, a folder or a glob pattern; tfds: data_dir
+    # a file, a folder or a glob pattern; tfds: data_dir
+    path: str = setting("", path=True)
     pattern: str = "**/*.txt"  # text: which files of a folder
     field: str = "text"  # of a record, the document; array_record: empty: all of the record
     group_field: str = ""  # of a record, what related documents share; empty: none
@@ -32,11 +35,17 @@ class SourceConfig:
     tfds_split: str = "train"  # tfds: a split or a part of one, such as train[:10%]
     # error | skip: a document with no text
     empty_documents: str = setting("error", choices=EMPTY_DOCUMENTS)
+    # error | skip: a record, line or text file that can't be read as a document, null for example
+    bad_records: str = setting("error", choices=BAD_RECORDS)
     task: TaskConfig = section(TaskConfig)  # task: what its samples are
 
     @property
     def skip_empty(self) -> bool:
         return self.empty_documents == "skip"
+
+    @property
+    def skip_bad(self) -> bool:
+        return self.bad_records == "skip"
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,28 @@ class Unit:
     num_bytes: int  # on disk
     key: str  # changes when the files or the way of reading them change
     domain: int = 0  # index into Source.domains
+    left_out: tuple[tuple[str, int], ...] = ()  # files beside these that were not taken: why, count
+
+
+class Skipped(Counter[str]):
+    """Items of a source that are no documents, counted by reason, and the first bad records."""
+
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        super().__init__(counts)
+        self.bad_records: list[str] = []  # messages, PLACES at most
+
+
+class BadRecord(UserError):
+    """A record, line or file that can't be a document, though others beside it can.
+
+    Its place becomes a string where the message is asked for: to number a line costs a reading.
+    """
+
+    def __init__(self, place: object, what: str) -> None:
+        super().__init__(place, what)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
 
 
 class Source(Protocol):
@@ -83,7 +114,7 @@ class Source(Protocol):
     def units(self) -> list[Unit]:
         """All units in order. Raises UserError when there is nothing to read."""
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
         """The documents of `unit`, in order; counts skipped items in `skipped`, by reason.
 
         Raises UserError naming the file (and line, row, record or byte) that cannot be used.
@@ -121,13 +152,27 @@ class NamedSource(ABC):
     def units(self) -> list[Unit]: ...
 
     @abstractmethod
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]: ...
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]: ...
 
 
 def note_empty(where: object, skip: bool, skipped: Counter[str]) -> None:
     """Counts a document with no tokens, or raises UserError naming it."""
     if not skip:
         raise UserError(
-            f"{where}: a document with no tokens; remove it or set data.empty_documents='skip'"
+            f"{where}: a document with no tokens; remove it or set data.empty_documents='skip'",
+            advice={"data.empty_documents": "skip"},
         )
     skipped["empty"] += 1
+
+
+def note_bad(record: BadRecord, skip: bool, skipped: Skipped) -> None:
+    """Counts a bad record and keeps the message of the first ones, or raises it with advice."""
+    if not skip:
+        raise UserError(
+            f"{record}; correct it or set data.bad_records='skip'",
+            advice={"data.bad_records": "skip"},
+        ) from record
+    skipped["bad records"] += 1
+    if len(skipped.bad_records) < PLACES:
+        # A path need not be a text.
+        skipped.bad_records.append(str(record).encode("utf-8", "backslashreplace").decode()[:300])

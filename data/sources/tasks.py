@@ -6,7 +6,6 @@ resuming are those of text. A store of as many samples as are trained on has fre
 
 import hashlib
 import importlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,6 +18,7 @@ from lengthwise.data.sources.source import (
     Document,
     FilePart,
     NamedSource,
+    Skipped,
     SourceConfig,
     Unit,
 )
@@ -78,7 +78,7 @@ class TaskSource(NamedSource):
             units.append(Unit(len(units), (part,), num_bytes, key.hexdigest()))
         return units
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
         samples = self._samples()
         for part in unit.parts:
             assert part.stop is not None

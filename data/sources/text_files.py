@@ -4,20 +4,24 @@ import io
 import platform
 import sysconfig
 import tokenize
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.sources.files import find_files, folder_of, make_units, read_file
+from lengthwise.common.texts import NotUtf8, decode_text
+from lengthwise.data.sources.files import folder_of, make_units, read_file
+from lengthwise.data.sources.listing import find_files
 from lengthwise.data.sources.source import (
     SOURCES,
+    BadRecord,
     Document,
     NamedSource,
+    Skipped,
     SourceConfig,
     Unit,
+    note_bad,
     note_empty,
 )
 
@@ -57,7 +61,7 @@ class StdlibSource(NamedSource):
             )
         return make_units(((name.as_posix(), path) for name, path in files), "stdlib")
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
         for part in unit.parts:
             raw = read_file(part)
             try:
@@ -81,10 +85,13 @@ class TextSource(NamedSource):
     pattern: str
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
+    skip_bad: bool = False
 
     @classmethod
     def of(cls, config: SourceConfig, ids: bool) -> "TextSource":
-        return cls(config.path, config.pattern, config.skip_empty, (config.domain,))
+        return cls(
+            config.path, config.pattern, config.skip_empty, (config.domain,), config.skip_bad
+        )
 
     def describe(self) -> str:
         return f"text files {self.pattern} in {self.path}"
@@ -93,17 +100,15 @@ class TextSource(NamedSource):
         files = find_files(
             self.path, (self.pattern,), f"file that matches data.pattern={self.pattern!r}"
         )
-        return make_units(files, f"text {self.skip_empty}")
+        return make_units(files, f"text {self.skip_empty} {self.skip_bad}")
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
         for part in unit.parts:
             try:
-                text = read_file(part).decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{part.path} is not UTF-8 at byte {error.start}: {error.reason}; "
-                    "convert it or narrow data.pattern"
-                ) from error
+                text = decode_text(read_file(part))
+            except NotUtf8 as error:
+                note_bad(BadRecord(part.path, str(error)), self.skip_bad, skipped)
+                continue
             if text:
                 yield Document(part.name, text, 0, folder_of(part.name))
             else:

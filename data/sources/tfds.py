@@ -4,8 +4,7 @@ import dataclasses
 import functools
 import sys
 import sysconfig
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +12,8 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.library_errors import reading
+from lengthwise.common.paths import user_path
 from lengthwise.data.sources import files
 from lengthwise.data.sources.records import RecordFields, read_documents
 from lengthwise.data.sources.source import (
@@ -20,6 +21,7 @@ from lengthwise.data.sources.source import (
     Document,
     FilePart,
     NamedSource,
+    Skipped,
     SourceConfig,
     Unit,
 )
@@ -55,6 +57,7 @@ class TfdsSource(NamedSource):
     fields: RecordFields
     skip_empty: bool
     domains: tuple[str, ...] = ("all",)
+    skip_bad: bool = False
 
     @classmethod
     def of(cls, config: SourceConfig, ids: bool) -> "TfdsSource":
@@ -62,7 +65,9 @@ class TfdsSource(NamedSource):
             raise UserError("data.source='tfds' needs data.tfds_name, such as 'c4/en:3.1.0'")
         name, split, data_dir = config.tfds_name, config.tfds_split, config.path
         fields = RecordFields.of(config, ids)
-        return cls(name, split, data_dir, fields, config.skip_empty, (config.domain,))
+        return cls(
+            name, split, data_dir, fields, config.skip_empty, (config.domain,), config.skip_bad
+        )
 
     def describe(self) -> str:
         return f"feature {self.fields.field!r} of {self.name}, split {self.split}"
@@ -85,27 +90,27 @@ class TfdsSource(NamedSource):
             )
             for i in range(count)
         ]
-        options = f"tfds {self.skip_empty} {self.fields} {builder.info.full_name} {shards}"
+        options = f"tfds {self.skip_empty} {self.skip_bad} {self.fields}"
+        options += f" {builder.info.full_name} {shards}"
         return files.group_parts(parts, 1, options)  # a unit each
 
-    def documents(self, unit: Unit, skipped: Counter[str]) -> Iterator[Document]:
-        return read_documents(unit, self._read, self.fields, self.skip_empty, skipped)
+    def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
+        return read_documents(
+            unit, self._read, self.fields, self.skip_empty, self.skip_bad, skipped
+        )
 
-    def _read(self, part: FilePart) -> Iterator[tuple[_Example, dict[str, Any]]]:
+    def _read(self, part: FilePart) -> Iterator[tuple[_Example, Callable[[], dict[str, Any]]]]:
         assert part.stop is not None
         builder, examples = _open(self.name, self.split, self.data_dir)
         step = int(_READ_BYTES // _bytes_an_example(builder.info)) + 1
         for start in range(part.start, part.stop, step):
             numbers = range(start, min(start + step, part.stop))
-            try:
+            what = f"cannot read {self.name}, split {self.split}, near example {start}"
+            with reading(what, "tfds"):
                 records = examples.__getitems__(numbers)
-            except Exception as error:  # TFDS and ArrayRecord raise all kinds for damaged shards
-                raise UserError(
-                    f"cannot read {self.name}, split {self.split}, near example {start}: {error}"
-                ) from error
             for number, record in zip(numbers, records, strict=True):
-                name = f"{part.name}:{number}"
-                yield _Example(name, self.name, self.split, number), record
+                place = _Example(f"{part.name}:{number}", self.name, self.split, number)
+                yield place, functools.partial(dict, record)
 
 
 def _bytes_an_example(info: tfds.core.DatasetInfo) -> float:
@@ -123,33 +128,37 @@ def _open(name: str, split: str, data_dir: str) -> tuple[Any, Any]:
 
     Raises UserError: no such dataset or split there, or another format than ArrayRecord.
     """
-    where = files.local(data_dir) or None
+    where = str(user_path(data_dir, "data.path")) if data_dir else None
     # The command needs TensorFlow, reading what it wrote does not.
     build = f"tfds build {name} --file_format=array_record" + f" --data_dir={where}" * bool(where)
     build += " (where TensorFlow is installed)"
-    try:
-        builder = tfds.builder(name, data_dir=where)
-        prepared = builder.is_prepared()
-    except (ValueError, AssertionError) as error:
-        raise UserError(
-            f"data.tfds_name={name!r}: {_first_line(error)} Prepare: {build}"
-        ) from error
-    if not prepared:
-        raise UserError(f"data.tfds_name={name!r} is not prepared at {builder.data_dir}: {build}")
-    try:
-        if not builder.info.splits[split].num_examples:
-            raise UserError(f"data.tfds_split={split!r} of {name} has no examples")
-        return builder, builder.as_data_source(split=split)
-    except NotImplementedError as error:
-        raise UserError(
-            f"data.tfds_name={name!r} at {builder.data_dir} is in {builder.info.file_format.value} "
-            f"format, which needs TensorFlow; prepare it anew elsewhere: {build}"
-        ) from error
-    except (ValueError, KeyError) as error:
-        splits = ", ".join(builder.info.splits)
-        raise UserError(
-            f"data.tfds_split={split!r} of {name}: {_first_line(error)} (splits: {splits})"
-        ) from error
+    with reading(f"data.tfds_name={name!r} can't be read", "tfds"):
+        try:
+            builder = tfds.builder(name, data_dir=where)
+            prepared = builder.is_prepared()
+        except (ValueError, AssertionError) as error:
+            raise UserError(
+                f"data.tfds_name={name!r}: {_first_line(error)} Prepare: {build}"
+            ) from error
+        if not prepared:
+            raise UserError(
+                f"data.tfds_name={name!r} is not prepared at {builder.data_dir}: {build}"
+            )
+        try:
+            if not builder.info.splits[split].num_examples:
+                raise UserError(f"data.tfds_split={split!r} of {name} has no examples")
+            return builder, builder.as_data_source(split=split)
+        except NotImplementedError as error:
+            raise UserError(
+                f"data.tfds_name={name!r} at {builder.data_dir} is in the format "
+                f"{builder.info.file_format.value}, which needs TensorFlow; prepare it anew "
+                f"elsewhere: {build}"
+            ) from error
+        except (ValueError, KeyError) as error:
+            splits = ", ".join(builder.info.splits)
+            raise UserError(
+                f"data.tfds_split={split!r} of {name}: {_first_line(error)} (splits: {splits})"
+            ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -175,7 +184,7 @@ class EmbeddedStdlib(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, object]]]:
         source = _source()
-        documents = (d for unit in source.units() for d in source.documents(unit, Counter()))
+        documents = (d for unit in source.units() for d in source.documents(unit, Skipped()))
         for number, document in enumerate(documents):
             yield (
                 number,

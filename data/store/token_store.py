@@ -31,7 +31,7 @@ from lengthwise.data.store.shard_reader import ShardEntry, ShardReader, damaged
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import Tokenizer, load_tokenizer
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 SHARDS = "shards"
@@ -58,6 +58,7 @@ class Manifest:
     shards: tuple[ShardEntry, ...]
     tables: dict[str, TableEntry]  # the other files, by path below the store
     skipped: dict[str, int]  # reason -> number of skipped items of the source
+    bad_records: tuple[str, ...]  # messages of the first ones that were skipped
     contamination: dict[str, dict[str, Any]]  # evaluation set -> contamination.SetOverlap
     config: dict[str, Any]  # the settings that decide its contents
 
@@ -171,6 +172,7 @@ def read_manifest(directory: Path) -> Manifest:
         fields["shards"] = tuple(ShardEntry(**shard) for shard in fields["shards"])
         fields["tables"] = {name: TableEntry(**file) for name, file in fields["tables"].items()}
         fields["domains"] = tuple(fields["domains"])
+        fields["bad_records"] = tuple(fields["bad_records"])
         return Manifest(**fields)
     except FileNotFoundError as error:
         raise UserError(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.paths import user_path
 from lengthwise.data.store.file_tokenizer import FileTokenizer
 
 # Values of data.tokenizer beside the path of a tokenizer.json.
@@ -96,7 +97,7 @@ def load_tokenizer(name: str, end_of_text_token: str) -> Tokenizer:
     if name == BYTES:
         return ByteTokenizer()
     if not name.startswith(IDS):
-        path = Path(name)
+        path = user_path(name, "data.tokenizer")
         status = path.stat() if path.exists() else None
         return _file_tokenizer(path, end_of_text_token, status and status.st_mtime_ns)
     numbers = name.removeprefix(IDS).split(":")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.paths import user_path
 from lengthwise.eval.losses.curve_file import Evaluation, load_evaluation
 from lengthwise.eval.statistics.curves import Curve
 
@@ -59,12 +60,12 @@ def load_others(
     twice, or a corpus is another one.
     """
     for directory in directories:
-        if Path(directory).resolve() == workdir.resolve():
+        if user_path(directory, "eval.compare").resolve() == workdir.resolve():
             raise UserError(
                 f"eval.compare names {directory}, the work directory itself, which is on its card "
                 "in any case; leave it out"
             )
-    others = [load_evaluation(Path(directory)) for directory in directories]
+    others = [load_evaluation(user_path(directory, "eval.compare")) for directory in directories]
     _check_distinct(workdir.resolve().name, training, seed, fingerprint, others)
     return others
 

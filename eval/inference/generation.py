@@ -10,7 +10,9 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
+from lengthwise.common.paths import user_path
 from lengthwise.common.progress import ProgressBar
+from lengthwise.common.texts import read_text
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.config import GenerateConfig
 from lengthwise.eval.inference.cache_programs import Decode
@@ -130,11 +132,8 @@ def read_prompts(config: GenerateConfig) -> list[str]:
         )
     if config.prompt:
         return [config.prompt]
-    try:
-        with open(config.prompts, encoding="utf-8") as file:
-            lines = [line.rstrip("\n") for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"generate.prompts={config.prompts!r} can't be read: {error}") from error
+    field, instead = "generate.prompts", "name a text file in UTF-8 with a prompt a line"
+    lines = read_text(user_path(config.prompts, field), field, instead).split("\n")
     if not any(lines):
         raise UserError(f"generate.prompts={config.prompts!r} holds no prompt")
     return [line for line in lines if line]

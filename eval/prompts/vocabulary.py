@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lengthwise.common.errors import UserError, reason
+from lengthwise.common.errors import UserError
+from lengthwise.common.texts import read_text
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.losses.targets import DocumentSource
@@ -111,20 +112,26 @@ def held_out_sentences(source: DocumentSource, split: Split, tokenizer: Tokenize
 
 
 def sentences_of_files(path: Path) -> list[str]:
-    """Sentences of a text file, or of the .txt files of a folder. Raises UserError: it has none."""
-    files = sorted(path.glob("**/*.txt")) if path.is_dir() else [path]
-    try:
-        texts = sentences("\n".join(file.read_text(encoding="utf-8") for file in files))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read eval.haystack={str(path)!r}: {reason(error)}; name a text file in UTF-8, "
-            "or a folder of .txt"
-        ) from error
+    """Sentences of a text file, or of the .txt files of a folder, hidden ones left out.
+
+    Raises UserError: there is no text, or a file is no UTF-8.
+    """
+    instead = "name a text file in UTF-8, or a folder of .txt"
+    texts = sentences(
+        "\n".join(read_text(file, "eval.haystack", instead) for file in _text_files(path))
+    )
     if not texts:
         raise UserError(
             f"eval.haystack={str(path)!r} holds no text; name a text file, or a folder of .txt"
         )
     return texts
+
+
+def _text_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    inside = sorted(path.glob("**/*.txt"))
+    return [f for f in inside if not any(p.startswith(".") for p in f.relative_to(path).parts)]
 
 
 def sentences(text: str) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from lengthwise.common.paths import user_path
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.config import EvalConfig
@@ -47,7 +47,7 @@ class Bench:
         Raises UserError: eval.haystack can't be read.
         """
         if self.config.haystack:
-            return sentences_of_files(Path(self.config.haystack))
+            return sentences_of_files(user_path(self.config.haystack, "eval.haystack"))
         return held_out_sentences(self.source, self.split, self.tokenizer)
 
     def targets(self, longest: int) -> Targets:

@@ -110,7 +110,8 @@ def test_a_trained_checkpoint_writes_on_from_prompts(lengthwise, refused, data, 
 
     assert "either generate.prompt" in refused(*mode)
     assert "generate.top_p is 0" in refused(*mode, *drawn, "--config.generate.top_p=0.0")
-    assert "can't be read" in refused(*mode, "--config.generate.prompts=nowhere.txt")
+    nowhere = "cannot read generate.prompts='nowhere.txt': No such file or directory; name a text"
+    assert nowhere in refused(*mode, "--config.generate.prompts=nowhere.txt")
     other = tmp_path / "empty"
     assert "holds no run" in refused(*mode, f"--workdir={other}", *drawn)
 

@@ -1,11 +1,11 @@
 """Settings of sources and stores, of which a test changes a few."""
 
 import dataclasses
-from collections import Counter
 from typing import Any
 
 from lengthwise.data.config import ContaminationConfig, DataConfig
 from lengthwise.data.sources import Source, SourceConfig
+from lengthwise.data.sources.source import Skipped
 
 SOURCE = SourceConfig(
     domain="all",
@@ -39,9 +39,9 @@ def change_source(config: DataConfig, **changes: object) -> DataConfig:
     return of_sources(config, dataclasses.replace(source, **changes))  # type: ignore[arg-type]
 
 
-def read_all(source: Source) -> tuple[dict[str, Any], Counter]:
+def read_all(source: Source) -> tuple[dict[str, Any], Skipped]:
     """The documents of a source by name, and what it skipped."""
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     documents = [d for unit in source.units() for d in source.documents(unit, skipped)]
     named = {document.name: document.content for document in documents}
     assert len(named) == len(documents)

@@ -2,10 +2,10 @@
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.paths import user_path
 from lengthwise.train.checkpoint.init_from import weights_of
 from lengthwise.train.loop.loop import run_loop
 from lengthwise.train.loop.restore import restore_newest
@@ -124,7 +124,7 @@ def _first_state(setup: Setup) -> TrainState:
     """Device state before the first step, over `init_from`'s weights or random ones."""
     if not setup.config.train.init_from:
         return setup.initial_state()
-    workdir = Path(setup.config.train.init_from)
+    workdir = user_path(setup.config.train.init_from, "train.init_from")
     weights = weights_of(workdir, setup.blueprint.abstract_params, setup.config.model)
     return setup.state_from(setup.completed(weights))
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lengthwise.common.errors import UserError, reason
+from lengthwise.common.errors import UserError, one_line
+from lengthwise.common.paths import user_path
+from lengthwise.common.texts import read_text
 from lengthwise.eval.prompts.prompt import (
     Answer,
     Material,
@@ -73,12 +75,11 @@ def read_hotpot(content: Any) -> QuestionFile:
 def _questions(
     path: Path, field: str, form: str, read: Callable[[Any], QuestionFile]
 ) -> QuestionFile:
-    named = f"{field}={str(path)!r}"
+    named, instead = f"{field}={str(path)!r}", f"name a file of {form}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = reason(error)
-        raise UserError(f"cannot read {named}: {why}; name a file of {form}") from error
+        content = json.loads(read_text(path, field, instead))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"cannot read {named}: {one_line(error)}; {instead}") from error
     try:
         return read(content)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -194,6 +195,6 @@ def tasks_of_files(qa_1: str, qa_2: str) -> dict[str, PromptTask]:
     )
     for name, field, path, form, read in readers:
         if path:
-            file = _questions(Path(path), field, form, read)
-            tasks[name] = from_file(TASKS[name], file, Path(path))
+            file = user_path(path, field)
+            tasks[name] = from_file(TASKS[name], _questions(file, field, form, read), file)
     return tasks

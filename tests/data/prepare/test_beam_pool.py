@@ -69,7 +69,7 @@ def test_the_same_bytes(config: DataConfig, tmp_path: Path, changes: dict[str, o
 
 def test_errors_are_those_of_one_machine(config: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "corpus" / "17.txt").write_bytes(b"ok \xfe")
-    with pytest.raises(UserError, match=r"17\.txt is not UTF-8 at byte 3"):
+    with pytest.raises(UserError, match=r"17\.txt: not UTF-8 at byte 3"):
         prepare(config, tmp_path / "store", on_beam)
     (tmp_path / "corpus" / "17.txt").write_text("all is well")
     prepare(config, tmp_path / "store", on_beam)

@@ -434,5 +434,5 @@ def test_a_corpus_without_documents(config: DataConfig, tmp_path: Path) -> None:
 
 def test_errors_come_back_from_workers(config: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "corpus" / "17.txt").write_bytes(b"ok \xfe")
-    with pytest.raises(UserError, match=r"17\.txt is not UTF-8 at byte 3"):
+    with pytest.raises(UserError, match=r"17\.txt: not UTF-8 at byte 3"):
         prepare(replace(config, workers=2), tmp_path / "store")

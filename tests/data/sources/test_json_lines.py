@@ -4,7 +4,6 @@ import gzip
 import itertools
 import json
 import os
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.sources import files, json_lines
 from lengthwise.data.sources.json_lines import JsonlSource
 from lengthwise.data.sources.records import RecordFields
-from lengthwise.data.sources.source import FilePart
+from lengthwise.data.sources.source import FilePart, Skipped
 from tests.data.settings import read_all
 
 TEXT = RecordFields("text", "", ids=False)
@@ -132,7 +131,7 @@ def test_a_large_file_is_read_in_ranges(tmp_path: Path, monkeypatch: pytest.Monk
     source = JsonlSource(str(tmp_path), TEXT, skip_empty=False)
     units = source.units()
     assert len(units) > 15
-    documents = [d for unit in units for d in source.documents(unit, Counter())]
+    documents = [d for unit in units for d in source.documents(unit, Skipped())]
     assert [document.content for document in documents] == texts
     data = (tmp_path / "x.jsonl").read_bytes()
     position = int(documents[200].name.removeprefix("x.jsonl@"))

@@ -1,7 +1,6 @@
 """Parquet and ArrayRecord files: the same documents as JSON lines; what is said of broken ones."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pyarrow import parquet
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.sources import files, make_source
+from lengthwise.data.sources.source import Skipped
 from tests.data.settings import read_all, source_config
 
 Records = list[dict[str, Any]]
@@ -38,7 +38,7 @@ WRITE: dict[str, Callable[[Path, Any], None]] = {
 KINDS = pytest.mark.parametrize("kind", WRITE)
 
 
-def read(kind: str, path: Path, ids: bool = False, **changes: object) -> tuple[dict, Counter]:
+def read(kind: str, path: Path, ids: bool = False, **changes: object) -> tuple[dict, Skipped]:
     config = source_config(source=kind, path=str(path), **changes)
     return read_all(make_source([config], ids))
 
@@ -75,7 +75,7 @@ def test_a_large_file_is_read_in_ranges(
     units = source.units()
     assert len(units) > 5
     assert sum(unit.num_bytes for unit in units) == path.stat().st_size
-    documents = [d for unit in units for d in source.documents(unit, Counter())]
+    documents = [d for unit in units for d in source.documents(unit, Skipped())]
     assert [(d.name, d.content, d.group) for d in documents] == [
         (f"x.{kind}:{i}", text, f"s{i // 7}") for i, text in enumerate(texts)
     ]
@@ -188,4 +188,4 @@ def test_a_file_that_vanishes_is_named(tmp_path: Path, kind: str) -> None:
     (unit,) = source.units()
     path.unlink()
     with pytest.raises(UserError, match=rf"cannot read .*x\.{kind}: No such file"):
-        list(source.documents(unit, Counter()))
+        list(source.documents(unit, Skipped()))

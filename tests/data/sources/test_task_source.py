@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from lengthwise.configs import base, task
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.sources import make_source
+from lengthwise.data.sources.source import Skipped
 from lengthwise.data.sources.tasks import TaskSource, task_tokenizer
 from lengthwise.data.tasks.config import HintConfig
 from lengthwise.data.tasks.samples import TaskSamples
@@ -28,7 +28,7 @@ def test_documents_are_the_samples_in_order(monkeypatch):
     monkeypatch.setattr("lengthwise.data.sources.tasks._BATCH", 50)
     source = TaskSource(CONFIG)
     units = source.units()
-    found = [d.content.tolist() for unit in units for d in source.documents(unit, Counter())]
+    found = [d.content.tolist() for unit in units for d in source.documents(unit, Skipped())]
     samples = TaskSamples(CONFIG)
     assert len(units) > 1
     assert found == rows_of(samples.training(np.arange(samples.total)).tokens)

@@ -1,7 +1,6 @@
 """TFDS without TensorFlow: the embedded corpus written as a dataset, and read as it was."""
 
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.sources import files, make_source
 from lengthwise.data.sources import tfds as stdlib_tfds
 from lengthwise.data.sources import tfds as tfds_source
+from lengthwise.data.sources.source import Skipped
 from lengthwise.data.sources.text_files import StdlibSource
 from tests.data.settings import read_all, source_config
 
@@ -73,8 +73,8 @@ def test_the_embedded_corpus_comes_back(
     units = source.units()
     assert len(units) > 5
     assert len({unit.key for unit in units}) == len(units)
-    found = [d for unit in units for d in source.documents(unit, Counter())]
-    expected = [d for unit in library.units() for d in library.documents(unit, Counter())]
+    found = [d for unit in units for d in source.documents(unit, Skipped())]
+    expected = [d for unit in library.units() for d in library.documents(unit, Skipped())]
     assert [(d.content, d.group) for d in found] == [(d.content, d.group) for d in expected]
     assert [d.name for d in found] == [f"train:{i}" for i in range(40)]
     assert "tensorflow" not in sys.modules
@@ -135,5 +135,5 @@ def test_a_dataset_that_vanishes_or_breaks(data_dir: Path, tmp_path: Path) -> No
     (unit,) = source.units()
     (tmp_path / "tfds").unlink()
     with pytest.raises(UserError, match=r"cannot read .*dataset_info\.json: No such file"):
-        list(source.documents(unit, Counter()))
+        list(source.documents(unit, Skipped()))
     tfds_source._open.cache_clear()
