@@ -15,21 +15,22 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-POWERS = {"lssa": 0.0, "lssar": 15.0}  # exponent of the re-weighting, as in the paper; 0: none
+POWERS = {"lssa": 0, "lssar": 15}  # exponent of the re-weighting, as in the paper; 0: none
 _PLAIN_ROWS = 3  # rows with O = 0: queries that see at most so many keys
+_FLOOR = 1e-5  # of the largest A_ij N_i - O_i of a row: rounding of float32, not a difference, below
 
 
 @dataclass(frozen=True)
 class Softplus:
     """Normalizer of `model.attention.attention.attend`; scores from `unit_queries_and_keys`."""
 
-    power: float  # of the re-weighting; 0: none, which is LSSA
+    power: int  # of the re-weighting; 0: none, which is LSSA
 
     def __call__(self, scores: jax.Array, visible: jax.Array) -> jax.Array:
         """Weights, float32 [..., Q, T], 0 where not visible.
 
         All are 0 for a query that sees nothing, and, under re-weighting, for one whose visible keys
-        weigh the same.
+        weigh the same, to a hundred-thousandth of their mean.
         """
         visible = jnp.broadcast_to(visible, scores.shape)
         seen = jnp.sum(visible, axis=-1, keepdims=True).astype(jnp.float32)
@@ -38,7 +39,7 @@ class Softplus:
         if not self.power:
             return weights
         offset = jnp.where(seen > _PLAIN_ROWS, 1.0, 0.0)
-        return _row_shares(jax.nn.relu(weights * seen - offset) ** self.power)
+        return _power_shares(jax.nn.relu(weights * seen - offset), self.power)
 
 
 def normalizer(kind: str) -> Softplus | None:
@@ -49,6 +50,18 @@ def normalizer(kind: str) -> Softplus | None:
 def _row_shares(weights: jax.Array) -> jax.Array:
     total = jnp.sum(weights, axis=-1, keepdims=True)
     return weights / jnp.where(total > 0, total, 1.0)
+
+
+def _power_shares(weights: jax.Array, power: int) -> jax.Array:
+    """weights ** power, each row divided by its sum.
+
+    The largest is 1 before it is raised, so that float32 neither under- nor overflows. Shares
+    don't depend on that divisor, nor do their gradients, which is why it has none.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True))
+    differs = largest > _FLOOR
+    raised = jnp.where(differs, weights / jnp.where(differs, largest, 1.0), 0.0) ** power
+    return raised / jnp.where(differs, jnp.sum(raised, axis=-1, keepdims=True), 1.0)
 
 
 def unit_queries_and_keys(q_BLHC: jax.Array, k_BLKC: jax.Array) -> tuple[jax.Array, jax.Array]:
