@@ -59,6 +59,7 @@ class Decoder(nnx.Module):
         tables: dict[str, Any],
         mask: Mask,
         key: jax.Array | None,
+        rows_B: jax.Array | None = None,
     ) -> jax.Array:
         """Hidden states after the final norm, [B, L, D].
 
@@ -70,18 +71,22 @@ class Decoder(nnx.Module):
             which makes a cheaper program.
           tables: see `transformer.position_tables`.
           key: of a training step, for dropout and what schemes sample; None: nothing is random.
+          rows_B: int32, numbers of the rows in the batch of the step, which dropout goes by; None:
+            all rows are here, in order.
         """
         learned = self._learned()
         embedding_key = None if key is None else jax.random.fold_in(key, 0)
         x_BLD = self._embed(
             learned, tables, inputs_BL, inputs_BL, positions_BL, segment_ids_BL, key
         )
-        x_BLD = constrain_activations(dropout(x_BLD, self.config.dropout, embedding_key))
+        rows_B = jnp.arange(inputs_BL.shape[0]) if rows_B is None else rows_B
+        x_BLD = constrain_activations(dropout(x_BLD, self.config.dropout, embedding_key, rows_B))
         length, smeared = inputs_BL.shape[1], self.config.smeared_keys
         context = self._context(learned, tables, positions_BL, length)
         context = context._replace(
             segment_ids_BL=segment_ids_BL,
             dropout_key=key,
+            rows_B=rows_B,
             follows_BL=follows_in_row(mask, length, segment_ids_BL) if smeared else None,
             backend=self._backend(tables, length, mask, segment_ids_BL is not None),
         )
@@ -183,7 +188,8 @@ class Decoder(nnx.Module):
             for s in dict.fromkeys(self.config.layer_schemes)
         }
         scale_BL = None if "log_n" not in tables else _query_scale(positions_BL, tables["log_n"])
-        return BlockContext(positions_BL, scale_BL, None, shared, None, None, None, None)
+        rows_B = jnp.arange(positions_BL.shape[0])
+        return BlockContext(positions_BL, scale_BL, None, shared, None, None, rows_B, None, None)
 
     def _backend(self, tables: dict[str, Any], length: int, mask: Mask, segmented: bool) -> str:
         """The attention backend of all layers, for rows of `length` tokens."""

@@ -30,19 +30,24 @@ def dense(x_BLD: jax.Array, weight: nnx.Param) -> jax.Array:
     return matmul(x_BLD, weight[...], weight.get_metadata("axes"))
 
 
-def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+def dropout(x: jax.Array, rate: float, key: jax.Array | None, rows_B: jax.Array) -> jax.Array:
     """Inverted dropout of [B, L, D]; off without a key or at rate 0.
 
-    The mask depends on the column of the row alone, whatever devices share the row.
+    A token's mask depends on the number of its row and its column alone, whatever devices share the
+    row and whatever rows are computed with it.
+
+    rows_B: int32, numbers of the rows in the batch.
     """
     if key is None or rate == 0:
         return x
-    B, L, D = x.shape
+    _, L, D = x.shape
 
-    def of_column(column: jax.Array) -> jax.Array:
-        return jax.random.bernoulli(jax.random.fold_in(key, column), 1 - rate, (B, D))
+    def of_token(row: jax.Array, column: jax.Array) -> jax.Array:
+        own = jax.random.fold_in(jax.random.fold_in(key, row), column)
+        return jax.random.bernoulli(own, 1 - rate, (D,))
 
-    keep = jax.vmap(of_column, out_axes=1)(row_columns(L))
+    of_row = jax.vmap(of_token, in_axes=(None, 0))
+    keep = jax.vmap(of_row, in_axes=(0, None))(rows_B, row_columns(L))
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
@@ -82,6 +87,7 @@ class BlockContext(NamedTuple):
     shared: dict[str, Any]  # by scheme: what its `prepare` made
     segment_ids_BL: jax.Array | None
     dropout_key: jax.Array | None
+    rows_B: jax.Array  # numbers of the rows in the batch, for dropout
     slots: CacheSlots | None  # where there is a KV cache
     backend: str | None  # of attention, static; None where there is a cache
 
@@ -239,9 +245,10 @@ class Block(nnx.Module):
         attended, updated = self.attention(
             self.attention_norm(x_BLD), positions, context, mask, cache
         )
-        x_BLD = constrain_activations(x_BLD + dropout(attended, self.config.dropout, attention_key))
+        rate, rows_B = self.config.dropout, context.rows_B
+        x_BLD = constrain_activations(x_BLD + dropout(attended, rate, attention_key, rows_B))
         added = self.mlp(self.mlp_norm(x_BLD))
-        return constrain_activations(x_BLD + dropout(added, self.config.dropout, mlp_key)), updated
+        return constrain_activations(x_BLD + dropout(added, rate, mlp_key, rows_B)), updated
 
 
 def block_keys(key: jax.Array | None, layer: Any) -> tuple[jax.Array | None, jax.Array | None]:

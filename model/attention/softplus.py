@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 POWERS = {"lssa": 0, "lssar": 15}  # exponent of the re-weighting, as in the paper; 0: none
 _PLAIN_ROWS = 3  # rows with O = 0: queries that see at most so many keys
-_FLOOR = 1e-5  # of the largest A_ij N_i - O_i of a row: rounding of float32, not a difference, below
+_FLOOR = 1e-5  # of a row's largest A_ij N_i - O_i: what is less may be rounding, no difference
 
 
 @dataclass(frozen=True)

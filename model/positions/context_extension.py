@@ -32,31 +32,45 @@ FIXED_TOKENS = 4  # at the start of a document, which E2-LLM's offset doesn't mo
 
 
 def pose_positions(
-    key: jax.Array, positions_BL: jax.Array, extension: ContextExtension
+    key: jax.Array, rows_B: jax.Array, positions_BL: jax.Array, extension: ContextExtension
 ) -> jax.Array:
     """PoSE's positions, int32 [B, L] in [0, target_length); cuts and skips are sampled by row.
 
-    positions_BL: indices in the document. Each document of a packed row is cut alike.
+    Args:
+      rows_B: int32, numbers of the rows in the batch, which decide what is sampled for them.
+      positions_BL: indices in the document. Each document of a packed row is cut alike.
     """
-    B, L = positions_BL.shape
-    cut_key, skip_key = jax.random.split(key)
-    cuts_BN = jnp.sort(jax.random.randint(cut_key, (B, extension.chunks - 1), 1, max(L, 2)))
-    room = extension.target_length - L
-    skip_B = jnp.zeros((B,), jnp.int32)
-    skipped_BL = positions_BL
-    for number in range(extension.chunks - 1):
-        draw = jax.random.fold_in(skip_key, number)
-        further_B = jax.random.randint(draw, (B,), skip_B, room + 1)
-        behind_BL = positions_BL >= cuts_BN[:, number, None]
-        skipped_BL = skipped_BL + jnp.where(behind_BL, (further_B - skip_B)[:, None], 0)
-        skip_B = further_B
-    return skipped_BL
+    length = positions_BL.shape[1]
+    room = extension.target_length - length
+
+    def of_row(row: jax.Array, positions_L: jax.Array) -> jax.Array:
+        cut_key, skip_key = jax.random.split(jax.random.fold_in(key, row))
+        cuts_N = jnp.sort(jax.random.randint(cut_key, (extension.chunks - 1,), 1, max(length, 2)))
+        skip = jnp.int32(0)
+        skipped_L = positions_L
+        for number in range(extension.chunks - 1):
+            draw = jax.random.fold_in(skip_key, number)
+            further = jax.random.randint(draw, (), skip, room + 1)
+            skipped_L = skipped_L + jnp.where(positions_L >= cuts_N[number], further - skip, 0)
+            skip = further
+        return skipped_L
+
+    return jax.vmap(of_row)(rows_B, positions_BL)
 
 
-def shifted_positions(key: jax.Array, positions_BL: jax.Array, target_length: int) -> jax.Array:
-    """Positions shifted as a whole, int32 [B, L] in [0, target_length); each row by its own t."""
-    B, L = positions_BL.shape
-    return positions_BL + jax.random.randint(key, (B, 1), 0, target_length - L + 1)
+def shifted_positions(
+    key: jax.Array, rows_B: jax.Array, positions_BL: jax.Array, target_length: int
+) -> jax.Array:
+    """Positions shifted as a whole, int32 [B, L] in [0, target_length); each row by its own t.
+
+    rows_B: int32, numbers of the rows in the batch.
+    """
+    length = positions_BL.shape[1]
+
+    def of_row(row: jax.Array) -> jax.Array:
+        return jax.random.randint(jax.random.fold_in(key, row), (), 0, target_length - length + 1)
+
+    return positions_BL + jax.vmap(of_row)(rows_B)[:, None]
 
 
 def e2_llm_scale(

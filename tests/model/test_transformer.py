@@ -176,7 +176,7 @@ def test_each_dropout_draws_its_own_key():
 
 
 def test_dropout_keeps_the_mean_and_drops_the_asked_share():
-    dropped = dropout(jnp.ones((4, 100, 500)), 0.3, jax.random.key(0))
+    dropped = dropout(jnp.ones((4, 100, 500)), 0.3, jax.random.key(0), jnp.arange(4))
     assert abs(float((dropped == 0).mean()) - 0.3) < 0.005
     assert abs(float(dropped.mean()) - 1) < 0.01
 

@@ -181,6 +181,7 @@ class Blueprint:
                 inputs.offset,
                 inputs.positions,
                 key,
+                batch["rows"],
             )
             return transformer.target_losses(
                 model,
@@ -192,6 +193,7 @@ class Blueprint:
                 tables=inputs.tables,
                 mask=CAUSAL,
                 key=key,
+                rows_B=batch["rows"],
             )
 
         def penalty(params: transformer.Params, key: jax.Array | None) -> jax.Array | float:

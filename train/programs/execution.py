@@ -1,7 +1,4 @@
-"""Executions of buckets: mesh view, microbatches and remat change speed and memory, no result.
-
-But for what is sampled: each microbatch has a random key of its own (step/update.py).
-"""
+"""Executions of buckets: mesh view, microbatches and remat change speed and memory, no result."""
 
 import dataclasses
 import hashlib

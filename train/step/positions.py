@@ -27,6 +27,7 @@ def training_positions(
     offset: jax.Array | np.int32 | None,
     drawn_L: jax.Array | np.ndarray | None,
     key: jax.Array | None,
+    rows_B: jax.Array,
 ) -> jax.Array:
     """Positions of a step: int32 [B, L], or [1, L] where all rows have the same.
 
@@ -39,6 +40,7 @@ def training_positions(
       offset: scalar, see `context_extension.offset_positions`; None: nothing is moved.
       drawn_L: positions that rows get in place of theirs; None: their own.
       key: of the step; None where nothing is random.
+      rows_B: int32, numbers of the rows in the batch of the step.
     """
     length = positions_BL.shape[1]
     if randomized := model.positions.randomized:
@@ -50,11 +52,11 @@ def training_positions(
         return sorted_positions(jnp.asarray(drawn_L), _rows(segment_ids_BL))[:, row_columns(length)]
     if stretched.kind == "pose":
         assert key is not None
-        return pose_positions(jax.random.fold_in(key, _DRAW), positions_BL, stretched)
+        return pose_positions(jax.random.fold_in(key, _DRAW), rows_B, positions_BL, stretched)
     if stretched.kind == "shift":
         assert key is not None
         draw = jax.random.fold_in(key, _DRAW)
-        return shifted_positions(draw, positions_BL, stretched.target_length)
+        return shifted_positions(draw, rows_B, positions_BL, stretched.target_length)
     if segment_ids_BL is None:
         positions_BL = row_columns(length)[None]
     return positions_BL if offset is None else offset_positions(positions_BL, offset)

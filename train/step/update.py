@@ -51,7 +51,8 @@ class StepConfig:
 
 BY_ROW = ("nats_B", "targets_B")  # metrics of a step by row of the global batch
 
-# (params, batch, inputs, key) -> nats of each target, log-partition of its logits: float32 [B, L]
+# (params, batch, inputs, key) -> nats of each target, log-partition of its logits: float32 [B, L].
+# batch["rows"], int32 [B], has the numbers of its rows in the step's batch; the key is the step's.
 LossesFunction = Callable[
     [PyTree, dict[str, jax.Array], StepInputs, jax.Array | None], tuple[jax.Array, jax.Array]
 ]
@@ -101,28 +102,24 @@ def make_train_step(
         key = None
         if config.random:
             key = jax.random.fold_in(jax.random.key(inputs.seed), inputs.step)
+        # What is random goes by these, so that it doesn't depend on the microbatches.
+        batch = batch | {"rows": jnp.arange(batch["inputs"].shape[0], dtype=jnp.int32)}
         if config.microbatches == 1:
             (_, (nats_B, targets_B)), grads = gradient(params, batch, inputs, key)
             return grads, nats_B, targets_B
 
         def split(x: jax.Array) -> jax.Array:
             # Interleaved, so that each part takes rows from every device.
-            rows, length = x.shape
-            return x.reshape(rows // config.microbatches, config.microbatches, length).swapaxes(
-                0, 1
-            )
+            return x.reshape(-1, config.microbatches, *x.shape[1:]).swapaxes(0, 1)
 
-        def add(grads_sum: PyTree, part: tuple) -> tuple[PyTree, tuple[jax.Array, jax.Array]]:
-            number, rows = part
-            part_key = None if key is None else jax.random.fold_in(key, number)
-            (_, of_rows), grads = gradient(params, rows, inputs, part_key)
+        def add(grads_sum: PyTree, part: Any) -> tuple[PyTree, tuple[jax.Array, jax.Array]]:
+            (_, of_rows), grads = gradient(params, part, inputs, key)
             # The TPU compiler would move sums over devices behind the loop, and fails at it.
             grads = jax.lax.optimization_barrier(grads)
             return jax.tree.map(jnp.add, grads_sum, grads), of_rows
 
         zeros = jax.tree.map(jnp.zeros_like, params)
-        parts = (jnp.arange(config.microbatches), jax.tree.map(split, batch))
-        grads, (nats, targets) = jax.lax.scan(add, zeros, parts)
+        grads, (nats, targets) = jax.lax.scan(add, zeros, jax.tree.map(split, batch))
         # Back from the interleaved parts to the order of the batch.
         return grads, nats.swapaxes(0, 1).reshape(-1), targets.swapaxes(0, 1).reshape(-1)
 

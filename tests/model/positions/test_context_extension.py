@@ -26,7 +26,7 @@ def test_chunks_skip_forward_and_stay_within_the_target(seed, chunks, room):
     length, rows = 16, 8
     extension = ContextExtension("pose", length + room, chunks)
     plain = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
-    found = np.asarray(pose_positions(jax.random.key(seed), plain, extension))
+    found = np.asarray(pose_positions(jax.random.key(seed), np.arange(rows), plain, extension))
     assert (found[:, 0] == 0).all()
     assert found.max() < length + room
     steps = np.diff(found, axis=1)
@@ -38,7 +38,9 @@ def test_skips_and_cuts_are_uniform_and_each_rows_own():
     length, target, rows = 8, 13, 20_000
     plain = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), (rows, length))
     found = np.asarray(
-        pose_positions(jax.random.key(1), plain, ContextExtension("pose", target, 2))
+        pose_positions(
+            jax.random.key(1), np.arange(rows), plain, ContextExtension("pose", target, 2)
+        )
     )
     skip = found[:, -1] - (length - 1)  # 0 ... 5
     shares = np.bincount(skip, minlength=6) / rows
@@ -51,14 +53,14 @@ def test_skips_and_cuts_are_uniform_and_each_rows_own():
 def test_every_document_of_a_packed_row_is_cut_alike():
     restarted = np.concatenate([np.arange(9), np.arange(7)])[None].astype(np.int32)
     extension = ContextExtension("pose", 40, 2)
-    found = np.asarray(pose_positions(jax.random.key(0), restarted, extension))[0]
+    found = np.asarray(pose_positions(jax.random.key(0), np.arange(1), restarted, extension))[0]
     np.testing.assert_array_equal(found[9:], found[:7])
 
 
 def test_rows_are_shifted_as_a_whole_by_any_offset_within_the_target():
     length, target, rows = 8, 13, 20_000
     plain = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
-    found = np.asarray(shifted_positions(jax.random.key(2), plain, target))
+    found = np.asarray(shifted_positions(jax.random.key(2), np.arange(rows), plain, target))
     assert (np.diff(found, axis=1) == 1).all()
     shares = np.bincount(found[:, 0], minlength=6) / rows  # 0 ... 5, the last one included
     np.testing.assert_allclose(shares, 1 / 6, atol=0.015)

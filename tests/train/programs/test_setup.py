@@ -11,12 +11,16 @@ from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.store.splits import Split
+from lengthwise.model.positions.settings import ContextExtension
 from lengthwise.train.config import MeshConfig
 from lengthwise.train.mesh import ViewShape
 from lengthwise.train.phases import Phases
+from lengthwise.train.programs.blueprint import Blueprint
 from lengthwise.train.programs.execution import BucketExecution
+from lengthwise.train.programs.inputs import step_inputs
 from lengthwise.train.programs.setup import Setup
 from lengthwise.train.seeds import SeedsConfig
+from lengthwise.train.step.update import TrainState
 from tests import tiny
 
 LENGTHS = (16, 32, 64)
@@ -126,14 +130,14 @@ def born_on_another_order(setup):
 
 
 def test_the_choices_of_a_plan_replace_those_of_the_config(experiment, phases, one_device):
-    """Views, microbatches and remat are of a bucket; losses without dropout are the same."""
-    plain = dataclasses.replace(experiment.model, dropout=0.0)
+    """Views, microbatches and remat are of a bucket; losses are the same, dropout included."""
+    assert experiment.model.dropout > 0
     asked = {
         (0, 16): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=4, remat="full"),
         (0, 32): BucketExecution(ViewShape(2, 2, 2, 1), microbatches=1, remat="none"),
         (0, 64): BucketExecution(ViewShape(2, 1, 4, 1), microbatches=1, remat="full"),
     }
-    config = dataclasses.replace(experiment, model=plain, mesh=MeshConfig(2, 1))
+    config = dataclasses.replace(experiment, mesh=MeshConfig(2, 1))
     for view, microbatches, message in (
         (ViewShape(2, 1, 4, 1), 2, "64: 2 rows can't be divided into 2 microbatches"),
         (ViewShape(1, 2, 4, 1), 1, "doesn't have mesh.slices=2"),
@@ -142,21 +146,67 @@ def test_the_choices_of_a_plan_replace_those_of_the_config(experiment, phases, o
         wrong = {**asked, (0, 64): BucketExecution(view, microbatches, remat="none")}
         with pytest.raises(UserError, match=message):
             Setup(config, phases, jax.devices(), wrong)
-    expected, _ = run_steps(setup_on(experiment, phases, jax.devices()[:1], model=plain), 6)
     setup = Setup(config, phases, jax.devices(), asked)
     for key, execution in asked.items():
         assert tuple(setup.blueprint.shardings[key].mesh.shape.values()) == dataclasses.astuple(
             execution.view
         )
         program = setup.blueprint.compile_step(key).as_text()
-        assert ("while(" in program) == (execution.microbatches > 1)
+        # The loop over parts; random numbers have loops of their own.
+        loops = re.findall(r'while\(.*op_name="jit\(train_step\)/while"', program)
+        assert bool(loops) == (execution.microbatches > 1)
         # Parameters are gathered anew under every policy; only "full" computes anew.
         again = re.search(r'rematted_computation[^"]*dot_general', program)
         assert bool(again) == (execution.remat == "full")
     found, _ = run_steps(setup, 6)
     np.testing.assert_allclose(
-        [loss for _, loss, _ in found], [loss for _, loss, _ in expected], rtol=2e-5
+        [loss for _, loss, _ in found], [loss for _, loss, _ in one_device], rtol=2e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("scheme", "extension", "microbatches"),
+    [
+        ("rope", ContextExtension("pose", 96), (1, 2, 4)),
+        ("learned", ContextExtension("shift", 96), (1, 4)),
+        ("abacus", ContextExtension(), (1, 4)),
+    ],
+)
+def test_microbatches_draw_what_the_whole_batch_does(
+    experiment, phases, scheme, extension, microbatches
+):
+    """Dropout, and the positions of each row; the offset of "abacus", which all rows share."""
+    model = dataclasses.replace(
+        experiment.model,
+        dropout=0.3,
+        positions=dataclasses.replace(experiment.model.positions, scheme=scheme),
+    )
+    config = dataclasses.replace(experiment, model=model)
+    (phase,) = phases.phases
+    shape = dataclasses.replace(
+        phase, config=dataclasses.replace(phase.config, positions=extension)
+    )
+    rows = np.random.default_rng(0).integers(40, 60, (8, 17)).astype(np.int32)  # digits among them
+    batch = {"inputs": rows[:, :-1], "targets": rows[:, 1:]}
+    batch["segment_ids"] = np.ones((8, 16), np.int32)
+    batch["positions"] = np.tile(np.arange(16, dtype=np.int32), (8, 1))
+    figures, by_row = [], None
+    for parts in microbatches:
+        executions = {
+            (0, length): BucketExecution(
+                ViewShape(1, 1, 1, 1), parts if length == 16 else 1, "none"
+            )
+            for length in LENGTHS
+        }
+        blueprint = Blueprint(config, [shape], 257, jax.devices()[:1], executions)
+        params = blueprint.init_params(0)
+        state = TrainState(params, blueprint.optimizer.init(params))
+        inputs = step_inputs(shape, 3, 16, 5, blueprint.tables)
+        _, metrics = jax.jit(blueprint.train_step((0, 16)))(state, batch, inputs)
+        figures.append([metrics[n] for n in ("loss", "grad_norm", "param_norm")])
+        by_row = metrics["nats_B"] if by_row is None else by_row
+        np.testing.assert_allclose(metrics["nats_B"], by_row, rtol=1e-5)
+    np.testing.assert_allclose(figures, [figures[0]] * len(figures), rtol=2e-5)
 
 
 def test_every_step_sees_the_store_through_the_schedule_alone(experiment, phases):
