@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from lengthwise.common.errors import UserError
 from lengthwise.model import transformer
@@ -98,15 +99,26 @@ class Blueprint:
                 self.model.check(length, CAUSAL, scaling, phase.segmented(length), row_devices)
 
     def _place_opt_state(self, opt_state: object) -> object:
-        """Places moments as their parameters, and replicates counters."""
+        """Places moments as their parameters, and replicates counters.
+
+        Where an optimizer has moments of some parameters alone, the others are masked.
+        """
         params_structure: Any = jax.tree.structure(self.abstract_params)
 
+        def is_masked(node: object) -> bool:
+            return isinstance(node, optax.MaskedNode)
+
         def is_params_like(node: object) -> bool:
-            return bool(jax.tree.structure(node) == params_structure)
+            return bool(jax.tree.structure(node, is_leaf=is_masked) == params_structure)
 
         def place(node: Any) -> object:
             if is_params_like(node):
-                return jax.tree.map(lambda _, p: p, node, self.abstract_params)
+                return jax.tree.map(
+                    lambda x, p: x if is_masked(x) else p,
+                    node,
+                    self.abstract_params,
+                    is_leaf=is_masked,
+                )
             return jax.ShapeDtypeStruct(node.shape, node.dtype, sharding=replicated(self.home))
 
         return jax.tree.map(place, opt_state, is_leaf=is_params_like)

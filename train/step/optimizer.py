@@ -12,8 +12,8 @@ from lengthwise.train.step.settings import OptimizerConfig
 class Optimizer(ABC):
     """What turns clipped gradients into the direction of a step; its fields are its settings.
 
-    Trees in its state with the structure of the parameters are sharded as these are, all else is
-    replicated.
+    Trees in its state with the structure of the parameters, some of them masked perhaps, are
+    sharded as these are; all else is replicated.
     """
 
     @abstractmethod

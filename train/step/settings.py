@@ -18,7 +18,7 @@ SCHEDULES = ("cosine", "wsd", "constant")
 class OptimizerConfig:
     """Optimizer of a run, the settings of each, and what all share."""
 
-    name: str = "adamw"  # of an optimizer: adamw, or one from outside
+    name: str = "adamw"  # of an optimizer: adamw, muon, or one from outside
     learning_rate: float = setting(3e-3, "[0, inf)")  # peak
     # steps of linear warm-up, the first of which has 1 / warmup_steps of the peak
     warmup_steps: int = setting(100, "[0, inf)")

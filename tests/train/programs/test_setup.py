@@ -109,6 +109,24 @@ def test_changing_bucket_moves_no_parameter(experiment, phases):
         check_takes(steps[length], before, state)
 
 
+def test_moments_of_some_parameters_alone_lie_where_those_do(experiment, phases):
+    """Muon's are of the matrices of the blocks, Adam's beside it of the others."""
+    muon = dataclasses.replace(experiment.optimizer, name="muon")
+    state = setup_on(experiment, phases, jax.devices(), optimizer=muon).blueprint.abstract_state
+    flatten = jax.tree_util.tree_flatten_with_path
+    parameters = {path: leaf.sharding for path, leaf in flatten(state.params)[0]}
+    assert any(not sharding.is_fully_replicated for sharding in parameters.values())
+    moments = dict.fromkeys(parameters, 0)
+    for path, leaf in flatten(state.opt_state)[0]:
+        for parameter in parameters:
+            if path[-len(parameter) :] == parameter:
+                assert leaf.sharding == parameters[parameter]
+                moments[parameter] += 1
+    for parameter, count in moments.items():
+        of_muon = parameter[-1].key in ("value", "output", "gate", "up", "down")
+        assert count == (1 if of_muon else 2), parameter
+
+
 def check_takes(step, places, state):
     """The state lies in these places, the very ones that the step asks for: none is moved."""
     assert placement(state) == places

@@ -134,7 +134,7 @@ def test_impossible_schedules_are_named(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "adam"}, "optimizer.name='adam' is unknown; choose one of adamw"),
+        ({"name": "adam"}, "optimizer.name='adam' is unknown; choose one of adamw, muon"),
         (
             {"adamw": {"beta2": 1.0}},
             r"optimizer.adamw.beta2 is 1.0, but must lie in \[0, 1\)",
