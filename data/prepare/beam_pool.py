@@ -20,7 +20,6 @@ from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.data.prepare.near_duplicates import alike, band_hashes, candidate_pairs
 from lengthwise.data.prepare.ngram_tasks import packed_by_unit
-from lengthwise.data.prepare.store_writer import Progress, ScanTask
 from lengthwise.data.prepare.unit_records import (
     BUILDING,
     column,
@@ -28,6 +27,7 @@ from lengthwise.data.prepare.unit_records import (
     records,
     write_record,
 )
+from lengthwise.data.prepare.unit_tasks import Progress, ScanTask
 
 _GROUP = 1 << 22  # documents per sort of one band's hashes
 _CHUNK = 1 << 14  # pairs per element with signatures: 4 MB

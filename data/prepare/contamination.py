@@ -29,8 +29,8 @@ from lengthwise.data.prepare.ngram_tasks import (
     ngrams_path,
     packed_by_unit,
 )
-from lengthwise.data.prepare.store_writer import ScanTask
 from lengthwise.data.prepare.unit_records import column, records
+from lengthwise.data.prepare.unit_tasks import ScanTask
 from lengthwise.data.prepare.worker_pool import Map
 from lengthwise.data.sources import Source
 from lengthwise.data.store.document_tables import NameTable

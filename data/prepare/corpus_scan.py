@@ -12,8 +12,9 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.data.prepare import near_duplicates
-from lengthwise.data.prepare.store_writer import Progress, ScanTask, text_of
+from lengthwise.data.prepare.store_writer import text_of
 from lengthwise.data.prepare.unit_records import RecordedTask, column, columns, is_done, records
+from lengthwise.data.prepare.unit_tasks import Progress, ScanTask
 from lengthwise.data.prepare.worker_pool import Map
 from lengthwise.data.sources import Skipped, Unit
 from lengthwise.data.sources.source import PLACES

@@ -12,8 +12,9 @@ import numpy as np
 import xxhash
 
 from lengthwise.common.errors import UserError
-from lengthwise.data.prepare.store_writer import Progress, ScanTask, batches
+from lengthwise.data.prepare.store_writer import batches
 from lengthwise.data.prepare.unit_records import BUILDING, records, write_record
+from lengthwise.data.prepare.unit_tasks import Progress, ScanTask
 from lengthwise.data.sources import Document, Source, Unit
 from lengthwise.data.sources.source import Skipped
 from lengthwise.data.store.document_tables import encode_names

@@ -25,14 +25,13 @@ from lengthwise.data.prepare.corpus_scan import (
 )
 from lengthwise.data.prepare.ngram_tasks import packed_by_unit
 from lengthwise.data.prepare.store_writer import (
-    ScanTask,
-    TokenizeTask,
     is_scanned_and_tokenized,
     scan_and_tokenize_unit,
     scan_unit,
     tokenize_unit,
 )
 from lengthwise.data.prepare.unit_records import BUILDING, column, columns, records
+from lengthwise.data.prepare.unit_tasks import ScanTask, TokenizeTask
 from lengthwise.data.prepare.worker_pool import Map
 from lengthwise.data.sources import Source, SourceConfig, Unit, make_source
 from lengthwise.data.sources.mixture import EvaluationSets, errors_of_items

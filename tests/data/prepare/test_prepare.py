@@ -15,7 +15,7 @@ import tokenizers
 from lengthwise.common.errors import UserError
 from lengthwise.data.config import DataConfig
 from lengthwise.data.layouts import SplitDocuments
-from lengthwise.data.prepare import corpus_scan, store_builder, store_writer
+from lengthwise.data.prepare import corpus_scan, store_builder, token_shards
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import summary
@@ -237,7 +237,7 @@ def test_an_end_of_text_inside_ids_is_named(config: DataConfig, tmp_path: Path) 
 def test_documents_that_are_too_long(
     config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_writer, "MAX_TOKENS", 3_000)
+    monkeypatch.setattr(token_shards, "MAX_TOKENS", 3_000)
     (tmp_path / "corpus" / "11.txt").write_text("x" * 2_999)
     prepare(config, tmp_path / "fits")
     (tmp_path / "corpus" / "11.txt").write_text("x" * 3_000)

@@ -23,6 +23,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.config import ContaminationConfig, DataConfig
 from lengthwise.data.prepare import store_builder, store_writer
 from lengthwise.data.prepare.prepare import prepare
+from lengthwise.data.prepare.unit_tasks import Progress, TokenizeTask
 from lengthwise.data.sources import files
 from tests.data.settings import change_source
 
@@ -74,9 +75,9 @@ def interrupt_tokenizing(config: DataConfig, directory: Path, after: int) -> Non
     calls = iter(range(1_000))
 
     def stopping(
-        work: Callable[[store_writer.TokenizeTask], store_writer.Progress],
-    ) -> Callable[[store_writer.TokenizeTask], store_writer.Progress]:
-        def stop(task: store_writer.TokenizeTask) -> store_writer.Progress:
+        work: Callable[[TokenizeTask], Progress],
+    ) -> Callable[[TokenizeTask], Progress]:
+        def stop(task: TokenizeTask) -> Progress:
             if next(calls) == after:
                 raise KeyboardInterrupt
             return work(task)
@@ -127,7 +128,7 @@ def test_a_file_that_vanishes_while_preparing_is_named_at_the_next_start(
 ) -> None:
     gone = tmp_path / "corpus" / "20.txt"
 
-    def vanish(task: store_writer.TokenizeTask) -> store_writer.Progress:
+    def vanish(task: TokenizeTask) -> Progress:
         gone.unlink(missing_ok=True)
         return store_writer.scan_and_tokenize_unit(task)
 
@@ -162,7 +163,7 @@ def test_a_file_that_changes_during_preparation(
     changed = tmp_path / "corpus" / "20.txt"
     text, status = changed.read_text(), changed.stat()
 
-    def change(task: store_writer.TokenizeTask) -> store_writer.Progress:
+    def change(task: TokenizeTask) -> Progress:
         changed.write_text(text[::-1])
         os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))  # the worst case
         return store_writer.tokenize_unit(task)
@@ -185,7 +186,7 @@ def test_a_unit_that_has_more_documents_when_it_is_tokenized(
     status = path.stat()
     config = in_two_passes(change_source(config, source="jsonl", path=str(path)))
 
-    def change(task: store_writer.TokenizeTask) -> store_writer.Progress:
+    def change(task: TokenizeTask) -> Progress:
         more = "".join(json.dumps({"text": f"more {i}"}) + "\n" for i in range(10))
         path.write_text(more.rstrip("\n").ljust(len(lines[0]) - 1) + "\n" + "".join(lines[1:]))
         assert path.stat().st_size == status.st_size
