@@ -57,6 +57,11 @@ def test_a_wrong_argument(refused, tmp_path, argument, message):
             "--config.model.num_heads=3",
             "model.num_heads=3 must be a multiple of",
         ),
+        (
+            CONFIG,
+            "--config.optimizer.no_decay=('embeding',)",
+            "'embeding' matches no parameter; nea",
+        ),
         ("configs/task.py", "--config.eval.answers.lengths=(5,3,1)", "lengths=(5, 3) is empty"),
         ("configs/task.py", "--config.stopping.score=loss", "runs on a task stop by"),
         ("configs/task.py", "--config.eval.tasks=('niah_single_1',)", "score models of text"),

@@ -18,7 +18,7 @@ from lengthwise.train.programs.blueprint import Blueprint
 from lengthwise.train.programs.execution import BucketExecution, Key
 from lengthwise.train.programs.inputs import step_inputs
 from lengthwise.train.rules.data_steps import EVERY_DATA_STEP, DataSteps
-from lengthwise.train.step.optimizer import make_optimizer
+from lengthwise.train.step.optimizer import check_no_decay, make_optimizer
 from lengthwise.train.step.update import StepInputs, TrainState
 
 
@@ -27,6 +27,9 @@ def check_settings(config: TrainConfig, platform: str) -> None:
     make_optimizer(config.scheduled_optimizer, config.schedule_steps)
     # The size of the vocabulary is not known yet; nothing here depends on it.
     model = ModelSpec.of(config.model, vocab_size=2, platform=platform)
+    if config.optimizer.no_decay:
+        params = jax.eval_shape(functools.partial(transformer.init_params, model), np.uint32(0))
+        check_no_decay(params, config.optimizer.no_decay)
     for phase in config.phases:
         model.check(phase.layout.smallest_bucket)
 

@@ -1,11 +1,16 @@
 """The update: clipping, an optimizer, decoupled L2 and L1, and the learning-rate schedules."""
 
+import difflib
+import fnmatch
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from lengthwise.common.errors import UserError
 from lengthwise.train.step.settings import OptimizerConfig
 
 
@@ -48,8 +53,10 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
     return optax.join_schedules([warmup, constant], [config.warmup_steps])
 
 
-def decay_mask(params: object) -> object:
+def decay_mask(params: object, no_decay: Sequence[str] = ()) -> object:
     """Mask of the parameters that L1 and L2 act on: matrices, without those of position schemes.
+
+    no_decay: patterns of the dotted names of further ones without, see `check_no_decay`.
 
     Parameters are stacked over layers, so that a matrix of a block has rank 3 and its norm scale
     rank 2; the rank alone would not tell a norm of a block from an embedding.
@@ -57,9 +64,31 @@ def decay_mask(params: object) -> object:
 
     def is_matrix(path: tuple, leaf: jax.Array) -> bool:
         names = {getattr(key, "key", None) for key in path}
-        return "positions" not in names and leaf.ndim - ("blocks" in names) >= 2
+        if "positions" in names or leaf.ndim - ("blocks" in names) < 2:
+            return False
+        return not any(fnmatch.fnmatchcase(_name(path), pattern) for pattern in no_decay)
 
     return jax.tree_util.tree_map_with_path(is_matrix, params)
+
+
+def check_no_decay(params: object, no_decay: Sequence[str]) -> None:
+    """Checks that each pattern of `optimizer.no_decay` matches a parameter's name.
+
+    Raises:
+      UserError: one doesn't; names the nearest parameters.
+    """
+    names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    for pattern in no_decay:
+        if not fnmatch.filter(names, pattern):
+            nearest = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+            raise UserError(
+                f"optimizer.no_decay: {pattern!r} matches no parameter; "
+                f"nearest: {', '.join(nearest)}"
+            )
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def add_decayed_signs(l1: float) -> optax.GradientTransformation:
@@ -80,10 +109,11 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
       UserError: an unknown optimizer, settings that it can't have, or an impossible schedule.
     """
     optimizer: Optimizer = config.optimizers.make(config.name, "optimizer.name")
+    decays = functools.partial(decay_mask, no_decay=config.no_decay)
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optimizer.transformation(steps),
-        optax.masked(optax.add_decayed_weights(config.l2), decay_mask),
-        optax.masked(add_decayed_signs(config.l1), decay_mask),
+        optax.masked(optax.add_decayed_weights(config.l2), decays),
+        optax.masked(add_decayed_signs(config.l1), decays),
         optax.scale_by_learning_rate(learning_rate_schedule(config, steps)),
     )

@@ -30,6 +30,8 @@ class OptimizerConfig:
     final_share: float = setting(0.1, "[0, 1]")  # last learning rate / peak
     l2: float = setting(0.1, "[0, inf)")  # decoupled weight decay, on matrices
     l1: float = setting(0.0, "[0, inf)")  # decoupled L1, on matrices
+    # patterns of names of parameters without L2 and L1, such as ("embedding", "blocks.mlp.*")
+    no_decay: tuple[str, ...] = ()
     clip_norm: float = setting(1.0, "(0, inf)")  # global gradient norm
     z_loss: float = setting(1e-4, "[0, inf)")  # weight of log_partition ** 2
     optimizers: Components[Any] = components(OPTIMIZERS, "optimizer")

@@ -6,7 +6,12 @@ import pytest
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.trees import build
-from lengthwise.train.step.optimizer import decay_mask, learning_rate_schedule, make_optimizer
+from lengthwise.train.step.optimizer import (
+    check_no_decay,
+    decay_mask,
+    learning_rate_schedule,
+    make_optimizer,
+)
 from lengthwise.train.step.settings import OptimizerConfig
 
 
@@ -46,14 +51,29 @@ def test_decay_acts_on_matrices_alone_stacked_or_not():
     }
 
 
-def test_three_updates_follow_the_formula():
-    settings, steps = config(), 20
+def test_parameters_are_left_out_of_the_decay_by_name():
+    none = {"embedding": False, "blocks": {"w": False, "scale": False}, "final": {"scale": False}}
+    assert decay_mask(params(), ["*"]) == none
+    assert decay_mask(params(), ["embedding"]) == {**none, "blocks": {"w": True, "scale": False}}
+    assert decay_mask(params(), ["embed", "blocks.*"]) == {**none, "embedding": True}
+
+
+def test_a_pattern_that_matches_no_parameter_is_named_with_the_nearest():
+    check_no_decay(params(), ["embedding", "blocks.*", "*scale"])
+    with pytest.raises(UserError, match=r"'embeddings' matches no parameter; nearest: embedding,"):
+        check_no_decay(params(), ["blocks.*", "embeddings"])
+
+
+@pytest.mark.parametrize("no_decay", [(), ("embed*",)])
+def test_three_updates_follow_the_formula(no_decay):
+    settings, steps = config(no_decay=no_decay), 20
     optimizer = make_optimizer(settings, steps)
     schedule = learning_rate_schedule(settings, steps)
     now = params()
     state = optimizer.init(now)
     flat, structure = jax.tree.flatten(now)
-    mask = jax.tree.leaves(decay_mask(now))
+    mask = [name == "w" or (name == "embedding" and not no_decay)
+            for name in ("scale", "w", "embedding", "scale")]  # fmt: skip
     want = [leaf.astype(np.float64) for leaf in flat]
     first, second = [np.zeros_like(w) for w in want], [np.zeros_like(w) for w in want]
     rng = np.random.default_rng(1)
