@@ -168,6 +168,10 @@ def _typed(wanted: Any, value: Any, where: str) -> Any:
         if value is None and NoneType in get_args(wanted):
             return None
         wanted = next(each for each in get_args(wanted) if each is not NoneType)
+    if type(value) is int and abs(value) >= 1 << 64:  # no float, no array and no seed holds it
+        raise UserError(
+            f"{where} is a number of {value.bit_length()} bits, more than the 64 it may"
+        )
     if wanted is float and type(value) is int:
         return float(value)
     if type(value) is not wanted:

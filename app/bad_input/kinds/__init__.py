@@ -1,0 +1,1 @@
+"""Kinds of bad input, one file each."""
