@@ -1,26 +1,25 @@
-"""The modes of `main.py --mode`."""
+"""The modes of `main.py --mode`. Each imports what it uses, so that none waits for another's."""
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
-from lengthwise.app.checkpoint import Trained
-from lengthwise.app.session import Session
 from lengthwise.app.store import open_store
 from lengthwise.common.errors import UserError
 from lengthwise.configs.base import RunConfig
 from lengthwise.configs.resolve import from_saved, load
 from lengthwise.data.store.token_store import summary
-from lengthwise.eval.inference.generation import generate_texts, read_prompts, save_rows
-from lengthwise.eval.inference.scorer import Setting
-from lengthwise.model.decode import Sampling
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import FREE_IN_SCORING, check_config, locked, read_config
-from lengthwise.train.plan.planner import plan
-from lengthwise.train.programs.execution import PLAN
+
+if TYPE_CHECKING:
+    from lengthwise.app.session import Session
 
 
 def run(mode: str, config: ConfigDict, workdir: str) -> int:
@@ -31,6 +30,9 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
     """
     directory = Path(workdir)
     if mode == "plan":
+        from lengthwise.train.plan.planner import plan
+        from lengthwise.train.programs.execution import PLAN
+
         experiment = load(config, None)
         directory.mkdir(parents=True, exist_ok=True)
         return plan(experiment, experiment.data, directory / PLAN)
@@ -50,6 +52,8 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         check_config(directory, experiment.resolved, FREE_IN_SCORING)
         if mode == "generate":
             return generate(experiment, directory)
+        from lengthwise.app.session import Session
+
         # What was trained stays what it was; only the scoring may be asked for anew.
         scored = dataclasses.replace(from_saved(saved), data=experiment.data, eval=experiment.eval)
         # A plan is for the devices of the training; any others may score.
@@ -65,6 +69,8 @@ def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
     Raises:
       UserError: what the user can put right.
     """
+    from lengthwise.app.session import Session
+
     with locked(workdir):
         experiment = load(config, read_config(workdir))
         check_config(workdir, experiment.resolved)
@@ -75,6 +81,11 @@ def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
 
 def generate(experiment: RunConfig, workdir: Path) -> int:
     """Generates from the prompts of `generate`; prints the texts and saves them as a file."""
+    from lengthwise.app.checkpoint import Trained
+    from lengthwise.eval.inference.generation import generate_texts, read_prompts, save_rows
+    from lengthwise.eval.inference.scorer import Setting
+    from lengthwise.model.decode import Sampling
+
     config = experiment.generate
     prompts = read_prompts(config)  # before the minutes that the rest may take
     sampling = Sampling(config.temperature, config.top_k, config.top_p)

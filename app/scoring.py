@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.store.token_store import TokenStore
@@ -13,11 +13,13 @@ from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.programs import Architecture
 from lengthwise.eval.losses.results import RunIdentity
-from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.spec import ModelSpec
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
+
+if TYPE_CHECKING:
+    from lengthwise.eval.report.run.run_page import RunInputs
 
 
 @dataclass(frozen=True)

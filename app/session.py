@@ -1,27 +1,28 @@
-"""Session: one run of training or scoring, which wires data, model, train and eval."""
+"""Session: one run of training or scoring, which wires data, model, train and eval.
+
+Modules that one of the two alone needs, or the report, are imported where they are used: a start
+waits for no other.
+"""
+
+from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from lengthwise.app.checkpoint import step_to_score
 from lengthwise.app.scoring import Checkpoint, Scoring, Subject
-from lengthwise.app.task import TaskScoring
-from lengthwise.app.text import TextScoring
 from lengthwise.common.files import write_json
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.batches.pipeline import where_read
 from lengthwise.data.schedule.epochs import epochs_text, repetition_notes
 from lengthwise.data.store.token_store import TokenStore
-from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import parameter_count
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.restore import read_host_state
-from lengthwise.train.loop.start import train
-from lengthwise.train.loop.state import TrainingRun
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.machine.peak import device_peak, machine_facts
 from lengthwise.train.machine.processes import first_alone, is_first_process
@@ -32,6 +33,12 @@ from lengthwise.train.phases import Phases
 from lengthwise.train.programs.execution import PLAN, plan_fingerprint, planned_executions
 from lengthwise.train.programs.setup import Setup, check_settings
 from lengthwise.train.rules.anomaly import AnomalyRules
+
+if TYPE_CHECKING:
+    from lengthwise.app.task import TaskScoring
+    from lengthwise.app.text import TextScoring
+    from lengthwise.eval.report.run.run_page import RunInputs
+    from lengthwise.train.loop.state import TrainingRun
 
 
 class Session:
@@ -122,6 +129,8 @@ class Session:
 
     def _run_inputs(self) -> RunInputs:
         """Inputs of the report that any run has."""
+        from lengthwise.eval.report.run.run_page import RunInputs
+
         manifest = self.store.manifest
         metrics = read_rows(self.workdir / "metrics.jsonl")
         epochs = self._epochs(max((row["step"] for row in metrics), default=0))
@@ -180,6 +189,8 @@ class Session:
 
     def training_run(self, checkpoints: Checkpoints) -> TrainingRun:
         """This run as training takes it."""
+        from lengthwise.train.loop.state import TrainingRun
+
         return TrainingRun(
             self.setup,
             self.workdir,
@@ -192,6 +203,8 @@ class Session:
 
     def _train(self, checkpoints: Checkpoints) -> int:
         """Returns the exit status: 0, or that of a run ended by a signal."""
+        from lengthwise.train.loop.start import train
+
         state = train(self.training_run(checkpoints))
         if state.reason in STATUS:
             print(
@@ -210,4 +223,10 @@ class Session:
 
 def scoring_of(experiment: RunConfig) -> type[TaskScoring] | type[TextScoring]:
     """The scoring for the corpus of the config."""
-    return TaskScoring if experiment.data.sources[0].source == "task" else TextScoring
+    if experiment.data.sources[0].source == "task":
+        from lengthwise.app.task import TaskScoring
+
+        return TaskScoring
+    from lengthwise.app.text import TextScoring
+
+    return TextScoring

@@ -1,10 +1,12 @@
 """Scoring of a run on a task: exact match and right tokens of answers."""
 
+from __future__ import annotations
+
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,12 +36,13 @@ from lengthwise.eval.answers.trainings import (
     save_comparison,
     score_training,
 )
-from lengthwise.eval.report.answers.page import AnswersInputs, Example, write_answers
-from lengthwise.eval.report.answers.wording import comparison_lines
-from lengthwise.eval.report.run.run_page import RunInputs
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.rules.registry import STOPPING_SCORES
 from lengthwise.train.rules.score import stopping_score
+
+if TYPE_CHECKING:
+    from lengthwise.eval.report.answers.page import Example
+    from lengthwise.eval.report.run.run_page import RunInputs
 
 _SELECTION_LENGTHS = 8  # lengths of training that choose, at most, where none are named
 
@@ -121,7 +124,7 @@ class TaskScoring:
         low, high = self.samples.low, self.samples.high
         return low, high, max(1, -(-(high - low + 1) // _SELECTION_LENGTHS))
 
-    def share_programs(self, other: "TaskScoring") -> None:
+    def share_programs(self, other: TaskScoring) -> None:
         """Takes over the compiled scores of a run that differs in its seeds alone."""
         self._next_tokens = other._next_tokens
 
@@ -173,6 +176,10 @@ class TaskScoring:
 
     def report(self, checkpoint: Checkpoint, workdir: Path, run: Callable[[], RunInputs]) -> None:
         """See `Scoring`: answers.json, hits by sample, comparison and page."""
+        # Here, so that nothing that draws is imported by a run before it draws.
+        from lengthwise.eval.report.answers.page import AnswersInputs, write_answers
+        from lengthwise.eval.report.answers.wording import comparison_lines
+
         scaling = self._subject.phases.scaling_after(checkpoint.step)
         next_tokens = self._next_tokens.bind(checkpoint.params, scaling)
         documents = self._documents("report")
@@ -249,6 +256,8 @@ class TaskScoring:
 
     def _examples(self, documents: Mapping[int, SampleBatch]) -> list[Example]:
         """A sample of the shortest tested length, of the longest one in range, of the longest."""
+        from lengthwise.eval.report.answers.page import Example
+
         lengths = list(documents)
         in_range = [n for n in lengths if self.samples.low <= n <= self.samples.high]
         text = self.samples.symbols.text

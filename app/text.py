@@ -1,10 +1,12 @@
 """Scoring of a run on text: losses, tasks on long inputs, report and card."""
 
+from __future__ import annotations
+
 import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.common.errors import UserError
@@ -23,11 +25,6 @@ from lengthwise.eval.losses.evaluate import SelectionProbe, evaluate
 from lengthwise.eval.losses.methods import chosen_methods, every_setting, without_rope
 from lengthwise.eval.losses.results import Results, save_results
 from lengthwise.eval.losses.targets import choose_targets
-from lengthwise.eval.report.card.page import write_card
-from lengthwise.eval.report.run.report import ReportInputs, write_report
-from lengthwise.eval.report.run.run_page import RunInputs
-from lengthwise.eval.report.run.wording import headline
-from lengthwise.eval.report.training_log import run_seconds
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.complexity import complexity
 from lengthwise.eval.scoring.factory import LeftOut, finite_scores, make_scorers
@@ -37,6 +34,9 @@ from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import training_fingerprint
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.score import stopping_score
+
+if TYPE_CHECKING:
+    from lengthwise.eval.report.run.run_page import RunInputs
 
 
 class TextScoring:
@@ -206,6 +206,12 @@ class TextScoring:
 
     def report(self, checkpoint: Checkpoint, workdir: Path, run: Callable[[], RunInputs]) -> None:
         """See `Scoring`: results.json, exposure.json, report and card."""
+        # Here, so that nothing that draws is imported by a run before it draws.
+        from lengthwise.eval.report.card.page import write_card
+        from lengthwise.eval.report.run.report import ReportInputs, write_report
+        from lengthwise.eval.report.run.wording import headline
+        from lengthwise.eval.report.training_log import run_seconds
+
         start = time.perf_counter()
         results, others = self.scores(checkpoint)
         seconds = time.perf_counter() - start

@@ -10,9 +10,10 @@ run = cli._run
 def run_without_report(config, workdir):
     # Not before the process has joined the others, as in main.
     from lengthwise.app import session, text
+    from lengthwise.eval.report.run import report
     from tests.app.runs import score_of_step
 
-    text.write_report = lambda workdir, inputs: workdir / "not-drawn"
+    report.write_report = lambda workdir, inputs: workdir / "not-drawn"
     if "UNSCORED" in os.environ:
         session.Session.score_checkpoint = lambda self, checkpoints: None
         text.TextScoring.probe = score_of_step

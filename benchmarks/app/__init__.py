@@ -1,1 +1,1 @@
-"""Benchmarks of the command line."""
+"""Runs from outside: their start, kills, and inputs that are not what they should be."""

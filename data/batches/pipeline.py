@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import grain
 import numpy as np
 
 from lengthwise.common.errors import UserError
@@ -122,6 +121,8 @@ def batches(
     Args:
       local_slices: this process's part of a bucket's batch.
     """
+
+    import grain  # here: reading a layout, as scoring does, needs no pipeline
 
     def make(step: int) -> HostBatch:
         draw = schedule.draw(step)

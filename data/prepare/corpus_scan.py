@@ -19,7 +19,6 @@ from lengthwise.data.prepare.worker_pool import Map
 from lengthwise.data.sources import Skipped, Unit
 from lengthwise.data.sources.source import PLACES
 from lengthwise.data.store import splits
-from lengthwise.data.store.file_tokenizer import train_bpe
 
 
 class UnitTask(RecordedTask, Protocol):
@@ -170,4 +169,6 @@ def train_tokenizer(
     with ProgressBar(
         total=len(corpus.num_bytes), desc="training tokenizer", unit="document"
     ) as bar:
+        from lengthwise.data.store.file_tokenizer import train_bpe
+
         return train_bpe(train_texts(), vocab_size, end_of_text_token)

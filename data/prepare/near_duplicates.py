@@ -21,8 +21,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lengthwise.common.progress import ProgressBar
 from lengthwise.data.prepare import near_duplicates as minhash
@@ -227,6 +225,9 @@ def clusters_of(copies: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _components(edges: np.ndarray, num_documents: int) -> np.ndarray:
+    from scipy.sparse import coo_array  # a quarter of a second, for who prepares alone
+    from scipy.sparse.csgraph import connected_components
+
     shape = (num_documents, num_documents)
     graph = coo_array((np.ones(len(edges), np.bool_), (edges[:, 0], edges[:, 1])), shape=shape)
     return connected_components(graph, directed=False)[1]

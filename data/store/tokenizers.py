@@ -10,7 +10,6 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.paths import user_path
-from lengthwise.data.store.file_tokenizer import FileTokenizer
 
 # Values of data.tokenizer beside the path of a tokenizer.json.
 BYTES = "bytes"
@@ -112,8 +111,11 @@ def load_tokenizer(name: str, end_of_text_token: str) -> Tokenizer:
 
 
 @functools.lru_cache(maxsize=2)  # loaded by every unit, in a tenth of a second
-def _file_tokenizer(path: Path, end_of_text_token: str, _: int | None) -> FileTokenizer:
+def _file_tokenizer(path: Path, end_of_text_token: str, _: int | None) -> Tokenizer:
     """Loads a file; the last argument, its mtime, tells a rewritten one."""
+    # Its library takes a tenth of a second, for who has such a file alone.
+    from lengthwise.data.store.file_tokenizer import FileTokenizer
+
     return FileTokenizer(path, end_of_text_token)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from lengthwise.eval.answers.runs import EXACT, TOKEN, Training
 from lengthwise.eval.answers.score import Hits
@@ -91,6 +90,8 @@ def summarize(
 
     trained: shortest and longest length of training. chance_K: at each length.
     """
+    from scipy.stats import binomtest  # half a second, for who scores answers alone
+
     scores = []
     for each, chance in zip(hits, chance_K, strict=True):
         count = each.exact_N.size

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from lengthwise.eval.statistics.bootstrap import Resamples
 from lengthwise.eval.statistics.reach import Reach, reach
@@ -95,6 +94,8 @@ def crossing(lengths: Sequence[int], scores: Resamples, threshold: float) -> Cro
 
 def _crossed(log2_K: np.ndarray, score_K: np.ndarray, threshold: float) -> float:
     """Crossing as log2 of the length; -inf: below at the first length, inf: below at none."""
+    from scipy.optimize import isotonic_regression  # a third of a second, for who draws alone
+
     fit_K = isotonic_regression(score_K, increasing=False).x
     below = int(np.searchsorted(-fit_K, -threshold, side="right"))  # first with fit < threshold
     if below == 0:

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from lengthwise.app import modes, text
+from lengthwise.app import modes
 from lengthwise.common.errors import UserError
 from lengthwise.eval.losses.curve_file import CURVES, load_evaluation, save_evaluation
+from lengthwise.eval.report.run import report
 from lengthwise.train.metrics.writer import read_rows
 from tests import tiny
 
@@ -153,7 +154,7 @@ def test_the_card_judges_what_was_scored_and_says_what_it_cost(workdir):
 @pytest.fixture
 def undrawn(monkeypatch):
     """The report's pictures are drawn once, by the run itself."""
-    monkeypatch.setattr(text, "write_report", lambda workdir, inputs: workdir / "not-drawn")
+    monkeypatch.setattr(report, "write_report", lambda workdir, inputs: workdir / "not-drawn")
 
 
 @pytest.mark.usefixtures("undrawn")

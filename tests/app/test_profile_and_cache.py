@@ -60,6 +60,8 @@ def test_the_next_start_finds_what_was_compiled_though_some_is_damaged(
         program.write_bytes(program.read_bytes()[:100])
     third = (f"--config={CONFIG}", f"--workdir={tmp_path / 'third'}", *start[2:], cache)
     assert lengthwise(*third)[0] == 0
+    # Written anew: what stayed cut short would be compiled again at every start.
+    assert min(program.stat().st_size for program in programs) > 100
     assert losses(tmp_path / "third") == losses(tmp_path / "again") == losses(tmp_path / "run")
 
 

@@ -1,7 +1,7 @@
 """Processes of a run: joining, agreeing, and ending when one of them is gone.
 
 All run the same program on the same config and take part in every computation. The first one alone
-writes what only one may write, and speaks.
+writes what only one may write, and speaks. A process by itself doesn't import jax for any of this.
 """
 
 import functools
@@ -13,9 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from lengthwise.common.errors import UserError, one_line
@@ -40,6 +38,8 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
     Raises:
       UserError: some are missing, or the processes don't find each other.
     """
+    import jax
+
     arguments = (coordinator, num_processes, process_id)
     if None in arguments and arguments != (None, None, None):
         raise UserError("--coordinator, --num_processes and --process_id must be given together")
@@ -67,24 +67,33 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
 
 def is_distributed() -> bool:
     """Whether this process has joined others. Starts no backend."""
-    return jax.distributed.is_initialized()
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def is_first_process() -> bool:
     """Whether this is the first process, which alone writes and prints."""
-    return not is_distributed() or jax.process_index() == 0
+    if not is_distributed():
+        return True
+    import jax
+
+    return jax.process_index() == 0
 
 
 def own_name() -> str:
     """ "process 1 of 4 (its host)"; empty where there is one process."""
     if not is_distributed():
         return ""
+    import jax
+
     return f"process {jax.process_index()} of {jax.process_count()} ({socket.gethostname()})"
 
 
 def wait_for_all(where: str) -> None:
     """Returns when every process has called it."""
     if is_distributed():
+        from jax.experimental import multihost_utils
+
         multihost_utils.sync_global_devices(where)
 
 
@@ -105,6 +114,9 @@ def gather(value: Any) -> np.ndarray:
     """Gathers the value of each process on all of them: [P, ...]."""
     if not is_distributed():
         return np.asarray(value)[None]
+    import jax
+    from jax.experimental import multihost_utils
+
     return np.asarray(multihost_utils.process_allgather(value)).reshape(
         jax.process_count(), *np.shape(value)
     )
@@ -118,6 +130,8 @@ def check_shared(directory: Path) -> None:
     """
     if not is_distributed():
         return
+    from jax.experimental import multihost_utils
+
     # A new name each time: a network file system may remember that a file was not there.
     number = int(multihost_utils.broadcast_one_to_all(np.int32(secrets.randbits(31))))
     mark = directory / f"seen-by-all-{number}"
@@ -152,6 +166,8 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
     Args:
       ending: message and exit status of an error of one process alone.
     """
+    import jax
+
     try:
         status = work()
     except BaseException as error:

@@ -3,15 +3,11 @@
 import contextlib
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
@@ -50,17 +46,16 @@ class MetricsWriter:
 
     def __init__(self, workdir: Path, *, resume_step: int, rollbacks: int = 0):
         """rollbacks: number of rows of kind "rollback" to keep, whatever their step."""
+        from lengthwise.train.metrics.events import Events  # scoring reads rows alone
+
         self._path = workdir / "metrics.jsonl"
         rows = read_rows(self._path) if self._path.exists() else []
         self.last_seen: float | None = max((r["time"] for r in rows if "time" in r), default=None)
         self._keep(rows, resume_step, rollbacks)
         with self._disk_errors():
             self._file = self._path.open("a")
-            # Not tensorboardX's SummaryWriter: on a full disk its thread dies, and its queue, once
-            # full, holds up the training for ever.
-            (workdir / "tensorboard").mkdir(exist_ok=True)
-            self._events = EventsWriter(str(workdir / "tensorboard" / "events"))
-            self._start_events(resume_step)
+            self._events = Events(workdir / "tensorboard")
+            self._events.begin(resume_step)
 
     def _keep(self, rows: Sequence[dict[str, Any]], step: int, rollbacks: int) -> None:
         remaining = (
@@ -70,18 +65,13 @@ class MetricsWriter:
         )
         atomic_write(self._path, (row.encode("ascii") for row in remaining))
 
-    def _start_events(self, step: int) -> None:
-        # TensorBoard forgets what was written before from this step on.
-        start = SessionLog(status=SessionLog.START)
-        self._write_event(step=step + 1, session_log=start)
-
     def cut_back(self, step: int, rollbacks: int) -> None:
         """Removes the rows of later steps, as on resuming at `step`."""
         with self._disk_errors():
             self._file.close()
             self._keep(read_rows(self._path), step, rollbacks)
             self._file = self._path.open("a")
-            self._start_events(step)
+            self._events.begin(step)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row: `kind`, `step`, figures.
@@ -89,26 +79,10 @@ class MetricsWriter:
         Kinds are "train", "skip", "rollback", "eval", "goodput" and "end". A "rollback" has a
         `number`, from 1: it outlives the steps that it took back.
         """
-        scalars = {
-            f"{row['kind']}/{name}": value
-            for name, value in row.items()
-            if name not in ("kind", "step") and isinstance(value, int | float)
-        }
-        if row["kind"] == "train":
-            for name in ("loss", "grad_norm"):
-                scalars[f"{name}_by_bucket/{row['bucket']}"] = row[name]
-            for domain, loss in row.get("losses", {}).items():
-                scalars[f"loss_by_domain/{domain}"] = loss
-        for name, figure in row.get("scores", {}).items():
-            scalars[f"scores/{name}"] = figure["value"]
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         with self._disk_errors():
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()  # for who follows the run, and so that a kill loses no row
-            self._write_event(step=row["step"], summary=Summary(value=values))
-
-    def _write_event(self, **content: Any) -> None:
-        self._events.write_event(Event(wall_time=time.time(), **content))
+            self._events.write(row)
 
     def flush(self) -> None:
         """Syncs to disk: a checkpoint must never be newer than the rows of its steps."""
