@@ -175,7 +175,9 @@ class Session:
 
     def train_and_score(self) -> int:
         """Trains to the end, then scores; returns the exit status."""
-        with contextlib.closing(Checkpoints(self.workdir / "checkpoints")) as checkpoints:
+        keep_every = self.experiment.train.keep_every
+        directory = self.workdir / "checkpoints"
+        with contextlib.closing(Checkpoints(directory, keep_every=keep_every)) as checkpoints:
             status = self._train(checkpoints)
             if not status:
                 self.score_checkpoint(checkpoints)

@@ -98,6 +98,9 @@ class LoopConfig(ReadingConfig):
     # steps between scores on the selection split; 0: at the end
     eval_every: int = setting(250, "[0, inf)")
     checkpoint_every: int = setting(250, "[1, inf)")  # steps between checkpoints
+    # steps between checkpoints that stay, beside the last two and the best: a multiple of
+    # checkpoint_every; 0: none
+    keep_every: int = setting(0, "[0, inf)")
     checksums: bool = False  # a hash of (batch, loss, parameters) in every row
     compile: str = setting("auto", choices=COMPILE_MODES)  # auto: behind on a CPU, else ahead
     # directory or gs:// address of compiled programs, for the next start; empty: that in the
@@ -105,6 +108,13 @@ class LoopConfig(ReadingConfig):
     compilation_cache: str = ""
     # a work directory whose newest weights this run starts from
     init_from: str = setting("", path=True)
+
+    def __post_init__(self) -> None:
+        if self.keep_every % self.checkpoint_every:
+            raise UserError(
+                f"train.keep_every={self.keep_every} must be a multiple of "
+                f"train.checkpoint_every={self.checkpoint_every}: no other step has a checkpoint"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,9 +21,7 @@ from lengthwise.train.machine.workdir import FREE_ON_RESUME, contradictions
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(
-    path
-    for path in (ROOT / "configs").glob("[a-z]*.py")
-    if path.stem == "quickstart" or "def get_config" in path.read_text()
+    path for path in (ROOT / "configs").glob("[a-z]*.py") if "def get_config" in path.read_text()
 )
 
 
@@ -223,6 +221,11 @@ def test_integers_serve_where_floats_are_asked_for():
         ("train.log_every", 0, r"train.log_every is 0, but must lie in \[1, inf\)"),
         ("eval.ratios", (1.0, -2.0), "one of eval.ratios is -2.0"),
         ("seed", -1, "seed is -1"),
+        (
+            "train.keep_every",
+            300,
+            r"train.keep_every=300 must be a multiple of .*checkpoint_every=250",
+        ),
         ("model.dropout", float("inf"), "model.dropout is inf"),
         ("eval.checkpoint", "first", "eval.checkpoint='first' is unknown; choose one of last, be"),
     ],

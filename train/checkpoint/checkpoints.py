@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from lengthwise.common.errors import UserError, one_line
 from lengthwise.train.checkpoint.damage import (
@@ -25,6 +24,7 @@ from lengthwise.train.checkpoint.damage import (
     signed,
     without_score,
 )
+from lengthwise.train.checkpoint.retention import retention
 from lengthwise.train.machine.processes import (
     all_agree,
     first_alone,
@@ -50,8 +50,12 @@ class Checkpoints:
     are measured by, stopping state, the account of the time.
     """
 
-    def __init__(self, directory: Path, *, read_only: bool = False):
-        """read_only: another run's, whose unfinished saves must not be tidied away.
+    def __init__(self, directory: Path, *, read_only: bool = False, keep_every: int = 0):
+        """Opens the checkpoints of a directory.
+
+        Args:
+          read_only: another run's, whose unfinished saves must not be tidied away.
+          keep_every: steps between those that stay, beside the last two and the best; 0: none.
 
         Raises:
           DamagedCheckpointError: a score can't be read, which Orbax does here for all checkpoints;
@@ -59,23 +63,13 @@ class Checkpoints:
         """
         self._directory = directory
         first_alone(lambda: self._set_aside_without_score(read_only))
-        keep = AnyPreservationPolicy(
-            [
-                LatestN(2),
-                BestN(
-                    n=1,
-                    get_metric_fn=lambda metrics: -metrics[_SCORE],
-                    keep_checkpoints_without_metrics=False,
-                ),
-            ]
-        )
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
                 # Without best_fn Orbax writes no metrics, and a restarted run forgets the best.
                 best_fn=lambda metrics: metrics[_SCORE],
                 best_mode="min",
-                preservation_policy=keep,
+                preservation_policy=retention(keep_every, lambda metrics: metrics[_SCORE]),
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
             ),

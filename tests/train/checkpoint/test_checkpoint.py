@@ -120,6 +120,14 @@ def test_the_last_two_and_the_best_are_kept(directory):
     assert steps_on_disk(directory) == [7, 8, 9]
 
 
+def test_those_at_multiples_of_keep_every_stay_besides(directory):
+    checkpoints = Checkpoints(directory, keep_every=4)
+    for step in range(2, 15, 2):
+        checkpoints.save(step, state(step), HOST, 1.0 if step == 6 else 2.0)
+    checkpoints.close()
+    assert steps_on_disk(directory) == [4, 6, 8, 12, 14]
+
+
 def test_without_scores_there_is_no_best(directory):
     checkpoints = Checkpoints(directory)
     assert checkpoints.latest_step() is None
