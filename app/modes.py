@@ -90,9 +90,11 @@ def generate(experiment: RunConfig, workdir: Path) -> int:
     prompts = read_prompts(config)  # before the minutes that the rest may take
     sampling = Sampling(config.temperature, config.top_k, config.top_p)
     trained = Trained(experiment, open_store(experiment, workdir), workdir)
-    texts = generate_texts(
-        trained.model.cached(Setting()), trained.text_tokenizer(), prompts, config, sampling
-    )
+    tokenizer = trained.text_tokenizer()
+    for prompt in prompts:
+        if unknown := tokenizer.unknown(prompt):
+            print(f"note: the tokenizer has no token for {unknown[0]!r} of the prompt {prompt!r}")
+    texts = generate_texts(trained.model.cached(Setting()), tokenizer, prompts, config, sampling)
     for row in texts:
         print(f"--- {row['prompt']!r}\n{row['text']}")
     rows = [{"checkpoint_step": trained.step, **row} for row in texts]

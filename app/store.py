@@ -32,6 +32,12 @@ def open_store(
         print(f"corpus: left out {count:,}: {reason}")
     for message in manifest.bad_records:
         print(f"corpus: bad record: {message}")
+    if unknown := manifest.unknown_text:
+        print(
+            f"corpus: {unknown['characters']:,} characters of {unknown['documents']:,} documents "
+            f"have no token under {manifest.tokenizer}, such as "
+            + ", ".join(map(repr, unknown["examples"]))
+        )
     for name, overlap in manifest.contamination.items():
         print(
             f"contamination: {name}: {overlap['contaminated']:,} of {overlap['documents']:,} "

@@ -13,6 +13,7 @@ from lengthwise.data.store import splits
 from lengthwise.data.store.tokenizers import IDS, is_file, load_tokenizer, trained_vocab_size
 
 DUPLICATES = ("keep", "drop_exact", "drop_near")
+UNKNOWN_TEXT = ("error", "allow")
 DROPS = ("none", "training", "held_out")
 _HELD_OUT = tuple(split.name.lower() for split in splits.Split if split != splits.Split.TRAIN)
 _NOT_CONTENT = ("store", "workers", "verify")  # settings that leave the same store
@@ -41,6 +42,9 @@ class DataConfig(SourceConfig):
     # bytes | path of a tokenizer.json | train:bpe:VOCABULARY | ids:VOCABULARY:END_OF_TEXT
     tokenizer: str = setting("bytes", path=True)
     end_of_text_token: str = "<|endoftext|>"  # its name in a tokenizer.json
+    # text without a token, where a tokenizer.json doesn't know all: error | allow: replaced or
+    # dropped as the tokenizer does, and counted
+    unknown_text: str = setting("error", choices=UNKNOWN_TEXT)
     shard_tokens: int = setting(1 << 26, "[1, inf)")  # tokens a shard, at most, but of one document
     store: str = setting("", path=True)  # directory of the token store; empty: WORKDIR/store
     workers: int = setting(0, "[0, inf)")  # processes that tokenize; 0: one a core

@@ -120,12 +120,18 @@ def run(
                 f"note: {model.encoded_apart:,} continuations share tokens with their context and "
                 "are encoded apart from it"
             )
+        if model.unknown_texts:
+            print(
+                f"note: {model.unknown_texts:,} texts hold some that {tokenizer.describe()} has no "
+                "token for"
+            )
         report = {
             "checkpoint_step": trained.step,
             "l_train": trained.l_train,
             "max_length": longest,
             "left_out": left_out,
             "encoded_apart": model.encoded_apart,
+            "unknown_texts": model.unknown_texts,
             **{key: output[key] for key in ("results", "versions", "n-shot", "n-samples")},
         }
         # The harness puts functions and numpy's numbers among its results.

@@ -34,6 +34,7 @@ class CheckpointLM(TemplateLM):
     Attributes:
       encoded_apart: continuations so far whose tokens aren't those of the whole text; see
         `encode_pair`.
+      unknown_texts: texts so far of which the tokenizer has no token for a part.
     """
 
     def __init__(self, model: CachedModel, tokenizer: Tokenizer, longest: int):
@@ -43,6 +44,7 @@ class CheckpointLM(TemplateLM):
         self._tokens = tokenizer
         self._longest = longest
         self.encoded_apart = 0
+        self.unknown_texts = 0
 
     @property
     def eot_token_id(self) -> int:
@@ -60,6 +62,7 @@ class CheckpointLM(TemplateLM):
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
         """Ids; there are no special tokens that could be added."""
+        self.unknown_texts += bool(self._tokens.unknown(string))
         ids: list[int] = self._tokens.encode_batch([string])[0].tolist()
         return ids
 
@@ -72,6 +75,7 @@ class CheckpointLM(TemplateLM):
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         before, tokens, shared = encode_pair(self._tokens, context, continuation)
         self.encoded_apart += not shared
+        self.unknown_texts += bool(self._tokens.unknown(context + continuation))
         return before.tolist() or [self.prefix_token_id], tokens.tolist()
 
     def _loglikelihood_tokens(

@@ -1,7 +1,6 @@
 """Builds a token store: the passes over the corpus in order, then tables and manifest."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -24,16 +23,18 @@ from lengthwise.data.prepare.corpus_scan import (
     without,
 )
 from lengthwise.data.prepare.ngram_tasks import packed_by_unit
+from lengthwise.data.prepare.source_listing import source_changes
 from lengthwise.data.prepare.store_writer import (
     is_scanned_and_tokenized,
     scan_and_tokenize_unit,
     scan_unit,
     tokenize_unit,
 )
+from lengthwise.data.prepare.token_shards import merged_unknown_text
 from lengthwise.data.prepare.unit_records import BUILDING, column, columns, records
 from lengthwise.data.prepare.unit_tasks import ScanTask, TokenizeTask
 from lengthwise.data.prepare.worker_pool import Map
-from lengthwise.data.sources import Source, SourceConfig, Unit, make_source
+from lengthwise.data.sources import Source, Unit, make_source
 from lengthwise.data.sources.mixture import EvaluationSets, errors_of_items
 from lengthwise.data.store import token_store
 from lengthwise.data.store.document_tables import (
@@ -46,53 +47,6 @@ from lengthwise.data.store.document_tables import (
 from lengthwise.data.store.shard_reader import ShardEntry
 from lengthwise.data.store.token_store import Manifest, token_dtype
 from lengthwise.data.store.tokenizers import is_file, load_tokenizer, trained_vocab_size
-
-_LISTING = "source.json"  # below the folder of unfinished work
-_MAX_NAMES = 3  # files named in a line
-
-
-def source_changes(
-    directory: Path, configs: Sequence[SourceConfig], source: Source, units: Sequence[Unit]
-) -> str:
-    """Line on files that came or went since preparation at `directory` began, or "".
-
-    The first call for these settings notes the names of the files.
-    """
-    several = len(source.domains) > 1
-    names = {
-        f"{source.domains[unit.domain]}/{part.name}" if several else part.name
-        for unit in units
-        for part in unit.parts
-    }
-    path, settings = directory / BUILDING / _LISTING, repr(tuple(configs))
-    if path.exists():
-        then = json.loads(path.read_bytes())
-        if then["settings"] == settings:
-            return _wording(set(then["files"]), names)
-    content = json.dumps({"settings": settings, "files": sorted(names)})
-    atomic_write(path, [content.encode("ascii")])
-    return ""
-
-
-def _wording(then: set[str], now: set[str]) -> str:
-    changes = [
-        f"{_some(names)} {verb}"
-        for names, verb in ((then - now, "gone"), (now - then, "new"))
-        if names
-    ]
-    if not changes:
-        return ""
-    return (
-        f"the source held {len(then):,} files when preparing began, now {len(now):,}: "
-        f"{'; '.join(changes)}; the store is made of those that are there now"
-    )
-
-
-def _some(names: set[str]) -> str:
-    # A name that is no UTF-8 can't be printed as it is.
-    first = [n.encode("utf-8", "backslashreplace").decode() for n in sorted(names)[:_MAX_NAMES]]
-    more = len(names) - len(first)
-    return ", ".join(first) + (f" and {more:,} more" if more else "")
 
 
 class StoreBuilder:
@@ -190,6 +144,7 @@ class StoreBuilder:
                 description,
                 config.shard_tokens,
                 config.sources[scan.unit.domain].skip_empty,
+                config.unknown_text == "allow",
                 own,
             )
             for scan, own in zip(self.scans, dropped, strict=True)
@@ -256,6 +211,7 @@ class StoreBuilder:
             tables=tables,
             skipped=dict(sorted(skipped.items())),
             bad_records=corpus.bad_records,
+            unknown_text=merged_unknown_text(record["unknown_text"] for record in records(tasks)),
             contamination={name: asdict(overlap) for name, overlap in sets},
             config=content(config),
         )

@@ -1,8 +1,11 @@
 """The shards of a unit in the making: its documents as tokens, each with its end of text."""
 
 import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +18,32 @@ from lengthwise.data.store.shard_reader import ShardEntry
 from lengthwise.data.store.token_store import SHARDS, token_dtype
 from lengthwise.data.store.tokenizers import load_tokenizer
 
+EXAMPLES = 5  # of unknown text
+_EXAMPLE_CHARACTERS = 30
 MAX_TOKENS = 2**31 - 1  # of a document, its end included: layouts count in 32 bits
+
+
+@dataclass
+class UnknownText:
+    """Text of documents that the tokenizer has no token for."""
+
+    documents: int = 0
+    characters: int = 0
+    examples: list[str] = field(default_factory=list)  # distinct, EXAMPLES at most
+
+    def add(self, documents: int, characters: int, examples: Iterable[str]) -> None:
+        self.documents += documents
+        self.characters += characters
+        new = dict.fromkeys([*self.examples, *examples])
+        self.examples = list(itertools.islice(new, EXAMPLES))
+
+
+def merged_unknown_text(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The `UnknownText` of all units as a dict; empty: there is none."""
+    whole = UnknownText()
+    for part in parts:
+        whole.add(**part)
+    return dataclasses.asdict(whole) if whole.documents else {}
 
 
 class TokenShards:
@@ -32,6 +60,7 @@ class TokenShards:
         self._dropped = np.unpackbits(np.frombuffer(task.dropped, np.uint8))
         self._lengths: list[int] = []
         self._skipped: Counter[str] = Counter()
+        self._unknown = UnknownText()
         self._shards: list[ShardEntry] = []
         self._pending: list[np.ndarray] = []  # documents of the shard to come
         self._pending_tokens = 0
@@ -40,9 +69,26 @@ class TokenShards:
         first = len(self._lengths)
         dropped = self._dropped[first : first + len(batch)].tolist() or [0] * len(batch)
         remaining = [document for document, drop in zip(batch, dropped, strict=True) if not drop]
+        for document in remaining:
+            self._check_known(document)
         encoded = iter(self._tokenizer.encode_batch([document.content for document in remaining]))
         for document, drop in zip(batch, dropped, strict=True):
             self._lengths.append(0 if drop else self._add(document, next(encoded)))
+
+    def _check_known(self, document: Document) -> None:
+        """Counts text that the tokenizer has no token for. Raises UserError where none may be."""
+        if not (unknown := self._tokenizer.unknown(document.content)):
+            return
+        characters = sum(map(len, unknown))
+        examples = [stretch[:_EXAMPLE_CHARACTERS] for stretch in unknown]
+        if not self._task.allow_unknown:
+            raise UserError(
+                f"{document.name}: {characters:,} characters have no token under "
+                f"{self._task.description}, such as {examples[0]!r}; use another tokenizer, or set "
+                "data.unknown_text='allow' to count them and let it replace or drop them",
+                advice={"data.unknown_text": "allow"},
+            )
+        self._unknown.add(1, characters, examples)
 
     def _add(self, document: Document, ids: np.ndarray) -> int:
         """Adds a document; returns its tokens, end included; 0 where it has none."""
@@ -91,7 +137,11 @@ class TokenShards:
             self._flush()
         write_record(
             self._task,
-            {"shards": [dataclasses.asdict(s) for s in self._shards], "skipped": self._skipped},
+            {
+                "shards": [dataclasses.asdict(s) for s in self._shards],
+                "skipped": self._skipped,
+                "unknown_text": dataclasses.asdict(self._unknown),
+            },
             {"lengths": np.array(self._lengths, np.int64)},
         )
         return Progress(self._task.unit.num_bytes, len(self._lengths), sum(self._lengths))

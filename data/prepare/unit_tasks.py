@@ -37,6 +37,7 @@ class TokenizeTask:
     description: str  # Tokenizer.describe()
     shard_tokens: int
     skip_empty: bool
+    allow_unknown: bool  # text that the tokenizer has no token for
     dropped: bytes  # np.packbits of a mask of documents to leave out; b"": none
 
     @property
@@ -50,7 +51,8 @@ class TokenizeTask:
     @property
     def key(self) -> str:
         dropped = xxhash.xxh3_64_hexdigest(self.dropped)
-        return f"{self.scan.key} {self.description} {self.shard_tokens} {self.skip_empty} {dropped}"
+        how = f"{self.shard_tokens} {self.skip_empty} {self.allow_unknown}"
+        return f"{self.scan.key} {self.description} {how} {dropped}"
 
 
 @dataclass(frozen=True)

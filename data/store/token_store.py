@@ -59,6 +59,7 @@ class Manifest:
     tables: dict[str, TableEntry]  # the other files, by path below the store
     skipped: dict[str, int]  # reason -> number of skipped items of the source
     bad_records: tuple[str, ...]  # messages of the first ones that were skipped
+    unknown_text: dict[str, Any]  # documents, characters, examples without a token; {}: none
     contamination: dict[str, dict[str, Any]]  # evaluation set -> contamination.SetOverlap
     config: dict[str, Any]  # the settings that decide its contents
 

@@ -35,7 +35,7 @@ class Tokenizer(Protocol):
     def describe(self) -> str:
         """Name and hash of the file, if any: equal means same ids for any text."""
 
-    def unknown(self, text: str) -> list[str]:
+    def unknown(self, text: Any) -> list[str]:
         """Stretches of the text that become an unknown token or none at all, in order.
 
         Blanks are no such text, and neither is what the tokenizer's normalization removes.

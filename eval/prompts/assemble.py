@@ -24,7 +24,7 @@ from lengthwise.eval.prompts.prompt import (
 from lengthwise.eval.prompts.vocabulary import MISSES, vocabulary_of
 
 # Raised when a task's prompts become others, so that a card pairs no old score with a new one.
-GENERATION = 2
+GENERATION = 3
 EASY_SENTENCE = "The sky is blue. "
 _CACHE = 65_536  # texts whose tokens are cached
 

@@ -160,6 +160,9 @@ def test_a_run_of_the_harness_goes_on_and_counts_them(tmp_path):
     scores = checkpoint.loglikelihood(pairs, disable_tqdm=True)
     assert [nats for nats, _ in scores] == [-1, -1, -1, -2]
     assert checkpoint.encoded_apart == 1
+    assert checkpoint.unknown_texts == 0
     assert all(len(prefix) for prefix, _ in asked)
     with pytest.raises(UserError, match="the continuation '日' has no token under"):
         checkpoint.loglikelihood(requests(("gag", "日")), disable_tqdm=True)
+    checkpoint.loglikelihood(requests(("g日", "g"), ("g", "g")), disable_tqdm=True)
+    assert checkpoint.unknown_texts == 2
