@@ -15,7 +15,13 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from lengthwise.app import shell
-from lengthwise.app.config_file import field_of, override, read_config_file, split_flags
+from lengthwise.app.config_file import (
+    field_of,
+    override,
+    read_config_file,
+    split_flags,
+    unknown_flag,
+)
 from lengthwise.app.help import HELP, help_page
 from lengthwise.common.errors import UserError
 from lengthwise.common.paths import user_path
@@ -97,6 +103,8 @@ def parse(argv: list[str], *, known_only: bool = False) -> Command:
     path, fields, others = split_flags(flags.FLAGS.read_flags_from_files(argv, force_gnu=False))
     try:
         rest: list[str] = flags.FLAGS(others, known_only=known_only)
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(unknown_flag(error.flagname) or str(error)) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
     config = base.get_config() if path is None else read_config_file(path)

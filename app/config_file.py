@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from ml_collections import ConfigDict, config_flags
 
 from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.paths import user_path
+from lengthwise.common.synonyms import field_synonyms
 from lengthwise.configs import base
 
 # Where the rooms are: the root of a clone, or the folder of the installed package.
@@ -49,28 +51,34 @@ def split_flags(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
 def read_config_file(path: str) -> ConfigDict:
     """The config that get_config() of a file returns; PATH:ARGUMENT gives it an argument.
 
-    A file that is not in the current folder may be one of this package, such as configs/bytes.py.
+    A file that is not in the current folder may be one of this package, such as configs/bytes.py,
+    or "bytes" in short.
 
     Raises:
       UserError: there is no such file, or it raises; names the line.
     """
     name, colon, argument = path.partition(":")
     user_path(path, "--config")
-    file = user_path(name, "--config")
-    file = file if file.exists() else PACKAGE / name
     if not name:
         raise UserError("--config can't be read: the path is empty")
-    if not file.exists():
-        raise UserError(f"--config can't be read: No such file or directory: {name!r}")
-    if not file.is_file():
+    own = PACKAGE / "configs"
+    paths = (user_path(name, "--config"), PACKAGE / name, own / f"{name}.py")
+    file = next((each for each in paths if each.is_file()), None)
+    if file is None and any(each.is_dir() for each in paths):
         raise UserError(f"--config={name} is a folder; name a file with get_config()")
+    if file is None:
+        known = sorted(each.stem for each in own.glob("*.py") if "get_config" in each.read_text())
+        raise UserError(
+            f"--config can't be read: No such file or directory: {name!r}; those of the package "
+            f"are {', '.join(known)}"
+        )
     try:
         get_config = _module(file.resolve()).get_config
         config: ConfigDict = get_config(argument) if colon else get_config()
         return config.lock()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _error_in(file.resolve(), error) from error
 
 
@@ -91,13 +99,16 @@ def _module(file: Path) -> ModuleType:
     return module
 
 
-def _error_in(file: Path, error: Exception) -> UserError:
+def _error_in(file: Path, error: BaseException) -> UserError:
     """What a config file raised, and in which line of it."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
     line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
     message = str(error.args[0]) if error.args else ""
-    if "Did you mean" in message:  # ml_collections lists all fields before
+    unknown = re.search(r'Key "(\w+)" does not exist', message)
+    if unknown and (called := field_synonyms(unknown[1])):
+        message = f"{unknown[1]!r} is called {' or '.join(called)} here"
+    elif "Did you mean" in message:  # ml_collections lists all fields before
         message = message[message.index("Did you mean") :].rstrip("'")
     return UserError(f"{file}:{line}: {type(error).__name__}: {message}")
 
@@ -113,8 +124,11 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     for argument in arguments:
         field = field_of(argument)
         if field not in names:
-            nearest = ", ".join(f"--config.{each}" for each in nearest_fields(field, names))
-            raise UserError(f"unknown config field --config.{field}; nearest: {nearest}")
+            raise UserError(f"unknown config field --config.{field}; {instead_of(field, names)}")
+        section = value_of(config, field)
+        if isinstance(section, ConfigDict):
+            inside = ", ".join(_as_flag(f"{field}.{each}") for each in section)
+            raise UserError(f"{argument}: that is a section; set one of its fields: {inside}")
         # Of all other fields the last value counts; values of a tuple would be strung together.
         if field in given and isinstance(value_of(config, field), tuple):
             raise UserError(f"--config.{field} is given twice; name all of its values once")
@@ -135,6 +149,28 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
 def field_of(argument: str) -> str:
     """Dotted name of the field that a flag sets."""
     return argument.lstrip("-").partition("=")[0].removeprefix("no").removeprefix("config.")
+
+
+def unknown_flag(name: str) -> str | None:
+    """The message of a flag that there is none of, where it may have been meant for a field."""
+    names = field_names(base.get_config())
+    last = name.rpartition(".")[2]
+    if name in names:
+        return f"unknown flag --{name}; fields of the config are set by --config.{name}"
+    if field_synonyms(name) or any(each.rpartition(".")[2] == last for each in names):
+        return f"unknown flag --{name}; {instead_of(name, names)}"
+    return None
+
+
+def instead_of(field: str, fields: list[str]) -> str:
+    """What to write instead of a field that there is none of."""
+    if called := field_synonyms(field):
+        return f"it is called {' or '.join(map(_as_flag, called))} here"
+    return f"nearest: {', '.join(map(_as_flag, nearest_fields(field, fields)))}"
+
+
+def _as_flag(name: str) -> str:
+    return name if name.startswith("-") else f"--config.{name}"
 
 
 def nearest_fields(field: str, fields: list[str]) -> list[str]:

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.settings import Declared, declared_fields, field_comments
+from lengthwise.common.synonyms import called_here
 from lengthwise.common.trees import build
 
 T = TypeVar("T")
@@ -87,7 +88,10 @@ class Registry(Generic[T]):
     def named(self, name: str, where: str) -> T:
         """The component that the field `where` names. Raises UserError where there is none."""
         if name not in self:
-            raise UserError(f"{where}={name!r} is unknown; choose one of {', '.join(self.names())}")
+            here = called_here(name, self.names())
+            raise UserError(
+                f"{where}={name!r} is unknown{here}; choose one of {', '.join(self.names())}"
+            )
         return self[name]
 
     def import_all(self) -> dict[str, T]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from lengthwise.common.errors import UserError
 from lengthwise.common.paths import user_path
 from lengthwise.common.settings import default_of, hints, item_class
+from lengthwise.common.synonyms import called_here
 
 T = TypeVar("T")
 
@@ -204,7 +205,8 @@ def check_value(value: Any, where: str, metadata: Mapping[str, Any]) -> None:
             raise UserError(f"{name} is {each}, but must lie in {interval}")
         if choices and isinstance(each, str) and each not in choices:
             name = f"{where} holds {each!r}, which" if is_many else f"{where}={each!r}"
-            raise UserError(f"{name} is unknown; choose one of {', '.join(choices)}")
+            here = called_here(each, choices)
+            raise UserError(f"{name} is unknown{here}; choose one of {', '.join(choices)}")
         if metadata.get("path"):
             user_path(each, where)
 

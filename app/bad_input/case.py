@@ -81,7 +81,7 @@ def outcome(kind: str, seed: int, folder: Path, seconds: float = 60.0) -> Outcom
         ending, message = Ending.SILENT_LOSS, str(error)
     except HangError as error:
         ending, message = Ending.HANG, "".join(traceback.format_exception(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message, status = exit_message_and_status(error)
         refused = status == 2 and "\n" not in message
         ending = Ending.REFUSED if refused else Ending.TRACEBACK

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.synonyms import called_here
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import Method, ScorerFactory, Setting
 from lengthwise.model.attention.masks import CAUSAL, Mask
@@ -38,9 +39,10 @@ def parts(name: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in name.split("+"))
     for part in names:
         if not any(part in group for group in GROUPS):
-            known = ", ".join(part for group in GROUPS for part in group)
+            all_parts = [each for group in GROUPS for each in group]
             raise UserError(
-                f"eval.methods names {part!r}, which is unknown; choose from {known}, alone or "
+                f"eval.methods names {part!r}, which is unknown{called_here(part, all_parts)}; "
+                f"choose from {', '.join(all_parts)}, alone or "
                 "joined by +"
             )
     for group in GROUPS:

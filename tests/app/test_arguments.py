@@ -33,6 +33,19 @@ from tests.app.runs import CONFIG, ROOT
         ("--mode=evaluate", "train|eval|generate|prepare|plan"),
         ("--config.data.task.lengths=(1,9) --config.data.task.lengths=(1,5)", "is given twice"),
         ("--moed=eval", "Unknown command line flag 'moed'"),
+        ("--config.optimizer.lr=1", "it is called --config.optimizer.learning_rate here"),
+        ("--config.train.batch-size=8", "it is called --config.phase.tokens_per_step or --config."),
+        ("--config.model.hidden_size=8", "it is called --config.model.embed_dim here"),
+        ("--config.optimizer=adamw", "that is a section; set one of its fields: --config."),
+        ("--config.output_dir=x", "it is called --workdir here"),
+        ("--model.layers=6", "unknown flag --model.layers; fields of the config are set by "
+         "--config.model.layers"),
+        ("--n_layer=6", "unknown flag --n_layer; it is called --config.model.layers here"),
+        ("--layers=6", "unknown flag --layers; nearest: --config.model.layers"),
+        ("--config.model.positions.scheme=nope", "scheme='nope' is unknown (here it is called "
+         "'none'); choose one of"),
+        ("--config.optimizer.name=Adam", "(here it is called 'adamw')"),
+        ("--config.model.compute_dtype=BF16", "(here it is called 'bfloat16')"),
         ("train", "unexpected argument 'train'"),
     ],
 )  # fmt: skip
@@ -82,8 +95,11 @@ def test_what_no_corpus_can_put_right_is_told_before_it_is_read(
         (["--workdir=run"], "--config is missing"),
         (
             ["--config=configs/nowhere.py", "--workdir=run"],
-            "read: No such file or directory: .configs/nowhere.py.$",
+            "read: No such file or directory: .configs/nowhere.py.; those of the package are base",
         ),
+        (["--config=quickstrat", "--workdir=run"], ": 'quickstrat'; those of .* quickstart, sky"),
+        (["--config=quickstart"], "--workdir is missing"),
+        (["--config=dd:160m"], "--workdir is missing"),
         (["--config=.", "--workdir=run"], "--config=. is a folder; name a file with get_config"),
         (["--config=", "--workdir=run"], "--config can't be read: the path is empty"),
     ],
@@ -101,6 +117,11 @@ def test_a_missing_argument(refused, tmp_path, monkeypatch, arguments, message):
         ("raise ValueError('no such\\ncorpus')", ":4: ValueError: no such corpus"),
         ("return tiny.get_config(", ":4: SyntaxError: "),
         ("import nowhere", ":4: ModuleNotFoundError: No module named 'nowhere'"),
+        (
+            "c = tiny.get_config()\n    c.optimizer.lr = 3",
+            ":5: .*'lr' is called optimizer.learning_rate here",
+        ),
+        ("exit()", ":4: SystemExit: "),
     ],
 )
 def test_a_broken_config_file_is_named_with_its_line(refused, tmp_path, source, message):
