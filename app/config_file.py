@@ -1,6 +1,6 @@
 """The config of a command line: a config file with the fields that flags override.
 
---config=PATH[:ARGUMENT] --config.model.layers=6 --noconfig.model.qk_norm ...
+--config=PATH[:ARGUMENT] --config.model.layers=6 --noconfig.model.tie_embeddings ...
 """
 
 import difflib

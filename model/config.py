@@ -8,9 +8,45 @@ from lengthwise.common.trees import check_fields
 from lengthwise.model.positions.settings import PositionSettings
 
 ATTENTION_WEIGHTS = ("softmax", "lssa", "lssar")
+QK_NORMS = ("none", "head", "full")
+NORMS = ("rms", "layer")
+NORM_PLACEMENTS = ("pre", "post", "both")
+ATTENTION_BIASES = ("none", "qkv", "all")
+MLPS = ("gated", "plain")
+ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu")
 LAYER_EXECUTIONS = ("auto", "unroll", "scan")
 REMAT_POLICIES = ("none", "dots", "full", "offload")
 COMPUTE_DTYPES = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    """Variants of norms, attention and MLP that published families of models have.
+
+    Raises:
+      UserError: a field has no meaning, or doesn't go with another; names it.
+    """
+
+    norm: str = setting("rms", choices=NORMS)  # rms | layer (with mean and bias)
+    norm_epsilon: float = setting(1e-6, "(0, 1)")  # added to the mean square
+    norm_offset: float = setting(0.0, "[0, 1]")  # scale = offset + parameter; Gemma: 1
+    # pre: of what a branch reads | post: of what it adds | both
+    norm_placement: str = setting("pre", choices=NORM_PLACEMENTS)
+    parallel: bool = False  # attention and MLP read the same input, and both are added to it
+    attention_bias: str = setting("none", choices=ATTENTION_BIASES)  # none | qkv | all
+    attention_scale: float = setting(0.0, "[0, inf)")  # factor on scores; 0: 1 / sqrt(head_dim)
+    mlp: str = setting("gated", choices=MLPS)  # gated: (act(x gate) * (x up)) down | plain
+    mlp_bias: bool = False  # biases of the MLP's matrices
+    activation: str = setting("silu", choices=ACTIVATIONS)  # silu | gelu (erf) | gelu_tanh | relu
+    residual_scale: float = setting(1.0, "(0, inf)")  # factor on what a branch adds
+
+    def __post_init__(self) -> None:
+        check_fields(self, "model.block")
+        if self.parallel and self.norm_placement != "pre":
+            raise UserError(
+                f"model.block.parallel goes with norm_placement='pre', not with "
+                f"{self.norm_placement!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -29,10 +65,12 @@ class ModelConfig:
     num_heads: int = setting(8, "[1, inf)")  # query heads
     num_kv_heads: int = setting(4, "[1, inf)")  # key and value heads; divides num_heads
     head_dim: int = setting(32, "[2, inf)")  # channels
-    mlp_dim: int = setting(768, "[1, inf)")  # hidden channels of SwiGLU
+    mlp_dim: int = setting(768, "[1, inf)")  # hidden channels of the MLP
     positions: PositionSettings = section(PositionSettings)
     layer_pattern: tuple[str, ...] = ()  # schemes of successive layers, repeated; (): scheme in all
-    qk_norm: bool = True  # RMSNorm on queries and keys, a head at a time, before RoPE
+    block: BlockConfig = section(BlockConfig)
+    # RMSNorm on queries and keys before RoPE: none | head (a head at a time) | full (all heads)
+    qk_norm: str = setting("head", choices=QK_NORMS)
     # keys are mixed with those of the preceding tokens, by a learned share a key/value head
     smeared_keys: bool = False
     # scores -> cap * tanh(scores / cap); 0: off
@@ -42,6 +80,11 @@ class ModelConfig:
     logit_softcap: float = setting(0.0, "[0, inf)")
     dropout: float = setting(0.0, "[0, 1)")  # share of channels after embedding, attention and MLP
     tie_embeddings: bool = True  # the output projection is the embedding, transposed
+    embedding_scale: float = setting(1.0, "(0, inf)")  # factor on embeddings
+    embedding_norm: bool = False  # the norm of the blocks on embeddings too (BLOOM)
+    logit_scale: float = setting(1.0, "(0, inf)")  # factor on logits, before the soft cap
+    # rows of the embedding; those without a token are never generated; 0: one a token
+    vocab_rows: int = setting(0, "[0, inf)")
     # auto | float32 | bfloat16; auto: float32 on a CPU
     compute_dtype: str = setting("auto", choices=COMPUTE_DTYPES)
     attention: str = "auto"  # auto | dense | blockwise | splash (TPU) | cudnn (GPU)

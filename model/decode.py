@@ -83,6 +83,9 @@ def decode(
             config, params, token_B[:, None], cache, first_B, tables=tables, mask=mask
         )
         logits_BV = project(x_B1D[:, 0], weight, vocab_axis, config.logit_softcap)
+        if config.embedding_rows > config.vocab_size:
+            has_token_V = jnp.arange(config.embedding_rows) < config.vocab_size
+            logits_BV = jnp.where(has_token_V, logits_BV, -jnp.inf)
         step_keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, step)
         token_B = jnp.where(ended_B, end_of_text, choose(logits_BV, step_keys_B, sampling))
         generated_BN = jax.lax.dynamic_update_slice(generated_BN, token_B[:, None], (0, step))

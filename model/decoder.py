@@ -14,10 +14,17 @@ from flax import nnx
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache, constrain_cache
 from lengthwise.model.layer_stack import run_layers
-from lengthwise.model.layers import Block, BlockContext, CacheSlots, RMSNorm, dropout, normal_param
+from lengthwise.model.layers import (
+    Block,
+    BlockContext,
+    CacheSlots,
+    dropout,
+)
+from lengthwise.model.norms import normalized, residual_norm
 from lengthwise.model.parallel.mesh import constrain_activations, row_devices
 from lengthwise.model.parallel.sharding import lookup
 from lengthwise.model.positions.scheme import Scheme
+from lengthwise.model.projections import normal_param
 from lengthwise.model.smearing import follows, follows_in_row
 from lengthwise.model.spec import ModelSpec
 
@@ -35,15 +42,16 @@ class PositionParams(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Pre-norm decoder: embedding, blocks, final RMSNorm, projection to the vocabulary."""
+    """Embedding, blocks, final norm, projection to the vocabulary."""
 
     def __init__(self, config: ModelSpec, rngs: nnx.Rngs):
-        D, V = config.embed_dim, config.vocab_size
+        D, V = config.embed_dim, config.embedding_rows
         self.config = config
         self.embedding = normal_param(rngs, (V, D), D**-0.5, ("vocab", "embed"))
         stacked = nnx.vmap(lambda layer_rngs: Block(config, layer_rngs))
         self.blocks = nnx.split_rngs(splits=config.layers)(stacked)(rngs)
-        self.final_norm = RMSNorm(D, "embed")
+        self.embedding_norm = residual_norm(config) if config.embedding_norm else None
+        self.final_norm = residual_norm(config)
         if not config.tie_embeddings:
             self.unembedding = normal_param(rngs, (D, V), D**-0.5, ("embed", "vocab"))
         learned = [scheme for scheme in config.schemes if scheme.parameters(config.dims)]
@@ -91,7 +99,7 @@ class Decoder(nnx.Module):
             backend=self._backend(tables, length, mask, segment_ids_BL is not None),
         )
         x_BLD, _ = run_layers(self.config, self.blocks, learned, x_BLD, context, mask, ())
-        return self.final_norm(x_BLD)
+        return self._outputs(x_BLD)
 
     def extend(
         self,
@@ -140,7 +148,13 @@ class Decoder(nnx.Module):
             cache.layers,
         )
         cache = dataclasses.replace(cache, layers=layers)
-        return self.final_norm(x_BQD), constrain_cache(cache)
+        return self._outputs(x_BQD), constrain_cache(cache)
+
+    def _outputs(self, x_BLD: jax.Array) -> jax.Array:
+        """What is projected to the vocabulary."""
+        x_BLD = self.final_norm(x_BLD)
+        scale = self.config.logit_scale
+        return x_BLD if scale == 1 else x_BLD * scale
 
     def _learned(self) -> dict[str, Any]:
         """Parameters of the position schemes, by name of the scheme."""
@@ -160,6 +174,9 @@ class Decoder(nnx.Module):
         scheme looks back to."""
         axes = self.embedding.get_metadata("axes")
         x_BLD = lookup(self.embedding[...], inputs_BL, axes, self.config.compute_dtype)
+        if self.config.embedding_scale != 1:
+            x_BLD = x_BLD * self.config.embedding_scale
+        x_BLD = normalized(self.embedding_norm, x_BLD)
         scheme = self.config.input_scheme
         if scheme is None:
             return x_BLD

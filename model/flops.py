@@ -16,18 +16,22 @@ from lengthwise.model.spec import ModelSpec
 
 def parameter_count(config: ModelSpec) -> int:
     """Number of parameters of `transformer.init_params(config, seed)`."""
-    D, C, F = config.embed_dim, config.head_dim, config.mlp_dim
-    block = _matmul_parameters(D, C, F, config.num_heads, config.num_kv_heads) + 2 * D
-    if config.qk_norm:
-        block += 2 * C
+    D = config.embed_dim
+    norm = D * (2 if config.block.norm == "layer" else 1)
+    norms = {"pre": 2, "post": 2, "both": 4}[config.block.norm_placement]
+    block = matmul_parameters(config) + _biases(config) + norms * norm
+    q_dim, kv_dim = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    block += {"none": 0, "head": 2 * config.head_dim, "full": q_dim + kv_dim}[config.qk_norm]
     if config.smeared_keys:
         block += config.num_kv_heads
-    embeddings = config.vocab_size * D * (1 if config.tie_embeddings else 2)
+    embeddings = config.embedding_rows * D * (1 if config.tie_embeddings else 2)
+    if config.embedding_norm:
+        embeddings += norm
     positions = sum(
         scheme.parameter_count(config.dims) * (layers if config.learns_per_layer(scheme) else 1)
         for scheme, layers in _schemes(config)
     )
-    return config.layers * block + embeddings + D + positions
+    return config.layers * block + embeddings + norm + positions
 
 
 def visible_pairs(mask: Mask, length: int) -> int:
@@ -44,11 +48,10 @@ def forward_flops(config: ModelSpec, length: int, batch: int, mask: Mask) -> int
 
     Rows count as single segments: with a document mask the true number is smaller.
     """
-    D, C, F = config.embed_dim, config.head_dim, config.mlp_dim
-    block = _matmul_parameters(D, C, F, config.num_heads, config.num_kv_heads)
-    matmuls = 2 * length * (config.layers * block + D * config.vocab_size)
+    block = matmul_parameters(config)
+    matmuls = 2 * length * (config.layers * block + config.embed_dim * config.embedding_rows)
     pairs = visible_pairs(mask, length)
-    attention = 4 * config.layers * config.num_heads * C * pairs
+    attention = 4 * config.layers * config.num_heads * config.head_dim * pairs
     positions = sum(
         layers * (scheme.token_flops(config.dims) * length + scheme.pair_flops(config.dims) * pairs)
         for scheme, layers in _schemes(config)
@@ -68,5 +71,16 @@ def _schemes(config: ModelSpec) -> list[tuple[Scheme, int]]:
     return [*((s, 1) for s in at_input), *((s, config.scheme_layers(s)) for s in in_layers)]
 
 
-def _matmul_parameters(D: int, C: int, F: int, H: int, K: int) -> int:
-    return D * C * (2 * H + 2 * K) + 3 * D * F
+def matmul_parameters(config: ModelSpec) -> int:
+    """Learned numbers of a block's matrices."""
+    D, C, F = config.embed_dim, config.head_dim, config.mlp_dim
+    projections = D * C * (2 * config.num_heads + 2 * config.num_kv_heads)
+    return projections + (3 if config.block.mlp == "gated" else 2) * D * F
+
+
+def _biases(config: ModelSpec) -> int:
+    """Learned numbers of a block's biases."""
+    qkv = config.head_dim * (config.num_heads + 2 * config.num_kv_heads)
+    attention = {"none": 0, "qkv": qkv, "all": qkv + config.embed_dim}
+    mlp = config.embed_dim + (2 if config.block.mlp == "gated" else 1) * config.mlp_dim
+    return attention[config.block.attention_bias] + (mlp if config.block.mlp_bias else 0)

@@ -1,4 +1,4 @@
-"""Layers of a decoder: RMSNorm, grouped-query attention, SwiGLU, and the residual block.
+"""Layers of a decoder: grouped-query attention, MLP, and the residual block.
 
 Every parameter is a float32 `nnx.Param` that carries the logical names of its dimensions in the
 metadata field `axes`; `transformer.logical_axes` collects them.
@@ -14,20 +14,12 @@ from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cached import CachedKeys, FarQueries, cached_attention
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.attention.softplus import normalizer, unit_queries_and_keys
+from lengthwise.model.norms import Norm, head_norm, normalized, residual_norm
 from lengthwise.model.parallel.mesh import constrain_activations, preceding_columns, row_columns
-from lengthwise.model.parallel.sharding import matmul
 from lengthwise.model.positions.scheme import LayerScheme, Terms
+from lengthwise.model.projections import MLP, bias_param, dense, normal_param
 from lengthwise.model.smearing import smear
 from lengthwise.model.spec import ModelSpec
-
-
-def normal_param(rngs: nnx.Rngs, shape: tuple[int, ...], std: float, axes: tuple) -> nnx.Param:
-    return nnx.Param(std * jax.random.normal(rngs.params(), shape, jnp.float32), axes=axes)
-
-
-def dense(x_BLD: jax.Array, weight: nnx.Param) -> jax.Array:
-    """x @ weight, in x's dtype."""
-    return matmul(x_BLD, weight[...], weight.get_metadata("axes"))
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None, rows_B: jax.Array) -> jax.Array:
@@ -49,19 +41,6 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, rows_B: jax.Array)
     of_row = jax.vmap(of_token, in_axes=(None, 0))
     keep = jax.vmap(of_row, in_axes=(0, None))(rows_B, row_columns(L))
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
-
-
-class RMSNorm(nnx.Module):
-    """x / rms(x) * scale over the last dimension, in float32 (Zhang & Sennrich, 1910.07467)."""
-
-    def __init__(self, dim: int, axis: str | None):
-        self.scale = nnx.Param(jnp.ones((dim,), jnp.float32), axes=(axis,))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x32 = x.astype(jnp.float32)
-        mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
-        scale = self.scale[...].reshape((1,) * (x.ndim - 1) + (-1,))
-        return (x32 * jax.lax.rsqrt(mean_square + 1e-6) * scale).astype(x.dtype)
 
 
 class CacheSlots(NamedTuple):
@@ -110,13 +89,17 @@ class Attention(nnx.Module):
         self.key = normal_param(rngs, (D, kv_dim), D**-0.5, ("embed", "kv_heads"))
         self.value = normal_param(rngs, (D, kv_dim), D**-0.5, ("embed", "kv_heads"))
         self.output = normal_param(
-            rngs, (q_dim, D), config.residual_scale * q_dim**-0.5, ("heads", "embed")
+            rngs, (q_dim, D), config.output_std * q_dim**-0.5, ("heads", "embed")
         )
+        biased = config.block.attention_bias
+        self.query_bias = bias_param(q_dim, "heads") if biased != "none" else None
+        self.key_bias = bias_param(kv_dim, "kv_heads") if biased != "none" else None
+        self.value_bias = bias_param(kv_dim, "kv_heads") if biased != "none" else None
+        self.output_bias = bias_param(D, "embed") if biased == "all" else None
         if config.smeared_keys:
             self.key_gate = nnx.Param(jnp.zeros(config.num_kv_heads, jnp.float32), axes=(None,))
-        if config.qk_norm:
-            self.query_norm = RMSNorm(C, None)
-            self.key_norm = RMSNorm(C, None)
+        self.query_norm = head_norm(config, config.num_heads, "heads")
+        self.key_norm = head_norm(config, config.num_kv_heads, "kv_heads")
 
     def __call__(
         self,
@@ -132,23 +115,27 @@ class Attention(nnx.Module):
         """
         config = self.config
         B, L, _ = x_BLD.shape
-        q_BLHC = dense(x_BLD, self.query).reshape(B, L, config.num_heads, config.head_dim)
-        k_BLKC = dense(x_BLD, self.key).reshape(B, L, config.num_kv_heads, config.head_dim)
-        v_BLKC = dense(x_BLD, self.value).reshape(B, L, config.num_kv_heads, config.head_dim)
+        q_BLHC = self._heads(x_BLD, self.query, self.query_bias, self.query_norm)
+        k_BLKC = self._heads(x_BLD, self.key, self.key_bias, self.key_norm)
+        v_BLKC = self._heads(x_BLD, self.value, self.value_bias, None)
         plain_k_BLKC = k_BLKC if config.smeared_keys else None
         if config.smeared_keys:
             k_BLKC = self._smeared(k_BLKC, context, cache)
-        if config.qk_norm:
-            q_BLHC, k_BLKC = self.query_norm(q_BLHC), self.key_norm(k_BLKC)
+        if config.qk_norm == "head":
+            q_BLHC = normalized(self.query_norm, q_BLHC)
+            k_BLKC = normalized(self.key_norm, k_BLKC)
         if config.attention_weights != "softmax":
             q_BLHC, k_BLKC = unit_queries_and_keys(q_BLHC, k_BLKC)
+        if config.block.attention_scale:
+            # All backends scale by 1 / sqrt(C). A weight can't hold this: a norm would undo it.
+            q_BLHC = q_BLHC * (config.block.attention_scale * config.head_dim**0.5)
         if context.query_scale_BL is not None:
             q_BLHC = (q_BLHC * context.query_scale_BL[:, :, None, None]).astype(q_BLHC.dtype)
         shared = context.shared.get(positions.scheme.name)
         terms = positions.scheme.terms(positions.params, shared, q_BLHC, k_BLKC)
         if cache is not None:
             out_BLHC, updated = self._over_cache(terms, v_BLKC, plain_k_BLKC, context, mask, cache)
-            return dense(out_BLHC.reshape(B, L, -1), self.output), updated
+            return dense(out_BLHC.reshape(B, L, -1), self.output, self.output_bias), updated
         assert context.backend is not None
         out_BLHC = attend(
             terms.q_BLHC,
@@ -164,7 +151,16 @@ class Attention(nnx.Module):
             softcap=config.attention_softcap,
             block_size=config.attention_block,
         )
-        return dense(out_BLHC.reshape(B, L, -1), self.output), None
+        return dense(out_BLHC.reshape(B, L, -1), self.output, self.output_bias), None
+
+    def _heads(
+        self, x_BLD: jax.Array, weight: nnx.Param, bias: nnx.Param | None, norm: Norm | None
+    ) -> jax.Array:
+        """A projection of x by head, [B, L, H or K, C]; normed, where that goes over all heads."""
+        projected = dense(x_BLD, weight, bias)
+        if self.config.qk_norm == "full":
+            projected = normalized(norm, projected)
+        return projected.reshape(*x_BLD.shape[:2], -1, self.config.head_dim)
 
     def _smeared(
         self, k_BLKC: jax.Array, context: BlockContext, cache: LayerCache | None
@@ -208,28 +204,19 @@ class Attention(nnx.Module):
         return out_BLHC, updated
 
 
-class MLP(nnx.Module):
-    """SwiGLU: (silu(x gate) * (x up)) down (Shazeer, 2002.05202)."""
-
-    def __init__(self, config: ModelSpec, rngs: nnx.Rngs):
-        D, F = config.embed_dim, config.mlp_dim
-        self.gate = normal_param(rngs, (D, F), D**-0.5, ("embed", "mlp"))
-        self.up = normal_param(rngs, (D, F), D**-0.5, ("embed", "mlp"))
-        self.down = normal_param(rngs, (F, D), config.residual_scale * F**-0.5, ("mlp", "embed"))
-
-    def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        return dense(jax.nn.silu(dense(x_BLD, self.gate)) * dense(x_BLD, self.up), self.down)
-
-
 class Block(nnx.Module):
-    """Pre-norm residual block; dropout on what attention and MLP add to the residual."""
+    """Residual block; dropout on what attention and MLP add to the residual stream."""
 
     def __init__(self, config: ModelSpec, rngs: nnx.Rngs):
         self.config = config
-        self.attention_norm = RMSNorm(config.embed_dim, "embed")
+        before = config.block.norm_placement != "post"
+        after = config.block.norm_placement != "pre"
+        self.attention_norm = residual_norm(config) if before else None
         self.attention = Attention(config, rngs)
-        self.mlp_norm = RMSNorm(config.embed_dim, "embed")
+        self.attention_post_norm = residual_norm(config) if after else None
+        self.mlp_norm = residual_norm(config) if before else None
         self.mlp = MLP(config, rngs)
+        self.mlp_post_norm = residual_norm(config) if after else None
 
     def __call__(
         self,
@@ -242,13 +229,21 @@ class Block(nnx.Module):
     ) -> tuple[jax.Array, CachedKeys | None]:
         """See `Attention.__call__`."""
         attention_key, mlp_key = block_keys(context.dropout_key, layer)
-        attended, updated = self.attention(
-            self.attention_norm(x_BLD), positions, context, mask, cache
-        )
-        rate, rows_B = self.config.dropout, context.rows_B
-        x_BLD = constrain_activations(x_BLD + dropout(attended, rate, attention_key, rows_B))
-        added = self.mlp(self.mlp_norm(x_BLD))
-        return constrain_activations(x_BLD + dropout(added, rate, mlp_key, rows_B)), updated
+        read_BLD = normalized(self.attention_norm, x_BLD)
+        attended, updated = self.attention(read_BLD, positions, context, mask, cache)
+        attended = self._added(attended, self.attention_post_norm, attention_key, context.rows_B)
+        y_BLD = constrain_activations(x_BLD + attended)
+        read_BLD = normalized(self.mlp_norm, x_BLD if self.config.block.parallel else y_BLD)
+        added = self._added(self.mlp(read_BLD), self.mlp_post_norm, mlp_key, context.rows_B)
+        return constrain_activations(y_BLD + added), updated
+
+    def _added(
+        self, branch_BLD: jax.Array, norm: Norm | None, key: jax.Array | None, rows_B: jax.Array
+    ) -> jax.Array:
+        """What a branch adds to the residual stream, of its output."""
+        branch_BLD = dropout(normalized(norm, branch_BLD), self.config.dropout, key, rows_B)
+        scale = self.config.block.residual_scale
+        return branch_BLD if scale == 1 else branch_BLD * scale
 
 
 def block_keys(key: jax.Array | None, layer: Any) -> tuple[jax.Array | None, jax.Array | None]:

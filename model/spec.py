@@ -46,6 +46,16 @@ class ModelSpec(ModelConfig):
             )
         for scheme in self.schemes:
             scheme.check(self.dims)
+        if 0 < self.vocab_rows < self.vocab_size:
+            raise UserError(
+                f"model.vocab_rows={self.vocab_rows} is below the {self.vocab_size} ids of the "
+                "tokenizer; raise it, or set it to 0"
+            )
+
+    @property
+    def embedding_rows(self) -> int:
+        """Rows of the embedding, and logits a token; those from vocab_size on have no token."""
+        return self.vocab_rows or self.vocab_size
 
     @cached_property
     def _placed_schemes(self) -> tuple[InputScheme | None, tuple[LayerScheme, ...]]:
@@ -172,7 +182,7 @@ class ModelSpec(ModelConfig):
         return self.attention_block or 512
 
     @property
-    def residual_scale(self) -> float:
+    def output_std(self) -> float:
         """Factor on the initial output matrices of attention and MLP: 1 / sqrt(2 * layers).
 
         Keeps the variance of the residual stream at initialization independent of depth (GPT-2).

@@ -5,10 +5,12 @@ import functools
 
 import jax
 import numpy as np
+import scipy.stats
 
 from lengthwise.common.trees import build, overlay
 from lengthwise.configs import base
 from lengthwise.model.attention.masks import Mask
+from lengthwise.model.config import BlockConfig
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.model.positions.settings import PositionSettings
 from lengthwise.model.spec import ModelSpec
@@ -38,7 +40,7 @@ CONFIG = ModelSpec(
     mlp_dim=24,
     positions=position_settings(rope={"theta": 100.0}),
     layer_pattern=(),
-    qk_norm=True,
+    qk_norm="head",
     attention_softcap=2.0,
     attention_weights="softmax",
     logit_softcap=3.0,
@@ -51,8 +53,55 @@ CONFIG = ModelSpec(
     remat="none",
 )
 PLAIN = dataclasses.replace(
-    CONFIG, qk_norm=False, attention_softcap=0.0, logit_softcap=0.0, tie_embeddings=True
+    CONFIG, qk_norm="none", attention_softcap=0.0, logit_softcap=0.0, tie_embeddings=True
 )
+# Each variant of a block at least once; mlp_dim is no multiple of anything else.
+VARIANTS = {
+    "layer norm, parallel, plain, biased (GPT-NeoX)": dataclasses.replace(
+        PLAIN,
+        mlp_dim=27,
+        block=BlockConfig(
+            norm="layer",
+            norm_epsilon=1e-3,
+            parallel=True,
+            attention_bias="all",
+            mlp="plain",
+            mlp_bias=True,
+            activation="gelu",
+        ),
+        vocab_rows=37,
+    ),
+    "norms of embeddings (BLOOM)": dataclasses.replace(
+        PLAIN,
+        block=BlockConfig(
+            norm="layer",
+            attention_bias="all",
+            mlp="plain",
+            mlp_bias=True,
+            activation="gelu_tanh",
+        ),
+        embedding_norm=True,
+    ),
+    "four norms, offset, scales (Gemma)": dataclasses.replace(
+        CONFIG,
+        block=BlockConfig(
+            norm_offset=1.0, norm_placement="both", activation="gelu_tanh", attention_scale=0.2
+        ),
+        embedding_scale=5.0,
+    ),
+    "post norms, full qk norm (OLMo 2)": dataclasses.replace(
+        CONFIG, qk_norm="full", block=BlockConfig(norm_placement="post", norm_epsilon=1e-5)
+    ),
+    "biases of q, k, v and a gated MLP (Qwen 2)": dataclasses.replace(
+        PLAIN, block=BlockConfig(attention_bias="qkv", mlp_bias=True)
+    ),
+    "factors, ReLU (Granite)": dataclasses.replace(
+        PLAIN,
+        block=BlockConfig(attention_scale=0.05, residual_scale=0.3, activation="relu"),
+        embedding_scale=3.0,
+        logit_scale=0.25,
+    ),
+}
 
 
 def changed(config, **changes):
@@ -99,14 +148,34 @@ def logits_of(
 
 # An independent decoder in float64, one row at a time.
 
+ACTIVATIONS = {
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: x * scipy.stats.norm.cdf(x),
+    # The cubic approximation (Hendrycks & Gimpel, arXiv:1606.08415).
+    "gelu_tanh": lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "relu": lambda x: np.maximum(x, 0),
+}
+
 
 def reference_logits(config, params, tokens, positions, segments=None, log_n=0, mask=CAUSAL):
     """Logits [B, L, V]; where the segment is 0, without meaning."""
     p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
     learned = p.get("positions", {})
 
-    def norm(x, scale):
-        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * scale
+    style = config.block
+
+    def norm(x, learned):
+        """x, normalized by mean square; by variance where the norm has a bias."""
+        if "bias" in learned:
+            x = x - x.mean(-1, keepdims=True)
+        x = x / np.sqrt((x**2).mean(-1, keepdims=True) + style.norm_epsilon)
+        return x * (style.norm_offset + learned["scale"]) + learned.get("bias", 0)
+
+    def around(name, block, x, branch):
+        """branch(x) between the norms that a block has there."""
+        before, after = block.get(f"{name}_norm"), block.get(f"{name}_post_norm")
+        y = branch(x if before is None else norm(x, before))
+        return (y if after is None else norm(y, after)) * style.residual_scale
 
     def cap(x, limit=config.attention_softcap):
         return limit * np.tanh(x / limit) if limit else x
@@ -116,13 +185,23 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
         own = learned.get(scheme.name, {})
         return jax.tree.map(lambda leaf: leaf[number], own) if scheme.per_layer else own
 
+    def run(mlp, y):
+        up = y @ mlp["up"] + mlp.get("up_bias", 0)
+        if style.mlp == "gated":
+            hidden = ACTIVATIONS[style.activation](y @ mlp["gate"] + mlp.get("gate_bias", 0)) * up
+        else:
+            hidden = ACTIVATIONS[style.activation](up)
+        return hidden @ mlp["down"] + mlp.get("down_bias", 0)
+
     group = config.num_heads // config.num_kv_heads
     rows = []
     for b, row in enumerate(tokens):
         row_segments = np.ones(len(row), int) if segments is None else segments[b]
         # Padding as a document of its own: a query that sees nothing has no weights.
         seen = visible(len(row), mask, row_segments + 1)
-        x = p["embedding"][row]
+        x = p["embedding"][row] * config.embedding_scale
+        if config.embedding_norm:
+            x = norm(x, p["embedding_norm"])
         if config.input_scheme is not None:
             own = {"embed_dim": config.embed_dim, **learned.get(config.input_scheme.name, {})}
             x = x + input_vectors(config.input_scheme, own, row, positions[b], row_segments)
@@ -133,20 +212,26 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
             used[scheme.name] += 1
             block = jax.tree.map(lambda leaf: leaf[n], p["blocks"])  # noqa: B023
             attention, mlp = block["attention"], block["mlp"]
-            y = norm(x, block["attention_norm"]["scale"])
+            y = x if style.norm_placement == "post" else norm(x, block["attention_norm"])
             heads = {
-                name: (y @ attention[name]).reshape(len(row), -1, config.head_dim)
+                name: y @ attention[name] + attention.get(f"{name}_bias", 0)
                 for name in ("query", "key", "value")
             }
+            for name in ("query", "key"):
+                if config.qk_norm == "full":
+                    heads[name] = norm(heads[name], attention[f"{name}_norm"])
+            heads = {n: h.reshape(len(row), -1, config.head_dim) for n, h in heads.items()}
             if config.smeared_keys:
                 share, plain = 1 / (1 + np.exp(-attention["key_gate"]))[:, None], heads["key"]
                 heads["key"] = plain.copy()
                 for t in range(1, len(row)):
                     if seen[t, t - 1]:
                         heads["key"][t] = share * plain[t] + (1 - share) * plain[t - 1]
-            if config.qk_norm:
-                for name in ("query", "key"):
-                    heads[name] = norm(heads[name], attention[f"{name}_norm"]["scale"])
+            for name in ("query", "key"):
+                if config.qk_norm == "head":
+                    heads[name] = norm(heads[name], attention[f"{name}_norm"])
+            if style.attention_scale:  # the scores below are divided by sqrt(C)
+                heads["query"] = heads["query"] * style.attention_scale * config.head_dim**0.5
             softmax = config.attention_weights == "softmax"
             if not softmax:
                 for name in ("query", "key"):
@@ -168,11 +253,13 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
                         cosines = scores[h, t, : t + 1] * np.sqrt(config.head_dim)
                         weights[t, : t + 1] = softplus_weights(cosines, config.head_dim, power=15)
                 out[:, h] = weights @ heads["value"][:, h // group]
-            x = x + out.reshape(len(row), -1) @ attention["output"]
-            y = norm(x, block["mlp_norm"]["scale"])
-            gate = y @ mlp["gate"]
-            x = x + (gate / (1 + np.exp(-gate)) * (y @ mlp["up"])) @ mlp["down"]
-        x = norm(x, p["final_norm"]["scale"])
+            added = out.reshape(len(row), -1) @ attention["output"]
+            added = added + attention.get("output_bias", 0)
+            if style.norm_placement != "pre":
+                added = norm(added, block["attention_post_norm"])
+            before, x = x, x + added * style.residual_scale
+            x = x + around("mlp", block, before if style.parallel else x, lambda y: run(mlp, y))  # noqa: B023
+        x = norm(x, p["final_norm"]) * config.logit_scale
         head = p["embedding"].T if config.tie_embeddings else p["unembedding"]
         rows.append(cap(x @ head, config.logit_softcap))
     return np.stack(rows)

@@ -12,7 +12,7 @@ from lengthwise.model.attention.masks import Mask
 from lengthwise.model.decode import Sampling, choose, decode
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.model.transformer import position_tables
-from tests.model.decoder_reference import CONFIG, make_params
+from tests.model.decoder_reference import CONFIG, changed, make_params
 from tests.model.positions.schemes import decoder
 from tests.model.test_cache import COUNTED, LENGTH, ROWS, TOKENS, empty, extended, whole_pass
 
@@ -79,6 +79,19 @@ def test_greedy_tokens_are_the_likeliest_of_a_whole_pass_at_each_step(case):
     for row, length in enumerate(LENGTHS):
         np.testing.assert_array_equal(found[row], likeliest[row, length - 1 : length + 7])
     assert len(np.unique(found)) > 2
+
+
+def test_ids_without_a_token_are_never_generated():
+    config = changed(CONFIG, vocab_rows=60)
+    found = written(config, TOKENS, GREEDY)
+    assert found.max() < config.vocab_size
+    tokens = TOKENS.copy()
+    tokens[1, 13 : 13 + 8] = found[1]
+    tables = position_tables(config, UNSCALED, UNSCALED, LENGTH)
+    logits = whole_pass(config, make_params(config), tokens, COUNTED[:, :LENGTH], tables, MASK)
+    logits = np.asarray(logits)[1, 12:20]
+    np.testing.assert_array_equal(found[1], logits[:, : config.vocab_size].argmax(-1))
+    assert (logits.argmax(-1) >= config.vocab_size).any()  # or nothing was kept from it
 
 
 def test_a_row_ends_with_the_end_of_text_and_others_go_on():

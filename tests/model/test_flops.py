@@ -15,7 +15,7 @@ from lengthwise.model.spec import ModelSpec
 from lengthwise.model.transformer import apply, init_params, position_tables
 from tests.model.attention.attention_reference import visible
 from tests.model.attention.test_masks import masks
-from tests.model.decoder_reference import position_settings
+from tests.model.decoder_reference import VARIANTS, position_settings
 
 CONFIG = ModelSpec(
     vocab_size=31,
@@ -28,7 +28,7 @@ CONFIG = ModelSpec(
     mlp_dim=24,
     positions=position_settings(rope={"theta": 100.0}),
     layer_pattern=(),
-    qk_norm=True,
+    qk_norm="head",
     attention_softcap=0.0,
     attention_weights="softmax",
     logit_softcap=0.0,
@@ -41,12 +41,14 @@ CONFIG = ModelSpec(
     remat="none",
 )
 TIED = dataclasses.replace(
-    CONFIG, tie_embeddings=True, qk_norm=False, num_kv_heads=6, smeared_keys=True
+    CONFIG, tie_embeddings=True, qk_norm="none", num_kv_heads=6, smeared_keys=True
 )
 CAUSAL = Mask(None, 0)
 
 
-@pytest.mark.parametrize("config", [CONFIG, TIED], ids=["untied", "tied"])
+@pytest.mark.parametrize(
+    "config", [CONFIG, TIED, *VARIANTS.values()], ids=["untied", "tied", *VARIANTS]
+)
 def test_parameters_are_counted_as_they_are_made(config):
     params = jax.eval_shape(lambda: init_params(config, 0))
     assert flops.parameter_count(config) == sum(math.prod(x.shape) for x in jax.tree.leaves(params))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.model.config import BlockConfig
 from lengthwise.model.transformer import init_params, logical_axes
-from tests.model.decoder_reference import CONFIG, PLAIN, changed, compiled_init
+from tests.model.decoder_reference import CONFIG, PLAIN, VARIANTS, changed, compiled_init
 
 
 def test_execution_choices_do_not_change_initial_parameters():
@@ -37,7 +38,9 @@ def test_initial_residual_outputs_shrink_with_depth(layers):
     assert all((s == 1).all() for s in (blocks["mlp_norm"]["scale"], params["final_norm"]["scale"]))
 
 
-@pytest.mark.parametrize("config", [CONFIG, PLAIN], ids=["all_options", "plain"])
+@pytest.mark.parametrize(
+    "config", [CONFIG, PLAIN, *VARIANTS.values()], ids=["all_options", "plain", *VARIANTS]
+)
 def test_logical_axes_mirror_the_parameters(config):
     params = jax.eval_shape(lambda: init_params(config, 0))
     axes = logical_axes(config)
@@ -47,7 +50,7 @@ def test_logical_axes_mirror_the_parameters(config):
         "heads": config.num_heads * config.head_dim,
         "kv_heads": config.num_kv_heads * config.head_dim,
         "mlp": config.mlp_dim,
-        "vocab": config.vocab_size,
+        "vocab": config.embedding_rows,
         None: config.head_dim,
     }
 
@@ -82,3 +85,13 @@ def is_tuple(x):
 def test_settings_without_meaning_name_their_field(changes):
     with pytest.raises(UserError, match=next(iter(changes))):
         changed(CONFIG, **changes)
+
+
+def test_fewer_rows_than_ids_are_refused():
+    with pytest.raises(UserError, match=r"model\.vocab_rows=30 is below the 31 ids"):
+        changed(CONFIG, vocab_rows=30)
+
+
+def test_a_parallel_block_has_no_norm_behind_its_branches():
+    with pytest.raises(UserError, match=r"model\.block\.parallel goes with norm_placement='pre'"):
+        BlockConfig(parallel=True, norm_placement="both")

@@ -10,6 +10,7 @@ from tests.model.decoder_reference import (
     CONFIG,
     LENGTH,
     PLAIN,
+    VARIANTS,
     changed,
     logits_of,
     make_inputs,
@@ -27,8 +28,12 @@ from tests.model.decoder_reference import (
         changed(PLAIN, attention_weights="lssar"),
         changed(CONFIG, attention="blockwise"),
         changed(CONFIG, smeared_keys=True),
+        *VARIANTS.values(),
     ],
-    ids=["all_options", "plain", "no_groups", "softplus", "blockwise", "smeared_keys"],
+    ids=[
+        *("all_options", "plain", "no_groups", "softplus", "blockwise", "smeared_keys"),
+        *VARIANTS,
+    ],
 )
 def test_logits_match_an_independent_float64_decoder(config):
     params = make_params(config)

@@ -22,6 +22,9 @@ SHAPE_FIELDS = (
     "qk_norm",
     "smeared_keys",
     "tie_embeddings",
+    "block",
+    "embedding_norm",
+    "vocab_rows",
 )
 
 

@@ -9,6 +9,7 @@ gradients, and what they recompute they get again. All in bfloat16. What is a nu
 
 from dataclasses import dataclass
 
+from lengthwise.model.flops import matmul_parameters
 from lengthwise.model.spec import ModelSpec
 from lengthwise.train.programs.execution import BucketExecution
 
@@ -31,9 +32,9 @@ def least_traffic(
     view, parts = execution.view, execution.microbatches
     shards = view.data * view.context
     others = 1 - 1 / shards
-    D, F, V, H = model.embed_dim, model.mlp_dim, model.vocab_size, model.num_heads
+    D, V = model.embed_dim, model.embedding_rows
     kv_channels = model.num_kv_heads * model.head_dim
-    block = D * (2 * H * model.head_dim + 2 * kv_channels + 3 * F)
+    block = matmul_parameters(model)
     matrices = parts * others * _BYTES * model.layers * block / view.tensor
     table = parts * others * _BYTES * V * D
     tokens = batch * length / (view.row_shards * view.context)  # of a chip, in a step

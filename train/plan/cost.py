@@ -63,8 +63,8 @@ def cost(model: ModelSpec, length: int, batch: int, execution: BucketExecution) 
         + 2 * at_a_time * model.layers * kept[execution.remat]
         + layer
         + row_keys
-        + 2 * 2 * (own - 2 * model.vocab_size * D) / model.layers
-        + 8 * model.vocab_size * D
+        + 2 * 2 * (own - 2 * model.embedding_rows * D) / model.layers
+        + 8 * model.embedding_rows * D
         + _LOGITS_BYTES
     )
     again = execution.remat in ("full", "offload")

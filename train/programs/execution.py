@@ -9,7 +9,9 @@ from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
-from lengthwise.common.trees import as_tree, values_of
+from lengthwise.common.settings import default_tree
+from lengthwise.common.trees import as_tree, flatten, values_of
+from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.train.config import MeshConfig, TrainConfig
 from lengthwise.train.mesh import ViewShape, default_view
@@ -71,11 +73,13 @@ def plan_fingerprint(config: TrainConfig, vocab_size: int, devices: int) -> str:
         (p.tokens_per_step, values_of(p.layout, p.layout.name), repr(p.rope_scaling))
         for p in config.phases
     ]
-    # By field names and values: another name of a class leaves plans valid.
+    # By names and values of fields that aren't the default: a field more leaves plans valid.
     tree = as_tree(config.model) | {"remat": "none"}
     used = {config.model.positions.scheme, *config.model.layer_pattern}
     positions = {n: of for n, of in tree["positions"].items() if n in used or n not in SCHEMES}
-    model = json.dumps(tree | {"positions": positions}, sort_keys=True)
+    values = flatten(tree | {"positions": positions})
+    defaults = flatten(default_tree(ModelConfig))
+    model = json.dumps({n: v for n, v in values.items() if v != defaults.get(n)}, sort_keys=True)
     mesh = config.mesh
     parts = (model, config.optimizer.name, repr(batches), mesh.slices, mesh.tensor)
     content = repr((parts, vocab_size, devices))

@@ -32,7 +32,7 @@ SETTINGS = ModelConfig(
     mlp_dim=16,
     positions=position_settings(rope={"theta": 100.0}),
     layer_pattern=(),
-    qk_norm=False,
+    qk_norm="none",
     attention_softcap=0.0,
     attention_weights="softmax",
     logit_softcap=0.0,

@@ -257,7 +257,7 @@ def report_inputs(**changes):
         "title": "quickstart: L_train 128 on the standard library",
         "config": {
             "store": "",
-            "model": {"layers": 4, "embed_dim": 128, "qk_norm": True},
+            "model": {"layers": 4, "embed_dim": 128, "qk_norm": "head"},
             "phase": {"steps": 2000, "layout": {"mixture": "equal_tokens", "tails": "pack"}},
             "eval": {"ratios": [0.25, 0.5, 1, 2, 4, 8], "methods": ["linear", "ntk", "lambda"]},
             "stopping": {"score": "nll"},

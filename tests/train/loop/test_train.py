@@ -249,7 +249,7 @@ def test_init_from_is_for_the_first_start_alone(tmp_path, start):
     ("field", "value", "named"),
     [
         ("model.embed_dim", 32, "model.embed_dim: 16 -> 32"),
-        ("model.qk_norm", False, "shape of blocks.attention.key_norm.scale: "),
+        ("model.qk_norm", "none", "shape of blocks.attention.key_norm.scale: "),
     ],
 )
 def test_init_from_another_model_is_named(tmp_path, start, field, value, named):
