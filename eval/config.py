@@ -30,7 +30,7 @@ class EvalConfig:
     # which one is reported; best: by the selection score
     checkpoint: str = setting("last", choices=("last", "best"))
     # tested contexts / L_train
-    ratios: tuple[float, ...] = setting((0.25, 0.5, 1.0, 2.0, 4.0), "(0, inf)")
+    ratios: tuple[float, ...] = setting((0.25, 0.5, 1.0, 1.5, 2.0, 4.0), "(0, inf)")
     lengths: tuple[int, ...] = setting((), "[1, inf)")  # more of them, in tokens
     # What is tried beside the plain model: RoPE scalings (linear, ntk, dynamic, by_parts, yarn,
     # llama3, truncated, power), masks (window, lambda, chunks), far distances (ceiling, string) and
