@@ -99,6 +99,7 @@ class TextScoring:
             training_fingerprint(resolved),
             resolved["seed"],
             self._subject.store.manifest.corpus_fingerprint,
+            self._subject.store.manifest.token_meaning,
         )
 
     def _applicable(self, config: EvalConfig) -> tuple[EvalConfig, tuple[str, ...]]:
@@ -231,6 +232,7 @@ class TextScoring:
             seed=resolved["seed"],
             training=training_fingerprint(resolved),
             identity=self._subject.identity(checkpoint.step),
+            tokens=self._subject.store.manifest.token_meaning,
             length_p95=total["length_p95"],
             targets_by_length=dict(zip(total["context"], total["targets_by_length"], strict=True)),
             scored=ScorerResult(

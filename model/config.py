@@ -1,10 +1,12 @@
 """The decoder that a user asks for: its one declaration."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.settings import section, setting
-from lengthwise.common.trees import check_fields
+from lengthwise.common.trees import as_tree, check_fields, flatten
+from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.settings import PositionSettings
 
 ATTENTION_WEIGHTS = ("softmax", "lssa", "lssar")
@@ -15,6 +17,10 @@ ATTENTION_BIASES = ("none", "qkv", "all")
 MLPS = ("gated", "plain")
 ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu")
 LAYER_EXECUTIONS = ("auto", "unroll", "scan")
+# Fields that change neither parameters nor function: how it is computed, and what only training
+# draws. Every other field, any new one too, is part of what weights mean: see `meaning`.
+EXECUTION = ("compute_dtype", "attention", "attention_block", "layer_execution", "remat")
+_TRAINING = ("dropout",)
 REMAT_POLICIES = ("none", "dots", "full", "offload")
 COMPUTE_DTYPES = ("auto", "float32", "bfloat16")
 
@@ -53,7 +59,7 @@ class BlockConfig:
 class ModelConfig:
     """Shape and execution of a decoder; `ModelSpec` has what vocabulary and platform add.
 
-    The last five fields choose how the same function is computed; they change neither parameters
+    The fields of EXECUTION choose how the same function is computed; they change neither parameters
     nor checkpoints.
 
     Raises:
@@ -103,3 +109,17 @@ class ModelConfig:
                 f"model.num_heads={self.num_heads} must be a multiple of "
                 f"model.num_kv_heads={self.num_kv_heads}"
             )
+
+    def tree(self) -> dict[str, Any]:
+        """The fields as flags nest, of position schemes those in use."""
+        tree = as_tree(self)
+        used = {self.positions.scheme, *self.layer_pattern}
+        positions = tree["positions"].items()
+        return tree | {
+            "positions": {name: of for name, of in positions if name in used or name not in SCHEMES}
+        }
+
+    def meaning(self) -> dict[str, Any]:
+        """The fields that decide the function of given weights, by dotted name."""
+        fields = {n: v for n, v in self.tree().items() if n not in (*EXECUTION, *_TRAINING)}
+        return flatten(fields)

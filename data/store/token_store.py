@@ -63,6 +63,15 @@ class Manifest:
     contamination: dict[str, dict[str, Any]]  # evaluation set -> contamination.SetOverlap
     config: dict[str, Any]  # the settings that decide its contents
 
+    @property
+    def token_meaning(self) -> dict[str, Any]:
+        """What gives ids their meaning, as JSON: equal means the same ids for any document."""
+        return {
+            "tokenizer": self.tokenizer,
+            "vocab_size": self.vocab_size,
+            "end_of_text": self.end_of_text,
+        }
+
 
 def token_dtype(vocab_size: int) -> np.dtype:
     """The smallest little-endian unsigned type for ids in [0, vocab_size)."""

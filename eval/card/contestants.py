@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.paths import user_path
@@ -50,14 +51,19 @@ class Contestant:
 
 
 def load_others(
-    directories: Sequence[str], workdir: Path, training: str, seed: int, fingerprint: str
+    directories: Sequence[str],
+    workdir: Path,
+    training: str,
+    seed: int,
+    fingerprint: str,
+    tokens: Mapping[str, Any],
 ) -> list[Evaluation]:
     """Loads the evaluations that eval.compare names, before that of `workdir` is made.
 
-    training, seed, fingerprint: of the run in `workdir`, as its `Evaluation` will have them.
+    training, seed, fingerprint, tokens: of `workdir`'s run, as its `Evaluation` will have them.
 
     Raises UserError: a directory is `workdir` or was not scored, a checkpoint would stand there
-    twice, or a corpus is another one.
+    twice, or a corpus or tokenizer is another one.
     """
     for directory in directories:
         if user_path(directory, "eval.compare").resolve() == workdir.resolve():
@@ -66,7 +72,7 @@ def load_others(
                 "in any case; leave it out"
             )
     others = [load_evaluation(user_path(directory, "eval.compare")) for directory in directories]
-    _check_distinct(workdir.resolve().name, training, seed, fingerprint, others)
+    _check_distinct(workdir.resolve().name, training, seed, fingerprint, tokens, others)
     return others
 
 
@@ -78,7 +84,7 @@ def contestants(evaluations: Sequence[Evaluation]) -> list[Contestant]:
     """
     first, *others = evaluations
     corpus = first.identity.corpus_fingerprint
-    _check_distinct(first.name, first.training, first.seed, corpus, others)
+    _check_distinct(first.name, first.training, first.seed, corpus, first.tokens, others)
     reference = {curve.key: curve for curve in first.scored.curves}
     for other in others:
         _check_comparable(first, other, reference)
@@ -87,7 +93,12 @@ def contestants(evaluations: Sequence[Evaluation]) -> list[Contestant]:
 
 
 def _check_distinct(
-    name: str, training: str, seed: int, fingerprint: str, others: Sequence[Evaluation]
+    name: str,
+    training: str,
+    seed: int,
+    fingerprint: str,
+    tokens: Mapping[str, Any],
+    others: Sequence[Evaluation],
 ) -> None:
     """Checks what needs no scores of the first evaluation."""
     seen: dict[tuple[str, int], str] = {(training, seed): name}
@@ -99,6 +110,13 @@ def _check_distinct(
                 f"(fingerprints {theirs} and {fingerprint}), so their scores are not comparable; "
                 "leave it out"
             )
+        for field, mine in tokens.items():
+            if other.tokens.get(field) != mine:
+                raise UserError(
+                    f"eval.compare: {other.name!r} and {name!r} are of different tokens "
+                    f"({field}: {other.tokens.get(field)!r} and {mine!r}), so that losses a token "
+                    "are not comparable; leave it out"
+                )
         who = (other.training, other.seed)
         if who in seen:
             raise UserError(

@@ -18,7 +18,7 @@ from lengthwise.common.files import atomic_write
 from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.eval.statistics.curves import Curve, Grid, Group, ScorerResult
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CURVES = Path("eval") / "curves.npz"  # in a work directory
 
 T = TypeVar("T", Curve, Grid)
@@ -32,6 +32,7 @@ class Evaluation:
     seed: int  # of the training
     training: str  # fingerprint of all else that decides the training; equal: seeds of one training
     identity: RunIdentity
+    tokens: Mapping[str, Any]  # what gives its ids their meaning, `Manifest.token_meaning`
     length_p95: int  # token-weighted 95th percentile of the training lengths
     targets_by_length: Mapping[int, int]  # trained targets by the end of their bin of lengths
     scored: ScorerResult
@@ -48,6 +49,7 @@ def save_evaluation(evaluation: Evaluation, path: Path) -> None:
         "seed": evaluation.seed,
         "training": evaluation.training,
         "identity": dataclasses.asdict(evaluation.identity),
+        "tokens": dict(evaluation.tokens),
         "length_p95": evaluation.length_p95,
         "targets_by_length": list(evaluation.targets_by_length.items()),
         "seconds": dict(evaluation.seconds),
@@ -87,6 +89,7 @@ def load_evaluation(workdir: Path) -> Evaluation:
         seed=content["seed"],
         training=content["training"],
         identity=RunIdentity(**content["identity"]),
+        tokens=content["tokens"],
         length_p95=content["length_p95"],
         targets_by_length=dict(content["targets_by_length"]),
         scored=ScorerResult(

@@ -34,7 +34,7 @@ from lengthwise.train.machine.processes import (
 from lengthwise.train.step.checksum import named_checksums
 from lengthwise.train.step.update import TrainState
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _SCORE = "selection_score"
 _SAVE_ERRORS = (OSError, ValueError)  # TensorStore's errors are ValueErrors
 _READ_ERRORS = (OSError, ValueError, KeyError, TypeError)  # of Orbax, TensorStore and JSON
@@ -46,8 +46,8 @@ class Checkpoints:
     """The checkpoints of a work directory, named by the number of optimizer steps done.
 
     Each holds the state, and as JSON what the host must know to go on: format version, fingerprint
-    of (store, layouts, schedule, seed), what was skipped and passed over, the figures that spikes
-    are measured by, stopping state, the account of the time.
+    of (store, layouts, schedule, seed), meaning of the weights, what was skipped and passed over,
+    the figures that spikes are measured by, stopping state, the account of the time.
     """
 
     def __init__(self, directory: Path, *, read_only: bool = False, keep_every: int = 0):

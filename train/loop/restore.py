@@ -8,6 +8,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.checkpoint.damage import DamagedCheckpointError
+from lengthwise.train.checkpoint.meaning import other_meaning
 from lengthwise.train.loop.state import RunState, TrainingRun
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.programs.setup import Setup
@@ -16,12 +17,19 @@ from lengthwise.train.step.update import TrainState
 
 
 def read_host_state(setup: Setup, checkpoints: Checkpoints, step: int) -> dict[str, Any]:
-    """Reads the JSON part of a checkpoint and checks that it was trained on these data.
+    """Reads the JSON part of a checkpoint and checks that it is of this model and these data.
 
     Raises:
-      UserError: the checkpoint was trained on another store, layout, curriculum or seed.
+      UserError: its weights mean something else here, or it was trained on another store, layout,
+        curriculum or seed.
     """
     host = checkpoints.host(step)
+    changed = other_meaning(host["meaning"], setup.meaning(step))
+    if changed:
+        raise UserError(
+            f"checkpoint {step} has weights of another meaning: {'; '.join(changed)} (saved -> "
+            "now); use the saved values, and the tokenizer and store that it was trained with"
+        )
     if host["fingerprint"] != setup.fingerprint():
         raise UserError(
             f"checkpoint {step} was trained on other data: its fingerprint of (store, layout, "

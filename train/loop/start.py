@@ -125,7 +125,7 @@ def _first_state(setup: Setup) -> TrainState:
     if not setup.config.train.init_from:
         return setup.initial_state()
     workdir = user_path(setup.config.train.init_from, "train.init_from")
-    weights = weights_of(workdir, setup.blueprint.abstract_params, setup.config.model)
+    weights = weights_of(workdir, setup.blueprint.abstract_params, setup.meaning(0))
     return setup.state_from(setup.completed(weights))
 
 

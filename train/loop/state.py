@@ -69,6 +69,7 @@ class RunState:
         return {
             "optimizer_step": self.step,
             "fingerprint": self.run.setup.fingerprint(),
+            "meaning": self.run.setup.meaning(self.step),
             "stopping": self.stopping.state(),
             "anomalies": self.rules.state(),
             "goodput": self.goodput.state(),

@@ -10,9 +10,8 @@ from typing import Any
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
 from lengthwise.common.settings import default_tree
-from lengthwise.common.trees import as_tree, flatten, values_of
+from lengthwise.common.trees import flatten, values_of
 from lengthwise.model.config import ModelConfig
-from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.train.config import MeshConfig, TrainConfig
 from lengthwise.train.mesh import ViewShape, default_view
 from lengthwise.train.phases import PhaseShape
@@ -74,10 +73,7 @@ def plan_fingerprint(config: TrainConfig, vocab_size: int, devices: int) -> str:
         for p in config.phases
     ]
     # By names and values of fields that aren't the default: a field more leaves plans valid.
-    tree = as_tree(config.model) | {"remat": "none"}
-    used = {config.model.positions.scheme, *config.model.layer_pattern}
-    positions = {n: of for n, of in tree["positions"].items() if n in used or n not in SCHEMES}
-    values = flatten(tree | {"positions": positions})
+    values = flatten(config.model.tree() | {"remat": "none"})
     defaults = flatten(default_tree(ModelConfig))
     model = json.dumps({n: v for n, v in values.items() if v != defaults.get(n)}, sort_keys=True)
     mesh = config.mesh

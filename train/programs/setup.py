@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lengthwise.common.trees import as_tree
 from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.model import transformer
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
@@ -125,6 +126,14 @@ class Setup:
             return part.rows, part.columns
 
         return self.phases.batches(start_step, rows_and_columns, self.config.train, data_steps)
+
+    def meaning(self, step: int) -> dict[str, Any]:
+        """Meaning of the weights after `step` steps, see `train.checkpoint.meaning`."""
+        return {
+            "tokens": self.phases.store.manifest.token_meaning,
+            "model": self.config.model.meaning(),
+            "rope_scaling": as_tree(self.phases.scaling_after(step)),
+        }
 
     def fingerprint(self) -> str:
         return f"{self.phases.fingerprint()}-{self.config.resolved_seeds.of_parameters}"

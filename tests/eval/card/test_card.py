@@ -278,8 +278,9 @@ def test_who_stands_beside_is_checked_before_anything_is_scored(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     corpus = made.identity.corpus_fingerprint
 
-    def beside(*names, seed=0, corpus=corpus):
-        return load_others(names, tmp_path / "mine", "a", seed, corpus)
+    def beside(*names, seed=0, corpus=corpus, **tokens):
+        mine = {**made.tokens, **tokens}
+        return load_others(names, tmp_path / "mine", "a", seed, corpus, mine)
 
     assert [each.name for each in beside("seed", "other")] == ["seed", "other"]
     # Whether it was scored before or not, and by whatever path.
@@ -292,6 +293,10 @@ def test_who_stands_beside_is_checked_before_anything_is_scored(tmp_path, monkey
         beside("other", "other")
     with pytest.raises(UserError, match="of different corpora"):
         beside("other", corpus="another")
+    with pytest.raises(UserError, match=r"of different tokens \(end_of_text: 256 and 255\)"):
+        beside("other", end_of_text=255)
+    with pytest.raises(UserError, match=r"\(tokenizer: 'bytes' and 'tokenizer.json 0f'\)"):
+        beside("other", tokenizer="tokenizer.json 0f")
     with pytest.raises(UserError, match=r"nowhere.* is not there; run --mode=eval"):
         beside("nowhere")
 

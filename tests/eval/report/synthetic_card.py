@@ -131,6 +131,7 @@ def evaluation(name="quickstart", *, seed=0, training="a", worse=0.0, **changes)
         seed=seed,
         training=training,
         identity=RunIdentity("3f1c0e9ab2d84c55", 2000, L_TRAIN, "rope"),
+        tokens={"tokenizer": "bytes", "vocab_size": 257, "end_of_text": 256},
         length_p95=120,
         targets_by_length={16: 50, 32: 400, 64: 900, 128: 2400},
         scored=ScorerResult(

@@ -110,6 +110,7 @@ class Fakes:
                 inputs=lambda phase, step, length: StepInputs(np.int32(step), np.uint32(0), {}),
                 device_batches=self.batches,
                 fingerprint=lambda: "",
+                meaning=lambda step: {},
             ),
             workdir=Path(),
             checkpoints=types.SimpleNamespace(
