@@ -11,14 +11,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.app.bad_input.case import BROKEN, KINDS, Ending, Outcome, outcome
 from lengthwise.common.progress import ProgressBar
 
 _CASES = flags.DEFINE_integer("cases", 200, "Cases, shared out over the kinds.", lower_bound=1)
 _FIRST = flags.DEFINE_integer("first_seed", 0, "Seed of the first case.", lower_bound=0)
-_KINDS = flags.DEFINE_list("kinds", [], "Names of kinds; none: all of them.")
+_KINDS = flag_command.define_names("kinds", KINDS.names(), "Kinds of bad input.")
 _SECONDS = flags.DEFINE_float("seconds", 60, "After which a case hangs.", lower_bound=1)
 
 
@@ -41,9 +42,7 @@ def table(counts: dict[str, "collections.Counter[Ending]"]) -> str:
 
 def main(_: Sequence[str]) -> int:
     """Prints what breaks the bound, then the table; returns the exit status."""
-    kinds = _KINDS.value or list(KINDS.names())
-    for kind in kinds:
-        KINDS.named(kind, "--kinds")
+    kinds = _KINDS.value
     counts: dict[str, collections.Counter[Ending]] = {kind: collections.Counter() for kind in kinds}
     for each in outcomes(kinds, _CASES.value, _FIRST.value, _SECONDS.value):
         counts[each.kind][each.ending] += 1
@@ -54,4 +53,4 @@ def main(_: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

@@ -19,10 +19,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
-from tqdm import tqdm
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.app import start_parts
+from lengthwise.common.errors import UserError
+from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import base
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Starts of each kind.", lower_bound=1)
@@ -51,7 +53,7 @@ class Checkout:
         run = self._start([str(root / "main.py")], self.killed)
         while not (self.killed / "checkpoints" / str(STEPS)).exists():
             if run.poll() is not None:
-                raise RuntimeError(f"the run ended: {self._errors()}")
+                raise UserError(f"the run of {root} ended: {self._errors()}")
             time.sleep(0.05)
         run.kill()
         run.communicate()
@@ -112,13 +114,15 @@ def main(_: list[str]) -> None:
         roots = {"this": HERE}
         if _AGAINST.value:
             roots = {"before": Path(_AGAINST.value).resolve(), **roots}
+            if not (roots["before"] / "main.py").exists():
+                raise UserError(f"--against={_AGAINST.value} is no checkout: it has no main.py")
         checkouts = {name: Checkout(root, Path(temporary) / name) for name, root in roots.items()}
         rounds: dict[tuple[str, str], list[Parts]] = {
             (name, kind): [] for name in checkouts for kind in KINDS
         }
         for name, kind in rounds:  # what a first start or a resumed one alone compiles
             checkouts[name].parts(kind)
-        for _ in tqdm(range(_ROUNDS.value), desc="rounds"):
+        for _ in ProgressBar(range(_ROUNDS.value), desc="rounds"):
             for name, kind in rounds:
                 rounds[name, kind].append(checkouts[name].parts(kind))
         print("Seconds of wall time, in brackets of processor time; medians.")
@@ -126,4 +130,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.data.layouts import LayoutConfig, build_layout
 
-_DOCUMENTS = flags.DEFINE_integer("documents", 100_000_000, "Documents.", lower_bound=1)
+_DOCUMENTS = flags.DEFINE_integer("documents", 100_000_000, "Documents.", lower_bound=1000)
 _DIRECTORY = flags.DEFINE_string("directory", "runs", "Where the indices are written for a while.")
 
 MEAN_TOKENS, SIGMA = 600, 1.3  # of the log-normal; 0.3 % of the documents pass 8,192 tokens
@@ -114,4 +115,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

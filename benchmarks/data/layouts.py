@@ -10,9 +10,10 @@ store is kept in runs/layouts-SOURCE.
 import time
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.data.layout_index import layout_config
 from lengthwise.configs.resolve import load
 from lengthwise.data.layouts import SplitDocuments
@@ -25,8 +26,10 @@ from lengthwise.data.schedule.layout_comparison import (
 from lengthwise.data.store.splits import Split
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/sources/aws_docs.py")
-_LARGEST = flags.DEFINE_integer("largest", 8192, "The longest bucket, tokens.")
-_SMALLEST = flags.DEFINE_integer("smallest", 256, "The shortest bucket of decompose, tokens.")
+_LARGEST = flags.DEFINE_integer("largest", 8192, "The longest bucket, tokens.", lower_bound=1)
+_SMALLEST = flags.DEFINE_integer(
+    "smallest", 256, "The shortest bucket of decompose, tokens.", lower_bound=1
+)
 
 LAYOUTS: dict[str, dict] = {
     "decompose": {},
@@ -67,4 +70,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

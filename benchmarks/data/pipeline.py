@@ -17,11 +17,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.data import prepare as preparing
 from lengthwise.benchmarks.data import serving
 from lengthwise.benchmarks.workload import STORE, median_interval
+from lengthwise.common.errors import UserError
 from lengthwise.configs import base
 from lengthwise.configs.resolve import load
 from lengthwise.data.batches.pipeline import store_batches
@@ -110,7 +112,10 @@ def report_olmo(store: TokenStore, rounds: int, python: str) -> None:
     ) as rival:
         assert rival.stdin is not None
         assert rival.stdout is not None
-        index = json.loads(rival.stdout.readline())
+        first = rival.stdout.readline()
+        if not first:
+            raise UserError(f"--olmo_python={python} ended: it has no ai2-olmo-core")
+        index = json.loads(first)
         for number in range(rounds):
             print(file=rival.stdin, flush=True)
             figures = json.loads(rival.stdout.readline())
@@ -168,4 +173,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

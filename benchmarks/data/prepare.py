@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.workload import median_interval
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import base
@@ -135,4 +136,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

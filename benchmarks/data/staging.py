@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.data.serving import AllDocuments, layout_config
 from lengthwise.benchmarks.workload import STORE
 from lengthwise.configs import base
@@ -123,4 +124,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.workload import Workload
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import task as task_config
@@ -114,4 +115,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

@@ -15,8 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
+from lengthwise.common.errors import UserError
 from lengthwise.eval.card.card import CARD
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/bytes", "A trained run.")
@@ -24,19 +26,27 @@ _CONFIG = flags.DEFINE_string("config", "configs/bytes.py", "The config of its t
 _LONGEST = flags.DEFINE_integer("longest", 4096, "Tokens.", lower_bound=1)
 
 
-def main(argv: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     workdir = Path(_WORKDIR.value)
+    if not (workdir / "exposure.json").exists():
+        raise UserError(f"--workdir={workdir} holds no run that was scored; train one first")
     l_train = json.loads((workdir / "exposure.json").read_text())["l_train"]
     ratios = [1 / 4]
     while 2 * ratios[-1] * l_train <= _LONGEST.value:
         ratios.append(2 * ratios[-1])
+    if ratios[-1] < 2:
+        raise UserError(
+            f"--longest={_LONGEST.value} must be at least {2 * l_train}, twice the training length"
+        )
     command = [
-        *(sys.executable, "main.py", "--mode=eval", f"--config={_CONFIG.value}"),
-        *(f"--workdir={workdir}", f"--config.eval.ratios={tuple(ratios)}", *argv[1:]),
+        *(sys.executable, "-m", "lengthwise", "--mode=eval", f"--config={_CONFIG.value}"),
+        *(f"--workdir={workdir}", f"--config.eval.ratios={tuple(ratios)}", *arguments),
     ]
     print(" ".join(command), flush=True)
     started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    status = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+    if status:
+        return status  # whose one line stands on stderr
     seconds = time.perf_counter() - started
 
     (first, *_) = json.loads((workdir / CARD).read_text())["entries"]
@@ -54,7 +64,8 @@ def main(argv: list[str]) -> None:
     print(f"| all | {seconds:,.1f} |")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"CPU seconds: {used.ru_utime + used.ru_stime:,.1f} (where others share the machine)")
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main, "flags of main.py", required=False)

@@ -9,10 +9,11 @@ of keys and values. Nothing is run.
 from collections.abc import Callable
 
 import jax
-from absl import app, flags
+from absl import flags
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict, config_flags
 
+from lengthwise.app import flag_command
 from lengthwise.configs.bytes import get_config
 from lengthwise.configs.resolve import build
 from lengthwise.eval.inference.cache_programs import ScoreChunk
@@ -26,7 +27,9 @@ from lengthwise.model.spec import ModelSpec
 from lengthwise.train.config import MeshConfig
 from lengthwise.train.mesh import batch_sharding, default_view, mesh_view
 
-_LENGTHS = flags.DEFINE_list("lengths", ["4096", "16384", "131072"], "Tokens a row.")
+_LENGTHS = flag_command.define_numbers(
+    "lengths", [4096, 16384, 131072], "Tokens a row.", lower_bound=1
+)
 _CHUNK = flags.DEFINE_integer("chunk", 4096, "Tokens of a part.", lower_bound=1)
 _VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 257, "Token ids.", lower_bound=1)
 _MIB = 2**20
@@ -38,7 +41,7 @@ def memory(config: ConfigDict) -> None:
     model = ModelSpec.of(settings, _VOCAB_SIZE.value, jax.devices()[0].platform)
     print("| tokens | method | parameters | operands | temporaries, results | all |")
     print("|---|---|---|---|---|---|")
-    for length in map(int, _LENGTHS.value):
+    for length in _LENGTHS.value:
         for chunk in (0, _CHUNK.value):
             if length <= chunk:
                 continue
@@ -82,7 +85,7 @@ def _inference(model: ModelSpec, length: int, chunk: int) -> tuple[Inference, in
 
 SECTIONS: dict[str, Callable[[ConfigDict], None]] = {"memory": memory}
 
-_CHOSEN = flags.DEFINE_list("sections", list(SECTIONS), f"Of {', '.join(SECTIONS)}.")
+_CHOSEN = flag_command.define_names("sections", [*SECTIONS], "What is measured.")
 _CONFIG = config_flags.DEFINE_config_dict("config", get_config())
 
 
@@ -93,4 +96,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

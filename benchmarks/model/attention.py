@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.support import ANYWHERE, PLATFORMS, Request, refusal
 from lengthwise.model.attention.biases import Bias, BlockBias, LinearBias
@@ -36,14 +37,18 @@ MASKS = {
 }
 SCHEMES = {"none": None, "alibi": "linear", "kerple": "block"}
 
-_LENGTHS = flags.DEFINE_list("lengths", [str(2**n) for n in range(8, 16)], "Tokens a row.")
-_MASKS = flags.DEFINE_list("masks", ["causal", "window"], f"Of {', '.join(MASKS)}.")
-_SCHEMES = flags.DEFINE_list("schemes", ["none", "alibi", "kerple"], f"Of {', '.join(SCHEMES)}.")
+_LENGTHS = flag_command.define_numbers(
+    "lengths", [2**n for n in range(8, 16)], "Tokens a row.", lower_bound=1
+)
+_MASKS = flag_command.define_names("masks", [*MASKS], "Of queries.", ["causal", "window"])
+_SCHEMES = flag_command.define_names("schemes", [*SCHEMES], "Of positions.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Interleaved repetitions.", lower_bound=1)
-_HEADS = flags.DEFINE_integer("heads", 8, "Query, key and value heads.")
-_CHANNELS = flags.DEFINE_integer("channels", 64, "Channels a head.")
+_HEADS = flags.DEFINE_integer("heads", 8, "Query, key and value heads.", lower_bound=1)
+_CHANNELS = flags.DEFINE_integer("channels", 64, "Channels a head.", lower_bound=1)
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of all arrays.")
-_LONGEST_DENSE = flags.DEFINE_integer("longest_dense", 8192, "Longest row with all its scores.")
+_LONGEST_DENSE = flags.DEFINE_integer(
+    "longest_dense", 8192, "Longest row with all its scores.", lower_bound=0
+)
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ def main(_: list[str]) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name in _MASKS.value:
         for scheme in _SCHEMES.value:
-            for length in map(int, _LENGTHS.value):
+            for length in _LENGTHS.value:
                 mask = MASKS[name]
                 best = measure(implementations(length, mask, scheme))
                 flops = 12 * heads * channels * visible_pairs(mask, length)
@@ -195,4 +200,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

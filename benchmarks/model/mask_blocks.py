@@ -7,8 +7,10 @@ import statistics
 import time
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
+from lengthwise.common.errors import UserError
 from lengthwise.model.attention.backends.splash import mask_grids
 from lengthwise.model.attention.mask_blocks import block_classes
 from lengthwise.model.attention.masks import CAUSAL, Mask
@@ -20,9 +22,9 @@ MASKS = {
     "chunks of 8192": Mask(chunk=8192),
     "prefix 8192": Mask(prefix=8192),
 }
-_LENGTHS = flags.DEFINE_list("lengths", ["131072", "1048576"], "Tokens a row.")
-_BLOCK = flags.DEFINE_integer("block", 512, "Tokens a block of queries, and of keys.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Of each; the median is shown.")
+_LENGTHS = flag_command.define_numbers("lengths", [131072, 1048576], "Tokens a row.", lower_bound=1)
+_BLOCK = flags.DEFINE_integer("block", 512, "Tokens a block.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Of each; the median is shown.", lower_bound=1)
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -36,10 +38,13 @@ def seconds(run: Callable[[], object]) -> float:
 
 def main(_: list[str]) -> None:
     block = _BLOCK.value
+    for length in _LENGTHS.value:
+        if length % block:
+            raise UserError(f"--lengths={length} is no multiple of --block={block}")
     print("| mask | length | block classes, ms | with the kernel's grids, ms |")
     print("|---|---|---|---|")
     for name, mask in MASKS.items():
-        for length in map(int, _LENGTHS.value):
+        for length in _LENGTHS.value:
             classes = seconds(lambda: block_classes(mask, length, block, block))  # noqa: B023
             # Not from its cache.
             grids = seconds(lambda: mask_grids.__wrapped__(mask, length, block, 1))  # noqa: B023
@@ -47,4 +52,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

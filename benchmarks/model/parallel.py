@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 from ml_collections.config_flags import config_flags
 
+from lengthwise.app import flag_command
+from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.resolve import load
 from lengthwise.model.spec import ModelSpec
@@ -32,7 +34,9 @@ from lengthwise.train.programs.blueprint import Blueprint
 from lengthwise.train.programs.execution import BucketExecution
 
 _TOPOLOGIES = flags.DEFINE_list("topologies", ["v5e:2x4", "v5e:16x16"], "Slices to compile for.")
-_BUCKETS = flags.DEFINE_list("buckets", ["512", "32768"], "Of the config's first phase.")
+_BUCKETS = flag_command.define_numbers(
+    "buckets", [512, 32768], "Of the config's first phase.", lower_bound=1
+)
 ALLOWED = 1.1  # of the bound
 
 
@@ -131,7 +135,8 @@ def report(
         sizes = " | ".join(f"{x / 1e9:.3f}" for x in (sent.needed, sent.requested, sent.received))
         print(f"| {kind} | {sent.count} | {sizes} |")
     print(f"| all | | {needed / 1e9:.3f} | {requested / 1e9:.3f} | {received / 1e9:.3f} |")
-    print(f"| of the bound | | | {requested / needed:.3f} | {received / needed:.3f} |\n")
+    if needed:  # one chip receives nothing
+        print(f"| of the bound | | | {requested / needed:.3f} | {received / needed:.3f} |\n")
     for need in needs:
         print(f"- bound: {need.purpose}: {need.kind}, {need.bytes / 1e9:.3f} GB")
     for line in uncalled(in_step, kinds, view):
@@ -141,12 +146,15 @@ def report(
 
 def main(_: list[str]) -> int:
     config = _CONFIG.value
-    lengths = [int(length) for length in _BUCKETS.value]
+    lengths = _BUCKETS.value
     within = True
     for topology in ProgressBar(_TOPOLOGIES.value, desc="slices", unit="slice"):
         experiment = load(config, None)
         devices = topology_devices(topology)
         phases = planned_phases(experiment.phases)[:1]
+        if missing := set(lengths) - set(phases[0].lengths):
+            known = ", ".join(map(str, phases[0].lengths))
+            raise UserError(f"--buckets={min(missing)} is no bucket of the config; it has {known}")
         vocab_size = vocabulary(experiment.data)
         blueprint = Blueprint(experiment, phases, vocab_size, devices)
         for length in ProgressBar(lengths, desc=topology, unit="bucket"):
@@ -160,4 +168,4 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

@@ -6,10 +6,12 @@ The same token budget is trained with both, interleaved. A saving that FLOPs pro
 doesn't show means that short buckets run less efficiently than long ones.
 """
 
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.workload import Workload, median_interval
+from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.bytes import get_config
 
@@ -44,6 +46,11 @@ def main(_: list[str]) -> None:
     tokens = {account.length: account.tokens for account in accounts}
     fewest = min(tokens[length] for length in decomposed.lengths)
     lengths = [n for n in decomposed.lengths for _ in range(round(tokens[n] / fewest))]
+    if decomposed.lengths == chunked.lengths:
+        raise UserError(
+            f"phase.layout.smallest_bucket={config.phase.layout.smallest_bucket} leaves decompose "
+            f"the one bucket of concat_and_chunk, {longest}; choose a smaller one"
+        )
     flop_ratio = sum(map(decomposed.flops, lengths)) / (len(lengths) * chunked.flops(longest))
     decomposed.seconds(lengths)
     chunked.seconds([longest])
@@ -63,4 +70,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

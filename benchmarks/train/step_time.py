@@ -9,9 +9,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.workload import Workload, median_interval
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import base
@@ -23,7 +24,7 @@ from lengthwise.train.metrics.writer import CompileCounter, read_rows
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Interleaved repetitions.", lower_bound=3)
 _STEPS = flags.DEFINE_integer("steps", 2, "Steps of each bucket in a round.", lower_bound=1)
-_LOOP_STEPS = flags.DEFINE_integer("loop_steps", 24, "Steps of the real loop.", lower_bound=2)
+_LOOP_STEPS = flags.DEFINE_integer("loop_steps", 24, "Steps of the real loop.", lower_bound=4)
 
 
 def default_config() -> ConfigDict:
@@ -43,6 +44,7 @@ def main(_: list[str]) -> None:
     config.phase.steps = _LOOP_STEPS.value
     config.optimizer.warmup_steps = 1
     config.train.eval_every = 0
+    config.train.log_every = 1
     config.train.checkpoint_every = _LOOP_STEPS.value
     config.train.compile = "ahead"
     device = jax.devices()[0]
@@ -123,4 +125,4 @@ def real_loop(workload: Workload) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)

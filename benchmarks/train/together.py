@@ -17,8 +17,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from lengthwise.app import flag_command
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.experiments.definition import ExperimentDefinition
@@ -32,7 +33,7 @@ from lengthwise.train.programs.setup import Setup
 from lengthwise.train.programs.stacked import mapped
 from lengthwise.train.rules.data_steps import EVERY_DATA_STEP
 
-_SEEDS = flags.DEFINE_list("seeds", ["3", "10"], "Seeds of an arm.")
+_SEEDS = flag_command.define_numbers("seeds", [3, 10], "Seeds of an arm.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 200, "Optimizer steps of a trial.", lower_bound=4)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Of the step alone; the median counts.", lower_bound=1)
 _CAUSES = ("compile", "steps", "evaluation")
@@ -115,11 +116,9 @@ def trial_times(experiment: ExperimentDefinition, seeds: int, together: int) -> 
     return seconds
 
 
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}")
+def main(_: list[str]) -> None:
     experiment = majority(_STEPS.value)
-    seeds = [int(each) for each in _SEEDS.value]
+    seeds = _SEEDS.value
     config = load(experiment.trials("cpu", 1)[0].config(), None)
     with tempfile.TemporaryDirectory() as folder:
         phases = Phases(config.phases, prepare(config.data, Path(folder)), config.resolved_seeds)
@@ -142,4 +141,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)
