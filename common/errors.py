@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from lengthwise.common.plain_text import visible
+
 
 class UserError(Exception):
     """Something the user can put right: bad config, bad data, a full disk.
@@ -23,5 +25,5 @@ def reason(error: Exception) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's message on one line."""
-    return " ".join(str(error).split())
+    """The error's message on one line, with nothing in it that a terminal would obey."""
+    return " ".join(visible(str(error)).split())

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure as Drawing
 
 from lengthwise.common.files import atomic_write
+from lengthwise.common.plain_text import visible
 from lengthwise.common.progress import ProgressBar
 from lengthwise.eval.report.style import DARK, LIGHT, Theme, png_bytes, svg_data_uri
 
@@ -68,10 +69,12 @@ def write_page(
 
 
 def page_environment() -> Environment:
-    """Environment of templates that escape values and raise on undefined names."""
+    """Environment of templates that escape values, after what no page can hold is made visible,
+    and raise on undefined names."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

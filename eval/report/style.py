@@ -18,8 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from lengthwise.common import plain_text
 from lengthwise.eval.losses.results import ResultRow
 from lengthwise.eval.statistics.bootstrap import Estimate
 
@@ -204,7 +206,7 @@ def interval_line(
         marker=marker,
         markersize=5,
         linewidth=1.6,
-        label=label,
+        label=artist_label(label),
         zorder=above,
     )
 
@@ -241,9 +243,33 @@ def token_count(tokens: int) -> str:
     return f"{tokens:,}"
 
 
+def artist_label(name: str) -> str:
+    """The label of a line with a user's name: matplotlib shows none that begins with "_"."""
+    return f" {name}" if name.startswith("_") else name
+
+
+def _literal_ticks(ticks: FuncFormatter) -> FuncFormatter:
+    return FuncFormatter(lambda value, place: plain_text.label(ticks(value, place)))
+
+
+def _make_literal(figure: Figure) -> None:
+    """Has every text drawn as it stands: no mathtext between dollars, nothing that SVG can't hold,
+    no name that leaves the picture no room."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = axis.get_major_formatter()
+            if isinstance(ticks, FuncFormatter):  # which names at ticks have as well
+                axis.set_major_formatter(_literal_ticks(ticks))
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text("\n".join(plain_text.label(line) for line in text.get_text().split("\n")))
+
+
 def svg_data_uri(figure: Figure) -> str:
     """The figure as a transparent SVG that needs no font and no network."""
     buffer = io.BytesIO()
+    _make_literal(figure)
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
@@ -251,5 +277,6 @@ def svg_data_uri(figure: Figure) -> str:
 def png_bytes(figure: Figure, theme: Theme) -> bytes:
     """The figure as a PNG on the theme's background, 160 dots per inch."""
     buffer = io.BytesIO()
+    _make_literal(figure)
     figure.savefig(buffer, format="png", dpi=160, facecolor=theme.background)
     return buffer.getvalue()

@@ -9,6 +9,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from lengthwise.common.plain_text import visible
+
 
 class Events:
     """A file of events in `directory`; all methods raise OSError where the disk is full."""
@@ -34,7 +36,7 @@ class Events:
             for name in ("loss", "grad_norm"):
                 scalars[f"{name}_by_bucket/{row['bucket']}"] = row[name]
             for domain, loss in row.get("losses", {}).items():
-                scalars[f"loss_by_domain/{domain}"] = loss
+                scalars[f"loss_by_domain/{visible(domain)}"] = loss
         for name, figure in row.get("scores", {}).items():
             scalars[f"scores/{name}"] = figure["value"]
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]

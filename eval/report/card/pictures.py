@@ -20,6 +20,7 @@ from lengthwise.eval.report.style import (
     MARKERS,
     TEXT_POINTS,
     Theme,
+    artist_label,
     finish_axes,
     legend,
     log2_axis,
@@ -249,7 +250,7 @@ def _band(
         marker=MARKERS[number % len(MARKERS)],
         markersize=3.5,
         linewidth=1.6,
-        label=label,
+        label=artist_label(label),
     )
 
 
@@ -263,7 +264,7 @@ def _line(axes: Axes, each: Judgement, color: str, marker: str, label: str) -> N
         marker=marker,
         markersize=4.5,
         linewidth=1.5,
-        label=label,
+        label=artist_label(label),
     )
 
 

@@ -20,6 +20,7 @@ from lengthwise.eval.losses.results import (
 from lengthwise.eval.report.style import (
     MARKERS,
     Theme,
+    artist_label,
     bucket_colors,
     finish_axes,
     interval_line,
@@ -154,7 +155,7 @@ def draw_domain_losses(log: TrainingLog, theme: Theme, narrow: bool) -> Figure:
     for number, domain in enumerate(log.domains):
         tokens, mean = log.domain_curve(domain, CURVE_POINTS)
         color = theme.methods[number % len(theme.methods)]
-        axes.plot(tokens / scale, mean, color=color, linewidth=1.5, label=domain)
+        axes.plot(tokens / scale, mean, color=color, linewidth=1.5, label=artist_label(domain))
     finish_axes(axes, theme, title="Training loss by domain", x=f"{unit} tokens", y="nats/token")
     legend(figure, axes, theme, narrow)
     return figure
