@@ -10,7 +10,15 @@ from lengthwise.common.settings import overlays, section, setting
 from lengthwise.common.trees import check_fields
 from lengthwise.data.sources import SourceConfig
 from lengthwise.data.store import splits
-from lengthwise.data.store.tokenizers import IDS, is_file, load_tokenizer, trained_vocab_size
+from lengthwise.data.store.tokenizers import (
+    BYTES,
+    END_OF_TEXT,
+    IDS,
+    NO_TOKEN,
+    is_file,
+    load_tokenizer,
+    trained_vocab_size,
+)
 
 DUPLICATES = ("keep", "drop_exact", "drop_near")
 UNKNOWN_TEXT = ("error", "allow")
@@ -42,6 +50,9 @@ class DataConfig(SourceConfig):
     # bytes | path of a tokenizer.json | train:bpe:VOCABULARY | ids:VOCABULARY:END_OF_TEXT
     tokenizer: str = setting("bytes", path=True)
     end_of_text_token: str = "<|endoftext|>"  # its name in a tokenizer.json
+    # the token before each document, an input of the training: none | end_of_text | the name of a
+    # special token of a tokenizer.json, such as <s> | an id, of ids:...
+    begin_with: str = NO_TOKEN
     # text without a token, where a tokenizer.json doesn't know all: error | allow: replaced or
     # dropped as the tokenizer does, and counted
     unknown_text: str = setting("error", choices=UNKNOWN_TEXT)
@@ -92,6 +103,19 @@ def check(config: DataConfig) -> None:
     if trained_vocab_size(config.tokenizer) is None and not is_file(config.tokenizer):
         load_tokenizer(config.tokenizer, config.end_of_text_token)
     check_fields(config, "data")
+    chosen = config.begin_with not in (NO_TOKEN, END_OF_TEXT)
+    if chosen and (trained_vocab_size(config.tokenizer) or config.tokenizer == BYTES):
+        raise UserError(
+            f"data.begin_with={config.begin_with!r}: data.tokenizer={config.tokenizer!r} has one "
+            f"special token, its end of text; choose {NO_TOKEN} or {END_OF_TEXT}",
+            advice={"data.begin_with": END_OF_TEXT},
+        )
+    if config.begin_with != NO_TOKEN and any(each.source == "task" for each in config.sources):
+        raise UserError(
+            f"data.begin_with={config.begin_with!r} is for text and data.source='task' has samples "
+            f"of a form of their own; set it to {NO_TOKEN}",
+            advice={"data.begin_with": NO_TOKEN},
+        )
     if config.duplicates == "drop_near" and not config.near_duplicate_threshold:
         raise UserError("data.duplicates='drop_near' needs data.near_duplicate_threshold above 0")
     contamination = config.contamination

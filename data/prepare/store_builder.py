@@ -46,7 +46,12 @@ from lengthwise.data.store.document_tables import (
 )
 from lengthwise.data.store.shard_reader import ShardEntry
 from lengthwise.data.store.token_store import Manifest, token_dtype
-from lengthwise.data.store.tokenizers import is_file, load_tokenizer, trained_vocab_size
+from lengthwise.data.store.tokenizers import (
+    begin_of_text,
+    is_file,
+    load_tokenizer,
+    trained_vocab_size,
+)
 
 
 class StoreBuilder:
@@ -72,6 +77,7 @@ class StoreBuilder:
         vocab_size = 0
         if self._trains is None:
             tokenizer = load_tokenizer(config.tokenizer, config.end_of_text_token)
+            begin_of_text(tokenizer, config.begin_with)
             vocab_size = tokenizer.vocab_size if config.ids else 0
         self.scans = [
             ScanTask(self.source, unit, directory, vocab_size, config.near_duplicate_threshold > 0)
@@ -135,16 +141,18 @@ class StoreBuilder:
 
     def _tokenize_tasks(self, name: str, dropped: Sequence[bytes]) -> list[TokenizeTask]:
         config = self.config
-        description = load_tokenizer(name, config.end_of_text_token).describe()
+        tokenizer = load_tokenizer(name, config.end_of_text_token)
+        begin = begin_of_text(tokenizer, config.begin_with)
         return [
             TokenizeTask(
                 scan,
                 name,
                 config.end_of_text_token,
-                description,
+                tokenizer.describe(),
                 config.shard_tokens,
                 config.sources[scan.unit.domain].skip_empty,
                 config.unknown_text == "allow",
+                begin,
                 own,
             )
             for scan, own in zip(self.scans, dropped, strict=True)
@@ -190,7 +198,9 @@ class StoreBuilder:
         skipped = sum((Counter(record["skipped"]) for record in records(tasks)), corpus.skipped)
         for unit in self.units:
             skipped.update(dict(unit.left_out))
-        fingerprint = f"{corpus.fingerprint} {tokenizer.describe()}".encode()
+        begin = begin_of_text(tokenizer, config.begin_with)
+        begins = "" if begin is None else f" {begin}"
+        fingerprint = f"{corpus.fingerprint} {tokenizer.describe()}{begins}".encode()
         shards = [ShardEntry(**shard) for record in records(tasks) for shard in record["shards"]]
         sets = contamination.sets.items() if contamination else ()
         manifest = Manifest(
@@ -200,6 +210,7 @@ class StoreBuilder:
             end_of_text_token=config.end_of_text_token if is_file(tokenizer_name) else "",
             vocab_size=tokenizer.vocab_size,
             end_of_text=tokenizer.end_of_text,
+            begin_of_text=begin,
             dtype=token_dtype(tokenizer.vocab_size).str,
             num_documents=int(kept.sum()),
             num_tokens=int(lengths.sum()),

@@ -1,4 +1,4 @@
-"""The shards of a unit in the making: its documents as tokens, each with its end of text."""
+"""The shards of a unit in the making: its documents as tokens, each with begin and end of text."""
 
 import dataclasses
 import itertools
@@ -91,7 +91,7 @@ class TokenShards:
         self._unknown.add(1, characters, examples)
 
     def _add(self, document: Document, ids: np.ndarray) -> int:
-        """Adds a document; returns its tokens, end included; 0 where it has none."""
+        """Adds a document; returns its tokens, begin and end included; 0 where it has none."""
         end = self._tokenizer.end_of_text
         if (ids == end).any():
             if self._task.scan.vocab_size:
@@ -112,13 +112,19 @@ class TokenShards:
         if not ids.size:
             self._skipped["no tokens"] += 1
             return 0
-        if ids.size + 1 > MAX_TOKENS:
+        begin = self._task.begin
+        # Documents that are ids may begin with it already.
+        begun = bool(self._task.scan.vocab_size) and ids[0] == begin
+        first = [] if begin is None or begun else [begin]
+        size = len(first) + ids.size + 1
+        if size > MAX_TOKENS:
             raise UserError(
-                f"{document.name}: a document of {ids.size + 1:,} tokens, but {MAX_TOKENS:,} is "
-                "the most; cut it into several"
+                f"{document.name}: a document of {size:,} tokens, but {MAX_TOKENS:,} is the most; "
+                "cut it into several"
             )
-        tokens = np.empty(ids.size + 1, self._dtype)
-        tokens[:-1] = ids
+        tokens = np.empty(size, self._dtype)
+        tokens[: len(first)] = first
+        tokens[len(first) : -1] = ids
         tokens[-1] = end
         if self._pending and self._pending_tokens + tokens.size > self._task.shard_tokens:
             self._flush()

@@ -38,6 +38,7 @@ class TokenizeTask:
     shard_tokens: int
     skip_empty: bool
     allow_unknown: bool  # text that the tokenizer has no token for
+    begin: int | None  # the token before each document
     dropped: bytes  # np.packbits of a mask of documents to leave out; b"": none
 
     @property
@@ -51,7 +52,7 @@ class TokenizeTask:
     @property
     def key(self) -> str:
         dropped = xxhash.xxh3_64_hexdigest(self.dropped)
-        how = f"{self.shard_tokens} {self.skip_empty} {self.allow_unknown}"
+        how = f"{self.shard_tokens} {self.skip_empty} {self.allow_unknown} {self.begin}"
         return f"{self.scan.key} {self.description} {how} {dropped}"
 
 

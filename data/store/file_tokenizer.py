@@ -50,6 +50,9 @@ class FileTokenizer:
         # Decoding leaves out special tokens, and the file may list it as an ordinary one.
         self._tokenizer.add_special_tokens([hidden[end_of_text_token]])
         self._path, self._content = path, content
+        ids = ((name, self._tokenizer.token_to_id(new)) for name, new in hidden.items())
+        # Special tokens by the names that the file gives them.
+        self.special_tokens = {name: int(number) for name, number in ids if number is not None}
         self._end_of_text = int(end_of_text)
         # Ids may have holes, so the number of tokens is not the size of the embedding table.
         self._vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1

@@ -47,6 +47,7 @@ class Manifest:
     end_of_text_token: str  # its name in tokenizer.json, "" for bytes
     vocab_size: int
     end_of_text: int
+    begin_of_text: int | None  # the first token of each document; None: of its text
     dtype: str  # of the shards, little-endian: "<u2" or "<u4"
     num_documents: int
     num_tokens: int
@@ -54,7 +55,7 @@ class Manifest:
     domains: tuple[str, ...]  # names, indexed by `document_domains`
     # Texts in order, their domains and the split rule; not tokenizer, sharding or workers.
     corpus_fingerprint: str
-    fingerprint: str  # the corpus and the tokenizer
+    fingerprint: str  # the corpus, the tokenizer and the token before each document
     shards: tuple[ShardEntry, ...]
     tables: dict[str, TableEntry]  # the other files, by path below the store
     skipped: dict[str, int]  # reason -> number of skipped items of the source

@@ -1,10 +1,11 @@
 """Tokenizers: bytes, a local `tokenizer.json`, or documents that are token ids already."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from lengthwise.common.paths import user_path
 BYTES = "bytes"
 TRAIN_BPE = "train:bpe:"  # prefix: train byte-level BPE of that vocabulary
 IDS = "ids:"  # prefix: documents are token ids already; vocabulary and end of text follow
+# Values of data.begin_with beside the name of a special token.
+NO_TOKEN, END_OF_TEXT = "none", "end_of_text"
 
 
 class Tokenizer(Protocol):
@@ -25,6 +28,10 @@ class Tokenizer(Protocol):
 
     @property
     def end_of_text(self) -> int: ...
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Ids of special tokens by name; empty where they have none."""
 
     def encode_batch(self, texts: list[Any]) -> list[np.ndarray]:
         """Encodes texts (or arrays of ids), each as a 1-D integer array."""
@@ -48,6 +55,7 @@ class ByteTokenizer:
 
     vocab_size: int = 257
     end_of_text: int = 256
+    special_tokens: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def encode_batch(self, texts: list[str]) -> list[np.ndarray]:
         return [np.frombuffer(text.encode("utf-8"), np.uint8) for text in texts]
@@ -72,6 +80,7 @@ class IdsTokenizer:
 
     vocab_size: int
     end_of_text: int
+    special_tokens: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def encode_batch(self, texts: list[np.ndarray]) -> list[np.ndarray]:
         return [
@@ -117,6 +126,27 @@ def _file_tokenizer(path: Path, end_of_text_token: str, _: int | None) -> Tokeni
     from lengthwise.data.store.file_tokenizer import FileTokenizer
 
     return FileTokenizer(path, end_of_text_token)
+
+
+def begin_of_text(tokenizer: Tokenizer, name: str) -> int | None:
+    """Id that data.begin_with=`name` puts before each document; None: none.
+
+    Raises UserError: the tokenizer has no such special token.
+    """
+    if name == NO_TOKEN:
+        return None
+    if name == END_OF_TEXT:
+        return tokenizer.end_of_text
+    names = tokenizer.special_tokens
+    if isinstance(tokenizer, IdsTokenizer) and name.isdecimal():
+        names = {name: int(name)} if int(name) < tokenizer.vocab_size else {}
+    if name not in names:
+        raise UserError(
+            f"data.begin_with={name!r}: {tokenizer.describe()} has no special token of that name; "
+            f"choose among {', '.join((NO_TOKEN, END_OF_TEXT, *sorted(names)))}",
+            advice={"data.begin_with": END_OF_TEXT},
+        )
+    return names[name]
 
 
 def is_file(name: str) -> bool:
