@@ -15,8 +15,9 @@ import tokenizers
 from lengthwise.common.errors import UserError
 from lengthwise.data.config import DataConfig
 from lengthwise.data.layouts import SplitDocuments
-from lengthwise.data.prepare import corpus_scan, store_builder, token_shards
+from lengthwise.data.prepare import store_builder, token_shards
 from lengthwise.data.prepare.prepare import prepare
+from lengthwise.data.store import file_tokenizer
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import summary
 from tests.data.settings import NO_CHECK, change_source, of_sources, source_config
@@ -249,13 +250,13 @@ def test_tokenizer_is_trained_on_the_train_split_alone(
     config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    train_bpe = corpus_scan.train_bpe
+    train_bpe = file_tokenizer.train_bpe
 
     def spy(texts: object, vocab_size: int, end: str) -> bytes:
         seen.extend(texts)  # type: ignore[call-overload]
         return train_bpe(seen, vocab_size, end)
 
-    monkeypatch.setattr(corpus_scan, "train_bpe", spy)
+    monkeypatch.setattr(file_tokenizer, "train_bpe", spy)
     store = prepare(replace(config, tokenizer="train:bpe:300"), tmp_path / "store")
     names = [store.document_names[i] for i in store.documents(Split.TRAIN)]
     assert len(names) < store.manifest.num_documents
