@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.eval.config import EvalConfig
-from lengthwise.eval.inference.inference import Batching, Inference
+from lengthwise.eval.inference.inference import Batching, Inference, device_tokens
 from lengthwise.eval.inference.programs import Architecture
 from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.model.positions.rope_scaling import RopeScaling
@@ -66,7 +66,8 @@ class Subject:
             blueprint.model, blueprint.abstract_params, blueprint.data_sharding
         )
         pad = self.store.manifest.end_of_text
-        batching = Batching(config.tokens_per_call, config.seed, pad, config.chunk, longest)
+        tokens = min(config.tokens_per_call, device_tokens())
+        batching = Batching(tokens, config.seed, pad, config.chunk, longest)
         return Inference(architecture, batching)
 
 

@@ -16,7 +16,7 @@ from lengthwise.configs.base import RunConfig
 from lengthwise.data.schedule.exposure import total_exposure
 from lengthwise.data.store.splits import Split
 from lengthwise.eval.card.contestants import load_others
-from lengthwise.eval.config import EvalConfig, tested_contexts
+from lengthwise.eval.config import EvalConfig, targets_per_row, tested_contexts
 from lengthwise.eval.inference.dry_run import dry_model
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.eval.inference.scorer import ScorerFactory, Setting
@@ -165,15 +165,21 @@ class TextScoring:
     def compile(self) -> None:
         """See `Scoring`."""
         l_train, trained = self._subject.l_train, self._subject.trained_scalings
-        rows = {row for scorer in self._scorers for row in scorer.rows}
-        settings = every_setting(self.config, l_train, sorted({*self.contexts, *rows}))
-        programs = [(*pair, scaling) for scaling in trained for pair in settings]
+        settings = every_setting(self.config, l_train, self.contexts)
+        passes: list[tuple[int, Setting, int | None]]
+        passes = [(n, each, targets_per_row(self.config, n, l_train)) for n, each in settings]
+        # Rows whose targets are all scored: openings of documents, and those of the scorers.
+        whole = {self.contexts[-1], *(row for scorer in self._scorers for row in scorer.rows)}
+        settings = every_setting(self.config, l_train, sorted(whole))
+        passes += [(n, each, None) for n, each in settings if n in whole]
+        programs = [(*each, scaling) for scaling in trained for each in passes]
         bar = ProgressBar(programs, desc="compiling scores", unit="shape")
-        for length, setting, scaling in bar:
-            self.inference.prepare(length, setting, scaling)
+        for length, setting, last, scaling in bar:
+            self.inference.prepare(length, setting, scaling, last)
         for scaling in trained:
             self._scheduled.figures(dry_model(self.inference, scaling))
             if self._joins_documents:
+                self.inference.prepare(l_train, Setting(), scaling)
                 program = self.inference.score_rows(l_train, Setting(), scaling, segmented=True)
                 self.inference.programs.get(program)
 

@@ -68,6 +68,7 @@ class Decoder(nnx.Module):
         mask: Mask,
         key: jax.Array | None,
         rows_B: jax.Array | None = None,
+        last: int = 0,
     ) -> jax.Array:
         """Hidden states after the final norm, [B, L, D].
 
@@ -81,6 +82,8 @@ class Decoder(nnx.Module):
           key: of a training step, for dropout and what schemes sample; None: nothing is random.
           rows_B: int32, numbers of the rows in the batch of the step, which dropout goes by; None:
             all rows are here, in order.
+          last: tokens of the rows' ends whose states are returned, [B, last, D]; 0: all. No
+            devices share the rows then.
         """
         learned = self._learned()
         embedding_key = None if key is None else jax.random.fold_in(key, 0)
@@ -98,7 +101,7 @@ class Decoder(nnx.Module):
             follows_BL=follows_in_row(mask, length, segment_ids_BL) if smeared else None,
             backend=self._backend(tables, length, mask, segment_ids_BL is not None),
         )
-        x_BLD, _ = run_layers(self.config, self.blocks, learned, x_BLD, context, mask, ())
+        x_BLD, _ = run_layers(self.config, self.blocks, learned, x_BLD, context, mask, (), last)
         return self._outputs(x_BLD)
 
     def extend(

@@ -41,6 +41,7 @@ def run_layers(
     context: BlockContext,
     mask: Mask,
     caches: tuple[CachedKeys, ...],
+    last: int = 0,
 ) -> tuple[jax.Array, tuple[CachedKeys, ...]]:
     """Output of the last layer, [B, L, D], and the caches with the tokens written to them.
 
@@ -48,6 +49,8 @@ def run_layers(
       blocks: of all layers, parameters stacked, [layers, ...].
       learned: by scheme, its parameters.
       caches: of each layer of a period; (): there are none.
+      last: tokens of the rows' ends whose output is needed; 0: all. The last layer computes it for
+        them alone.
     """
     pattern = config.layer_schemes
     graphdef, stacked = nnx.split(blocks)
@@ -55,6 +58,7 @@ def run_layers(
 
     def block(
         scheme: LayerScheme,
+        last: int,
         x_BLD: jax.Array,
         weights: Any,
         own: dict[str, Any],
@@ -63,43 +67,46 @@ def run_layers(
     ) -> tuple[jax.Array, CachedKeys | None]:
         positions = LayerPositions(scheme, own)
         x_BLD = checkpoint_name(x_BLD, _BLOCK_INPUT)
-        return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask, cache)
+        return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask, cache, last)
 
     if config.remat != "none" or program_devices() > 1:
         block = jax.checkpoint(
             block,
-            static_argnums=0,
+            static_argnums=(0, 1),
             policy=_REMAT[config.remat],
             # A scan keeps the two passes apart by itself.
             prevent_cse=config.layer_execution != "scan",
         )
 
-    def run(state: tuple, stacked: Any, own: dict[str, Any], first: Any) -> tuple:
+    def run(state: tuple, stacked: Any, own: dict[str, Any], first: Any, last: int = 0) -> tuple:
         """Runs consecutive layers with stacked parameters, from the number `first` on, at which
-        a period of the pattern begins."""
+        a period of the pattern begins. last: tokens that the last of them computes; 0: all."""
         x_BLD, caches = state
         caches = list(caches)
         rows = {name: iter(_unstack(params)) for name, params in own.items()}
-        for number, weights in enumerate(_unstack(stacked)):
+        layers = _unstack(stacked)
+        for number, weights in enumerate(layers):
             period, place = divmod(number, len(pattern))
             scheme = pattern[place]
             params = next(rows[scheme.name]) if scheme.name in rows else {}
             period += first // len(pattern)
             cache = LayerCache(caches[place], period) if caches else None
-            x_BLD, updated = block(scheme, x_BLD, weights, params, first + number, cache)
+            of_ends = last if number == len(layers) - 1 else 0
+            x_BLD, updated = block(scheme, of_ends, x_BLD, weights, params, first + number, cache)
             if caches:
                 caches[place] = updated
         return x_BLD, tuple(caches)
 
     if config.layer_execution == "unroll":
-        return run((x_BLD, caches), stacked, own, 0)
+        return run((x_BLD, caches), stacked, own, 0, last)
     periods = config.layers // len(pattern)
     by_period = jax.tree.map(lambda x: x.reshape(periods, -1, *x.shape[1:]), (stacked, own))
-    firsts = len(pattern) * jnp.arange(periods)
+    xs = (*by_period, len(pattern) * jnp.arange(periods))
+    scanned = jax.tree.map(lambda x: x[:-1], xs) if last else xs
     state: tuple[jax.Array, tuple[CachedKeys, ...]] = jax.lax.scan(
-        lambda state, xs: (run(state, *xs), None), (x_BLD, caches), (*by_period, firsts)
+        lambda state, xs: (run(state, *xs), None), (x_BLD, caches), scanned
     )[0]
-    return state
+    return run(state, *jax.tree.map(lambda x: x[-1], xs), last) if last else state
 
 
 def _unstack(stacked: Any) -> list[Any]:

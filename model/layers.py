@@ -108,10 +108,12 @@ class Attention(nnx.Module):
         context: BlockContext,
         mask: Mask,
         cache: LayerCache | None,
+        last: int,
     ) -> tuple[jax.Array, CachedKeys | None]:
         """Attention output, [B, L, D], and the cache with the tokens' keys and values in it.
 
         With a cache, tokens see the earlier ones in it, otherwise those of their row.
+        last: tokens of the rows' ends that the output is of alone, [B, last, D]; 0: all.
         """
         config = self.config
         B, L, _ = x_BLD.shape
@@ -137,6 +139,7 @@ class Attention(nnx.Module):
             out_BLHC, updated = self._over_cache(terms, v_BLKC, plain_k_BLKC, context, mask, cache)
             return dense(out_BLHC.reshape(B, L, -1), self.output, self.output_bias), updated
         assert context.backend is not None
+        terms = terms.of_last(last)
         out_BLHC = attend(
             terms.q_BLHC,
             terms.k_BLKC,
@@ -151,7 +154,7 @@ class Attention(nnx.Module):
             softcap=config.attention_softcap,
             block_size=config.attention_block,
         )
-        return dense(out_BLHC.reshape(B, L, -1), self.output, self.output_bias), None
+        return dense(out_BLHC.reshape(*out_BLHC.shape[:2], -1), self.output, self.output_bias), None
 
     def _heads(
         self, x_BLD: jax.Array, weight: nnx.Param, bias: nnx.Param | None, norm: Norm | None
@@ -226,11 +229,13 @@ class Block(nnx.Module):
         context: BlockContext,
         mask: Mask,
         cache: LayerCache | None,
+        last: int,
     ) -> tuple[jax.Array, CachedKeys | None]:
         """See `Attention.__call__`."""
         attention_key, mlp_key = block_keys(context.dropout_key, layer)
         read_BLD = normalized(self.attention_norm, x_BLD)
-        attended, updated = self.attention(read_BLD, positions, context, mask, cache)
+        attended, updated = self.attention(read_BLD, positions, context, mask, cache, last)
+        x_BLD = x_BLD[:, -last:]  # all of them where it is 0
         attended = self._added(attended, self.attention_post_norm, attention_key, context.rows_B)
         y_BLD = constrain_activations(x_BLD + attended)
         read_BLD = normalized(self.mlp_norm, x_BLD if self.config.block.parallel else y_BLD)

@@ -107,7 +107,8 @@ def target_scores(
 ) -> tuple[jax.Array, jax.Array]:
     """Nats of each target, float32 [B, L], and whether it is the likeliest token, bool [B, L].
 
-    See `target_losses`.
+    See `target_losses`. With the keyword `last` of `Decoder.__call__` the targets are those of the
+    last tokens, [B, last], and so are the results.
     """
     return _of_targets(token_scores, config, params, inputs_BL, targets_BL, context)
 

@@ -27,8 +27,8 @@ class CachedModel:
     params: object
     setting: Setting
     trained: RopeScaling  # under which the parameters were trained
-    # (number of a batch's first row, rows, tokens) -> what schemes see, int [rows or 1, tokens]
-    positions: Callable[[int, int, int], np.ndarray]
+    # (numbers of rows, tokens) -> what schemes see, int [rows, tokens]
+    positions: Callable[[Sequence[int], int], np.ndarray]
     longest: int  # tokens of the longest row that is expected; 0: unknown
 
     @property
@@ -69,14 +69,19 @@ class CachedModel:
             )
         return tables
 
-    def new_cache(self, kind: CacheKind, start: int, length: int) -> KVCache:
-        """A cache without tokens, for rows of up to `length`; start: the number of the first row.
+    def new_cache(self, kind: CacheKind, numbers: Sequence[int], lengths: Sequence[int]) -> KVCache:
+        """A cache without tokens.
 
+        numbers, lengths: of each row: the number that its draws depend on, and its tokens, at most.
         Position ids are edge-padded to the capacity, so that padding slots have valid ones.
         """
-        positions_BL = self.positions(start, kind.batch, length)
-        missing = kind.capacity - positions_BL.shape[1]
-        positions_BS = np.pad(positions_BL, ((0, 0), (0, missing)), mode="edge").astype(np.int32)
+        if not kind.own_positions:
+            numbers, lengths = [0], [max(lengths)]
+        positions_BS = np.empty((len(numbers), kind.capacity), np.int32)
+        for ids_S, number, length in zip(positions_BS, numbers, lengths, strict=True):
+            (ids_L,) = self.positions([number], length)
+            ids_S[:length] = ids_L[: kind.capacity]
+            ids_S[length:] = ids_L[-1]
         placed_BS = self.view(kind).place(positions_BS) if kind.own_positions else positions_BS
         cache: KVCache = self.inference.programs.get(NewCache(kind))(placed_BS)
         return cache

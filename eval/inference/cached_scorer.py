@@ -79,7 +79,8 @@ def score_continuations(
         for row, (i, tokens) in zip(rows, some, strict=True):
             row[: len(prefixes[i]) + len(tokens)] = np.concatenate([prefixes[i], tokens])
         ids = None if positions is None else np.stack([positions[i] for i, _ in some])
-        scored = zip(some, *score_greedy(scorer, rows, ids), strict=True)
+        of_rows = score_greedy(scorer, rows, ids, first_row=batch.start)
+        scored = zip(some, *of_rows, strict=True)
         for (i, tokens), nats, likeliest in scored:
             span = slice(len(prefixes[i]) - 1, len(prefixes[i]) + len(tokens) - 1)
             scores[i].append(Continuation(nats[span], likeliest[span]))
@@ -92,8 +93,12 @@ class CachedScorer:
     def __init__(self, model: CachedModel):
         self._model = model
 
-    def score_rows(self, kind: CacheKind, tokens: np.ndarray, chunk: int) -> TargetScores:
+    def score_rows(
+        self, kind: CacheKind, tokens: np.ndarray, chunk: int, *, first_row: int
+    ) -> TargetScores:
         """`eval.inference.scorer.TargetScorer`, `chunk` tokens at a time: [R, c+1] -> [R, c].
+
+        first_row: see `eval.inference.scorer.ScoresEnds`.
 
         Raises ValueError where chunks of such rows don't fit the cache.
         """
@@ -108,8 +113,9 @@ class CachedScorer:
         filled = np.pad(tokens, ((0, 0), (0, whole - length)), constant_values=model.pad)
         batches = []
         for start in range(0, rows, kind.batch):
-            part = filled[batch_rows(start, kind.batch, rows)]
-            cache = model.new_cache(kind, start, length)
+            some = batch_rows(start, kind.batch, rows)
+            part = filled[some]
+            cache = model.new_cache(kind, (first_row + some).tolist(), [length] * kind.batch)
             pending = []
             for first in range(0, whole, chunk):
                 inputs = place(part[:, first : first + chunk])
@@ -139,6 +145,7 @@ class CachedScorer:
         scores: list[list[Continuation]] = [[] for _ in prefixes]
         for members, capacity, width in self._batches(prefixes, continuations):
             scored = self._continued(
+                members,
                 [prefixes[i] for i in members],
                 [continuations[i] for i in members],
                 capacity,
@@ -167,6 +174,7 @@ class CachedScorer:
 
     def _continued(
         self,
+        numbers: list[int],
         prefixes: list[np.ndarray],
         continuations: list[Sequence[np.ndarray]],
         capacity: int,
@@ -174,16 +182,21 @@ class CachedScorer:
         length: int | None,
     ) -> list[list[Continuation]]:
         model, rows = self._model, len(prefixes)
-        totals = [
-            len(p) - 1 + len(c) for p, cs in zip(prefixes, continuations, strict=True) for c in cs
+        # Tokens of each row's longest continuation, and of the shortest of all.
+        longest = [
+            len(p) - 1 + max(map(len, cs)) for p, cs in zip(prefixes, continuations, strict=True)
         ]
-        kind = model.kind(power_of_two(rows), capacity, max(totals))
+        shortest = min(
+            len(p) - 1 + min(map(len, cs)) for p, cs in zip(prefixes, continuations, strict=True)
+        )
+        kind = model.kind(power_of_two(rows), capacity, max(longest))
         members = batch_rows(0, kind.batch, rows)
         if length is None:
-            tables = model.steady_tables(min(totals), max(totals))
+            tables = model.steady_tables(shortest, max(longest))
         else:
             tables = model.tables(length)
-        cache = model.new_cache(kind, 0, max(totals))
+        row_lengths = [longest[i] if length is None else length for i in members]
+        cache = model.new_cache(kind, [numbers[i] for i in members], row_lengths)
         # The last token of a prefix is the first input of its continuation.
         cache = model.fill(kind, cache, [prefixes[i][:-1] for i in members], tables)
         run = model.inference.programs.get(ScoreChunk(kind, width, by_row=True))

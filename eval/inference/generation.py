@@ -58,7 +58,7 @@ def generate(
         kind = model.kind(power_of_two(len(members)), capacity, longest)
         tables = model.steady_tables(min(lengths), longest)
         padded = [members[i] for i in batch_rows(0, kind.batch, len(members))]
-        cache = model.new_cache(kind, 0, longest)
+        cache = model.new_cache(kind, padded, [len(prompts[i]) + max_tokens - 1 for i in padded])
         cache = model.fill(kind, cache, [prompts[i][:-1] for i in padded], tables)
         run = model.inference.programs.get(Decode(kind, sampling, max_tokens, end_of_text))
         tokens_BN, _ = run(

@@ -1,5 +1,6 @@
 """Inference with one architecture: device batches and the programs that they run in."""
 
+import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,16 +15,22 @@ from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import cache_capacity, cache_refusal
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, static_scaling
 
+# Targets of a row, at most, that are scored without the last layer's states of the other tokens:
+# their attention is dense.
+_ENDS = 64
+_CPU_TOKENS = 4096  # a device
+
 
 class ScoreRows(NamedTuple):
-    """(params, inputs, targets, positions int32 [B, L], tables, segments [B, L] or None) ->
-    (nats float32 [B, L], whether targets are the likeliest tokens)."""
+    """(params, inputs int32 [B, L], targets [B, T], positions [B, L], tables, segments [B, L] or
+    None) -> (nats float32 [B, T], whether targets are the likeliest tokens)."""
 
     batch: int  # rows
     length: int  # tokens
     mask: Mask
     scaling: RopeScaling  # see model.positions.rope_scaling.static_scaling
     segmented: bool  # attention within segments, which are then an operand
+    last: int = 0  # T, targets at the rows' ends; 0: all
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -36,7 +43,7 @@ class ScoreRows(NamedTuple):
         def scores(
             params: transformer.Params,
             inputs_BL: jax.Array,
-            targets_BL: jax.Array,
+            targets_BT: jax.Array,
             positions_BL: jax.Array,
             tables: transformer.Tables,
             segment_ids_BL: jax.Array | None,
@@ -45,19 +52,29 @@ class ScoreRows(NamedTuple):
                 model,
                 params,
                 inputs_BL,
-                targets_BL,
+                targets_BT,
                 positions_BL=positions_BL,
                 segment_ids_BL=segment_ids_BL,
                 tables=tables,
                 mask=self.mask,
                 key=None,
+                last=self.last,
             )
 
         tokens = view.ints(*self.shape)
+        targets = view.ints(self.batch, self.last or self.length)
         tables = view.like(view.architecture.tables(self.scaling, UNSCALED, self.length))
         segments = tokens if self.segmented else None
-        operands = (view.params, tokens, tokens, tokens, tables, segments)
+        operands = (view.params, tokens, targets, tokens, tables, segments)
         return Definition(scores, operands, view.whole)
+
+
+def device_tokens() -> int:
+    """Tokens of the largest device batch that pays.
+
+    A CPU is fastest where activations stay in its cache (docs/benchmarks.md).
+    """
+    return _CPU_TOKENS * jax.device_count() if jax.default_backend() == "cpu" else sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ class Batching:
     """Division of rows into device batches."""
 
     tokens_per_call: int  # of a device batch; its rows are tokens_per_call / length
-    seed: int  # of positions that are drawn, and of their order where they are shuffled
+    seed: int  # of positions that are drawn, and of their order where they are shuffled, row by row
     pad: int  # an id that may stand behind a row's tokens
     chunk: int = 0  # longer rows are scored so many tokens at a time over a cache; 0: none are
     # Tokens of the longest rows that will be scored over a cache, best known before: all lengths up
@@ -95,12 +112,22 @@ class Inference:
         return self.architecture.model.positions.randomized
 
     def score_rows(
-        self, length: int, setting: Setting, trained: RopeScaling, *, segmented: bool = False
+        self,
+        length: int,
+        setting: Setting,
+        trained: RopeScaling,
+        *,
+        last: int | None = None,
+        segmented: bool = False,
     ) -> ScoreRows:
-        """Program that scores whole rows in a setting, on top of the scaling of the training."""
+        """Program that scores the last targets of whole rows in a setting, on top of the scaling of
+        the training; all targets where it is None or they are many."""
         scaling = static_scaling(setting.scaling, trained)
         batch = self.batching.rows(length)
-        return ScoreRows(batch, length, setting.mask, scaling, segmented)
+        few = last if last is not None and last <= min(_ENDS, length - 1) else 0
+        if few and self.architecture.view(batch, length).row_devices > 1:
+            few = 0  # the ends of rows would be the work of one device
+        return ScoreRows(batch, length, setting.mask, scaling, segmented, few)
 
     def check_rows(self, length: int, setting: Setting, *, segmented: bool = False) -> None:
         """Raises UserError: no positions, or no attention, for whole rows of a length."""
@@ -128,7 +155,8 @@ class Inference:
         scaling = static_scaling(setting.scaling, trained)
         capacity = cache_capacity(self.architecture.model, capacity)
         batch = self._whole_rows(rows)
-        return CacheKind(batch, capacity, setting.mask, scaling, setting.shuffled)
+        own_positions = setting.shuffled or self.randomized > 0
+        return CacheKind(batch, capacity, setting.mask, scaling, own_positions)
 
     def row_kind(self, length: int, setting: Setting, trained: RopeScaling) -> CacheKind:
         """Kind of the cache over which rows are scored chunk by chunk.
@@ -146,13 +174,18 @@ class Inference:
                 "0 scores them whole"
             ) from error
 
-    def prepare(self, length: int, setting: Setting, trained: RopeScaling) -> None:
-        """Compiles the program that scores rows of a length in a setting."""
+    def prepare(
+        self, length: int, setting: Setting, trained: RopeScaling, last: int | None = None
+    ) -> None:
+        """Compiles the program that scores the last targets of rows of a length in a setting.
+
+        last: targets of each row; None: all.
+        """
         if self.batching.chunked(length):
             kind = self.row_kind(length, setting, trained)
             self.programs.get(ScoreChunk(kind, self.batching.chunk, by_row=False))
         else:
-            self.programs.get(self.score_rows(length, setting, trained))
+            self.programs.get(self.score_rows(length, setting, trained, last=last))
 
     def _whole_rows(self, requested: int) -> int:
         """The least batch of at least `requested` rows that leaves each row to one device."""

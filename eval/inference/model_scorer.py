@@ -31,18 +31,19 @@ class BoundModel:
             self._scorers[setting] = BoundScorer(self, setting)
         return self._scorers[setting]
 
-    def by_document(self, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    def by_document(
+        self, tokens: np.ndarray, segments: np.ndarray, *, first_row: int = 0
+    ) -> np.ndarray:
         """Scores with the plain model, as a `DocumentScorer`."""
-        return self._run(Setting(), tokens, segments=segments[:, :-1]).nats
+        last = tokens.shape[1] - 1
+        segments = segments[:, :-1]
+        return self._run(Setting(), tokens, last=last, first_row=first_row, segments=segments).nats
 
     def cached(self, setting: Setting) -> CachedModel:
         """The checkpoint in a setting, to be run over a cache of keys and values."""
 
-        def positions(start: int, rows: int, length: int) -> np.ndarray:
-            within = np.ones((rows if setting.shuffled else 1, length), np.int64)
-            rng = np.random.default_rng([self._inference.batching.seed, start])
-            ids = self._positions(within, rng)
-            return rng.permuted(ids, axis=1) if setting.shuffled else ids
+        def positions(numbers: Sequence[int], length: int) -> np.ndarray:
+            return self._positions(np.ones((len(numbers), length), np.int64), numbers, setting)
 
         longest = self._inference.batching.longest
         return CachedModel(
@@ -55,31 +56,41 @@ class BoundModel:
         return CachedScorer(self.cached(setting)) if can else None
 
     def score(
-        self, setting: Setting, tokens: np.ndarray, positions: np.ndarray | None
+        self,
+        setting: Setting,
+        tokens: np.ndarray,
+        positions: np.ndarray | None,
+        *,
+        last: int,
+        first_row: int,
     ) -> TargetScores:
         """Scores whole rows or, where they are long and have no position ids of their own, rows in
-        chunks."""
-        batching = self._inference.batching
-        if positions is not None or not batching.chunked(tokens.shape[1] - 1):
-            return self._run(setting, tokens, positions=positions)
-        kind = self._inference.row_kind(tokens.shape[1] - 1, setting, self._trained)
-        return CachedScorer(self.cached(setting)).score_rows(kind, tokens, batching.chunk)
+        chunks; see `ScoresEnds`."""
+        batching, length = self._inference.batching, tokens.shape[1] - 1
+        if positions is not None or not batching.chunked(length):
+            return self._run(setting, tokens, last=last, first_row=first_row, positions=positions)
+        kind = self._inference.row_kind(length, setting, self._trained)
+        scorer = CachedScorer(self.cached(setting))
+        return scorer.score_rows(kind, tokens, batching.chunk, first_row=first_row).of_last(last)
 
     def _run(
         self,
         setting: Setting,
         tokens: np.ndarray,
         *,
+        last: int,
+        first_row: int,
         segments: np.ndarray | None = None,
         positions: np.ndarray | None = None,
     ) -> TargetScores:
-        """Scores of tokens[:, 1:], in device batches of one size."""
+        """Scores of the last targets of rows, in device batches of one size."""
         rows, length = tokens.shape[0], tokens.shape[1] - 1
         reach = length if positions is None else max(length, int(positions.max()) + 1)
         tables = self._inference.architecture.tables(setting.scaling, self._trained, reach)
         program = self._inference.score_rows(
-            length, setting, self._trained, segmented=segments is not None
+            length, setting, self._trained, last=last, segmented=segments is not None
         )
+        computed = program.last or length
         run, batch = self._inference.programs.get(program), program.batch
         view = self._inference.architecture.view(*program.shape)
         place = view.place
@@ -89,15 +100,15 @@ class BoundModel:
             some = batch_rows(start, batch, rows)
             part = tokens[some]
             within = np.ones((batch, length), np.int64) if segments is None else segments[some]
-            rng = np.random.default_rng([self._inference.batching.seed, start])
-            ids = self._positions(within, rng) if positions is None else positions[some]
-            if setting.shuffled:
-                ids = rng.permuted(ids, axis=1)
+            if positions is None:
+                ids = self._positions(within, (first_row + some).tolist(), setting)
+            else:
+                ids = positions[some]
             pending.append(
                 run(
                     self._params,
                     place(part[:, :-1]),
-                    place(part[:, 1:]),
+                    place(part[:, -computed:]),
                     place(ids),
                     tables,
                     place(within) if program.segmented else None,
@@ -106,28 +117,35 @@ class BoundModel:
         nats, greedy = (
             np.concatenate([view.in_order(batch[i]) for batch in pending])[:rows] for i in (0, 1)
         )
-        return TargetScores(nats, greedy)
+        return TargetScores(nats, greedy).of_last(last)
 
-    def _positions(self, segments_BL: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Position ids for the position schemes, [B, L], counted from the start of each segment."""
-        batch, length = segments_BL.shape
+    def _positions(
+        self, segments_BL: np.ndarray, numbers: Sequence[int], setting: Setting
+    ) -> np.ndarray:
+        """Position ids for the position schemes, [B, L], counted from the start of each segment.
+
+        numbers: of the rows; what is drawn for one depends on nothing else.
+        """
+        length = segments_BL.shape[1]
         columns_L = np.arange(length)
         opens_BL = np.diff(segments_BL, axis=1, prepend=0) != 0
-        if self._inference.randomized:  # one draw for a batch, as in training
-            drawn_L = rng.choice(self._inference.randomized, length, replace=False)
-            drawn_BL = np.broadcast_to(drawn_L, (batch, length))
-            # Each document of a row has a part of it, sorted.
-            order_BL = np.lexsort((drawn_BL, np.cumsum(opens_BL, axis=1)), axis=1)
-            positions_BL = np.take_along_axis(drawn_BL, order_BL, axis=1)
-        else:
-            positions_BL = columns_L - np.maximum.accumulate(
-                np.where(opens_BL, columns_L, 0), axis=1
-            )
+        positions_BL = columns_L - np.maximum.accumulate(np.where(opens_BL, columns_L, 0), axis=1)
+        randomized = self._inference.randomized
+        if not randomized and not setting.shuffled:
+            return positions_BL
+        for ids_L, opens_L, number in zip(positions_BL, opens_BL, numbers, strict=True):
+            rng = np.random.default_rng([self._inference.batching.seed, number])
+            if randomized:
+                drawn_L = rng.choice(randomized, length, replace=False)
+                # Each document of a row has a part of it, sorted.
+                ids_L[:] = drawn_L[np.lexsort((drawn_L, np.cumsum(opens_L)))]
+            if setting.shuffled:
+                rng.shuffle(ids_L)
         return positions_BL
 
 
 class BoundScorer:
-    """`TargetScorer` of a checkpoint that `cached_scorer.SharesPrefixes`."""
+    """`TargetScorer` of a checkpoint that `ScoresEnds` and `cached_scorer.SharesPrefixes`."""
 
     def __init__(self, model: BoundModel, setting: Setting):
         self._model = model
@@ -138,7 +156,13 @@ class BoundScorer:
 
     def targets(self, tokens: np.ndarray, positions: np.ndarray | None = None) -> TargetScores:
         """See `TargetScorer`. Raises UserError for positions that the model has none of."""
-        return self._model.score(self._setting, tokens, positions)
+        return self.ends(tokens, positions, last=tokens.shape[1] - 1, first_row=0)
+
+    def ends(
+        self, tokens: np.ndarray, positions: np.ndarray | None, *, last: int, first_row: int
+    ) -> TargetScores:
+        """See `ScoresEnds`. Raises UserError for positions that the model has none of."""
+        return self._model.score(self._setting, tokens, positions, last=last, first_row=first_row)
 
     def generate(self, prompts: Sequence[np.ndarray], tokens: int) -> list[np.ndarray]:
         """See `TargetScorer`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,10 +31,14 @@ class NonFiniteScores(FloatingPointError):
 
 @dataclass(frozen=True)
 class TargetScores:
-    """Scores of single targets, [R, c]."""
+    """Scores of single targets, [R, c] or of the last ones of each row."""
 
     nats: np.ndarray  # float32
     greedy: np.ndarray  # bool: it is the likeliest token
+
+    def of_last(self, last: int) -> TargetScores:
+        """Those of the last targets of each row, [R, last]."""
+        return TargetScores(self.nats[:, -last:], self.greedy[:, -last:])
 
 
 class TargetScorer(Scorer, Protocol):
@@ -56,14 +60,32 @@ class TargetScorer(Scorer, Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresEnds(Protocol):
+    """A scorer that computes the last targets of rows alone, and that draws row by row."""
+
+    def ends(
+        self, tokens: np.ndarray, positions: np.ndarray | None, *, last: int, first_row: int
+    ) -> TargetScores:
+        """[R, c+1] int tokens -> scores of the last targets of each row, [R, last].
+
+        first_row: number of the first of these rows among all that are scored alike; what is drawn
+        for a row depends on its number, not on the rows beside it. positions: see `TargetScorer`.
+        """
+        ...
+
+
 class DocumentScorer(Protocol):
     """The model on rows that hold several documents, under the document mask."""
 
-    def __call__(self, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, tokens: np.ndarray, segments: np.ndarray, *, first_row: int = 0
+    ) -> np.ndarray:
         """[R, c+1] int tokens and their segments -> [R, c] float32 nats of tokens[:, 1:].
 
         segments: [R, c+1], positive, each a run of equal numbers. An input attends to those of its
         own segment, and its position counts from the segment's first token.
+        first_row: see `ScoresEnds`.
         """
         ...
 
@@ -98,20 +120,35 @@ class Method:
         return self.make_scorer(self.setting_at(context))
 
 
-def score(scorer: Scorer, tokens: np.ndarray) -> np.ndarray:
-    """`scorer(tokens)`, checked: [R, c+1] -> [R, c] float64, all finite.
+def score(
+    scorer: Scorer, tokens: np.ndarray, *, last: int | None = None, first_row: int = 0
+) -> np.ndarray:
+    """Nats of the last targets of rows, checked: [R, c+1] -> [R, last] float64, all finite.
 
+    last: targets of each row; None: all, [R, c]. first_row: see `ScoresEnds`.
     Raises ValueError on a wrong shape and FloatingPointError on a non-finite score.
     """
-    return _checked(scorer(tokens), tokens)
+    last = tokens.shape[1] - 1 if last is None else last
+    if isinstance(scorer, ScoresEnds):
+        nats = scorer.ends(tokens, None, last=last, first_row=first_row).nats
+        return _checked(nats, (len(tokens), last))
+    return _checked(scorer(tokens), (len(tokens), tokens.shape[1] - 1))[:, -last:]
 
 
 def score_greedy(
-    scorer: TargetScorer, tokens: np.ndarray, positions: np.ndarray | None = None
+    scorer: TargetScorer,
+    tokens: np.ndarray,
+    positions: np.ndarray | None = None,
+    *,
+    first_row: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nats of `score`, and [R, c] bool: the target is the likeliest token."""
-    scores = scorer.targets(tokens, positions)
-    nats = _checked(scores.nats, tokens)
+    """The nats of `score` of all targets, and [R, c] bool: the target is the likeliest token."""
+    length = tokens.shape[1] - 1
+    if isinstance(scorer, ScoresEnds):
+        scores = scorer.ends(tokens, positions, last=length, first_row=first_row)
+    else:
+        scores = scorer.targets(tokens, positions)
+    nats = _checked(scores.nats, (len(tokens), length))
     if scores.greedy.shape != nats.shape:
         raise ValueError(f"scorer returned {scores.greedy.shape} greedy for {nats.shape} targets")
     return nats, scores.greedy
@@ -156,14 +193,13 @@ def token_bar(tokens: int, description: str) -> ProgressBar:
     return ProgressBar(total=tokens, unit="tok", unit_scale=True, desc=description)
 
 
-def _checked(nats: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+def _checked(nats: np.ndarray, expected: tuple[int, int]) -> np.ndarray:
     nats = np.asarray(nats, np.float64)
-    expected = (tokens.shape[0], tokens.shape[1] - 1)
     if nats.shape != expected:
         raise ValueError(f"scorer returned shape {nats.shape} for {expected} targets")
     if not np.isfinite(nats).all():
         rows = np.flatnonzero(~np.isfinite(nats).all(axis=1))
         raise FloatingPointError(
-            f"non-finite scores in {rows.size} of {expected[0]} rows of {expected[1]} tokens"
+            f"non-finite scores in {rows.size} of {expected[0]} rows of {expected[1]} targets"
         )
     return nats

@@ -11,6 +11,7 @@ out on both sides.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,10 +168,12 @@ def _score_both(
     rows, length = len(packed.tokens), packed.tokens.shape[1] - 1
 
     def by_document(some: slice) -> np.ndarray:
-        return score(lambda tokens: masked(tokens, packed.segments[some]), packed.tokens[some])
+        segments = packed.segments[some]
+        masked_rows = functools.partial(masked, segments=segments, first_row=some.start)
+        return score(masked_rows, packed.tokens[some])
 
     def whole_rows(some: slice) -> np.ndarray:
-        return score(naive, packed.tokens[some])
+        return score(naive, packed.tokens[some], first_row=some.start)
 
     nats_until = {}
     with token_bar(len(MASKS) * rows * length, "scoring behind boundaries") as progress:

@@ -43,6 +43,10 @@ class TargetNats:
             self.targets.of(documents), {key: nats[blocks_R] for key, nats in self.nats.items()}
         )
 
+    def beside(self, other: TargetNats) -> TargetNats:
+        """These and those of `other`, of the same targets."""
+        return TargetNats(self.targets, {**other.nats, **self.nats})
+
     def per_document(self, method: str, context: int) -> np.ndarray:
         """[N] summed nats of each document's targets."""
         sums_R = self.nats[method, context].sum(axis=1)
@@ -110,7 +114,8 @@ def _block_nats(
     ends = targets.row_ends(per_row)
 
     def last(some: slice) -> np.ndarray:
-        return score(scorer, targets.rows(ends[some], context))[:, -per_row:]
+        rows = targets.rows(ends[some], context)
+        return score(scorer, rows, last=per_row, first_row=some.start)
 
     scored = batched_scores(last, len(ends), context, config.tokens_per_call, progress)
     return scored.reshape(-1, targets.targets_per_block)

@@ -172,8 +172,9 @@ def _evaluate(
         control = shuffled_control(make_scorer)
         at_l_train = [identity.l_train]
         try:
+            shuffled = score_targets([control], at_l_train, report, identity.l_train, config)
             rows += same_target_rows(
-                score_targets([plain, control], at_l_train, report, identity.l_train, config),
+                shuffled.beside(tested.of(report.documents_N)),
                 [control],
                 at_l_train,
                 truncation=PLAIN,

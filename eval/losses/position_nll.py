@@ -105,7 +105,8 @@ def binned_nats(
     """
 
     def sums(some: slice) -> np.ndarray:
-        return np.add.reduceat(score(scorer, targets.openings(some, length)), edges, axis=1)
+        nats = score(scorer, targets.openings(some, length), first_row=some.start)
+        return np.add.reduceat(nats, edges, axis=1)
 
     documents = len(targets.documents_N)
     return batched_scores(sums, documents, length, config.tokens_per_call, progress)

@@ -14,6 +14,7 @@ tokens back, L / 2.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
-from lengthwise.eval.inference.scorer import Method, batched_scores, score_greedy
+from lengthwise.eval.inference.scorer import Method, TargetScorer, batched_scores, score_greedy
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
 from lengthwise.eval.statistics.curves import (
@@ -62,6 +63,7 @@ class ForgettingCurve(BenchScorer):
 
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
+        right_tokens = functools.cache(self._right)  # methods share scorers
         total = 2 * len(methods) * len(self.lengths)
         with ProgressBar(total=total, desc="scoring copies", unit="length") as progress:
             for method in methods:
@@ -69,13 +71,13 @@ class ForgettingCurve(BenchScorer):
                 right: dict[bool, list[np.ndarray]] = {True: [], False: []}
                 for length in self.lengths:
                     for copies in (True, False):
-                        right[copies].append(self._right(method, length, copies))
+                        right[copies].append(right_tokens(method.scorer_at(length), length, copies))
                         progress.update()
                 copy_NK, alone_NK = (np.stack(right[c], axis=1) for c in (True, False))
                 curves += self._curves(method, copy_NK, alone_NK, time.perf_counter() - begin)
         return ScorerResult(tuple(curves))
 
-    def _right(self, method: Method, length: int, copies: bool) -> np.ndarray:
+    def _right(self, scorer: TargetScorer, length: int, copies: bool) -> np.ndarray:
         """Right tokens of the last half of each document's second x, [N]."""
         n, config = copied(length), self.bench.config
         x_NT = self._targets.rows(self._ends_N, n - 1)
@@ -86,10 +88,9 @@ class ForgettingCurve(BenchScorer):
         tokens = np.concatenate([between_N1, before_NT, between_N1, x_NT, *more], axis=1)
         # Column j of the scores is the target in column j + 1.
         scored = slice(n + 1 + n // 2, 2 * n + 1)
-        scorer = method.scorer_at(length)
 
         def right(some: slice) -> np.ndarray:
-            greedy = score_greedy(scorer, tokens[some])[1]
+            greedy = score_greedy(scorer, tokens[some], first_row=some.start)[1]
             return greedy[:, scored].sum(axis=1, dtype=np.float64)
 
         return batched_scores(right, len(tokens), length, config.tokens_per_call)

@@ -68,7 +68,8 @@ class ShortDocuments(BenchScorer):
         inside_NL = np.arange(1, self._length + 1) < self._tokens_N[:, None]
 
         def sums(some: slice) -> np.ndarray:
-            return (score(scorer, self._rows_NL[some]) * inside_NL[some]).sum(axis=1)
+            nats = score(scorer, self._rows_NL[some], first_row=some.start)
+            return (nats * inside_NL[some]).sum(axis=1)
 
         sums_N = batched_scores(
             sums, len(self._ids), self._length, self.bench.config.tokens_per_call

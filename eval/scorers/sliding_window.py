@@ -11,6 +11,7 @@ behind the end of text.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.common.settings import setting
-from lengthwise.eval.inference.scorer import Method, batched_scores, score
+from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score
 from lengthwise.eval.prompts.prompt import Control
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
@@ -84,19 +85,23 @@ class SlidingWindow(BenchScorer):
 
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
+        # Methods share scorers.
+        sums, alone = functools.cache(self._sums), functools.cache(self._without_context)
         total = len(methods) * len(self.lengths) * len(self._texts)
         with ProgressBar(total=total, desc="scoring sliding windows", unit="document") as progress:
             for method in methods:
                 begin = time.perf_counter()
-                sums_NK = np.stack(
-                    [self._sums(method, window, progress) for window in self.lengths], axis=1
-                )
-                alone_N = self._without_context(method)
+                by_window = []
+                for window in self.lengths:
+                    by_window.append(sums(method.scorer_at(window), window))
+                    progress.update(len(self._texts))
+                sums_NK = np.stack(by_window, axis=1)
+                alone_N = alone(method.scorer_at(1))
                 seconds = time.perf_counter() - begin
                 curves += self._curves(method, sums_NK, alone_N, seconds)
         return ScorerResult(tuple(curves))
 
-    def _sums(self, method: Method, window: int, progress: ProgressBar) -> np.ndarray:
+    def _sums(self, scorer: Scorer, window: int) -> np.ndarray:
         """[N] nats of each document."""
         config = self.bench.config
         stride = int(window * self.stride_share)
@@ -105,14 +110,13 @@ class SlidingWindow(BenchScorer):
             for number, text in enumerate(self._texts)
             for start, first in windows(len(text) - 1, window, stride)
         ]
-        scorer = method.scorer_at(window)
 
         def of_windows(some: slice) -> np.ndarray:
             tokens = np.full((len(spans[some]), window + 1), self.bench.pad, np.int64)
             for row, (number, start, _) in enumerate(spans[some]):
                 text = self._texts[number][start : start + window + 1]
                 tokens[row, : len(text)] = text
-            nats = score(scorer, tokens)
+            nats = score(scorer, tokens, first_row=some.start)
             return np.array(
                 [
                     # No padding counts: the last target of a text ends it.
@@ -122,17 +126,17 @@ class SlidingWindow(BenchScorer):
             )
 
         sums = batched_scores(of_windows, len(spans), window, config.tokens_per_call)
-        progress.update(len(self._texts))
         return np.bincount([number for number, _, _ in spans], sums, len(self._texts))
 
-    def _without_context(self, method: Method) -> np.ndarray:
+    def _without_context(self, scorer: Scorer) -> np.ndarray:
         """[N] nats of each document's targets, each behind the end of text alone."""
         targets = [text[1:] for text in self._texts]
         distinct = np.unique(np.concatenate(targets))
         pairs = np.stack([np.full_like(distinct, self.bench.pad), distinct], axis=1)
-        scorer, at_a_time = method.scorer_at(1), self.bench.config.tokens_per_call
+        at_a_time = self.bench.config.tokens_per_call
         nats = batched_scores(
-            lambda some: score(scorer, pairs[some])[:, 0], len(pairs), 1, at_a_time
+            lambda some: score(scorer, pairs[some], first_row=some.start)[:, 0],
+            *(len(pairs), 1, at_a_time),
         )
         return np.array([nats[np.searchsorted(distinct, each)].sum() for each in targets])
 

@@ -43,7 +43,8 @@ def attend(
     """softmax(q k^T / sqrt(C) + bias) v under the mask; [B, L, H, C] in q's dtype.
 
     Query head h reads key/value head h // (H / K). Queries and keys may have another number of
-    channels than values; the output has that of the values.
+    channels than values; the output has that of the values. Fewer queries than keys are those of
+    the last tokens of the rows: they are few, and computed densely.
 
     Args:
       mask: over indices in the row and segments, never over positions.
@@ -62,7 +63,7 @@ def attend(
     Raises ValueError for what the backend can't serve, with the reason, and for shapes that don't
     fit.
     """
-    (B, L, H, _), K = q_BLHC.shape, k_BLKC.shape[2]
+    (B, Q, H, _), (L, K) = q_BLHC.shape, k_BLKC.shape[1:3]
     if H % K:
         raise ValueError(f"{H} query heads cannot share {K} key/value heads")
     if far is not None and far.boundary < 1:
@@ -71,6 +72,8 @@ def attend(
         positions_BL = jnp.arange(L)[None]
     elif positions_BL.shape not in ((B, L), (1, L)):
         raise ValueError(f"positions have the shape {positions_BL.shape}, not {(B, L)}")
+    if Q < L and row_devices() > 1:
+        raise ValueError(f"devices share the rows of {L} tokens; queries of the last {Q} alone")
     kinds = {LinearBias: "linear", BlockBias: "block", ContextBias: "context"}
     kind = None if bias is None else kinds[type(bias)]
     request = Request(
@@ -85,6 +88,7 @@ def attend(
         length=L,
         row_devices=row_devices(),
     )
+    backend = "dense" if Q < L else backend
     reason = refusal(backend, request)
     if reason is not None:
         raise ValueError(f"attention backend {backend!r} can't serve this request: {reason}")
@@ -114,10 +118,13 @@ def attend(
         )
         far_q, far_k = (None, None) if far is None else (far.q_BLHC, far.k_BLKC)
         rows = (k_BLKC, v_BLKC, far_k, segment_ids_BL, positions_BL)
-        out_BLHC = over_context(run, (q_BLHC, far_q), rows, bias)
+        if Q < L:
+            out_BLHC = run(jnp.arange(L - Q, L), (q_BLHC, far_q), rows, bias)
+        else:
+            out_BLHC = over_context(run, (q_BLHC, far_q), rows, bias)
     if segment_ids_BL is None:
         return out_BLHC
-    return jnp.where((segment_ids_BL > 0)[:, :, None, None], out_BLHC, 0)
+    return jnp.where((segment_ids_BL[:, L - Q :] > 0)[:, :, None, None], out_BLHC, 0)
 
 
 def _attend_columns(

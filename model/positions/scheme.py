@@ -47,6 +47,15 @@ class Terms(NamedTuple):
     bias: Bias | ContextBias | None = None
     far: FarField | None = None
 
+    def of_last(self, tokens: int) -> "Terms":
+        """With the queries of the rows' last tokens alone; 0: of all."""
+        if not tokens:
+            return self
+        far = self.far
+        if far is not None:
+            far = far.replace(q_BLHC=far.q_BLHC[:, -tokens:])
+        return self._replace(q_BLHC=self.q_BLHC[:, -tokens:], far=far)
+
 
 @dataclass(frozen=True)
 class Scheme:

@@ -1,5 +1,8 @@
 """The model behind the `Scorer` protocol: padding rows, masks, scalings, shuffled positions."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from lengthwise.eval.inference.inference import Batching, Inference
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.eval.inference.programs import Architecture
-from lengthwise.eval.inference.scorer import Setting
+from lengthwise.eval.inference.scorer import Setting, batched_scores, score
 from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.config import ModelConfig
@@ -197,6 +200,67 @@ def test_settings_reach_the_model(params, inference, tokens, setting):
     want = expected(params, tokens, tables, setting.mask)
     np.testing.assert_allclose(make(setting)(tokens), want, rtol=2e-5, atol=1e-5)
     assert np.abs(make(Setting())(tokens) - want).max() > 1e-3
+
+
+def in_calls(scorer, tokens, tokens_per_call, last):
+    """Scores of rows as scorers ask for them, some tokens at a time."""
+
+    def scores(some):
+        return score(scorer, tokens[some], last=last, first_row=some.start)
+
+    return batched_scores(scores, *tokens[:, 1:].shape, tokens_per_call)
+
+
+def one_by_one(scorer, tokens):
+    return np.concatenate([score(scorer, row[None], first_row=i) for i, row in enumerate(tokens)])
+
+
+RANDOMIZED = dataclasses.replace(
+    SETTINGS, positions=position_settings(randomized=64, rope={"theta": 100.0})
+)
+
+
+@pytest.fixture(scope="module", params=["counted", "randomized"])
+def bound(request, params):
+    """Makes a checkpoint whose device batches have so many tokens, under counted or drawn ids."""
+    settings = SETTINGS if request.param == "counted" else RANDOMIZED
+    model = ModelSpec.of(settings, VOCABULARY, "cpu")
+    everywhere = NamedSharding(data_sharding(4, LENGTH).mesh, PartitionSpec())
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), params
+    )
+    architecture = Architecture(model, abstract, data_sharding)
+    placed_params = jax.device_put(params, everywhere)
+
+    @functools.cache
+    def make(tokens, chunk=0):
+        batching = Batching(tokens, seed=0, pad=0, chunk=chunk, longest=LENGTH)
+        return BoundModel(Inference(architecture, batching), placed_params, PLAIN)
+
+    return make
+
+
+@pytest.mark.parametrize("setting", [Setting(), Setting(shuffled=True)], ids=["plain", "shuffled"])
+def test_scores_depend_on_neither_batches_nor_calls(bound, setting):
+    """A row is scored as it is alone: whatever rows stand beside it, in the device batch or in the
+    call. Draws are a row's own."""
+    rng = np.random.default_rng(5)
+    for length in (LENGTH, 12):
+        tokens = rng.integers(0, VOCABULARY, (ROWS, length + 1))
+        expected = one_by_one(bound(LENGTH)(setting), tokens)
+        for batch_tokens in (LENGTH, 4 * LENGTH):
+            for call_tokens, last in ((40, None), (64, 3), (1000, 1)):
+                scores = in_calls(bound(batch_tokens)(setting), tokens, call_tokens, last)
+                np.testing.assert_allclose(scores, expected[:, -(last or length) :], atol=1e-5)
+
+
+def test_draws_of_rows_differ_and_are_those_of_rows_in_chunks(bound):
+    tokens = np.tile(np.random.default_rng(6).integers(0, VOCABULARY, (1, LENGTH + 1)), (3, 1))
+    shuffled = Setting(shuffled=True)
+    scores = in_calls(bound(4 * LENGTH)(shuffled), tokens, 32, None)
+    assert min(np.abs(scores[i] - scores[j]).max() for i, j in ((0, 1), (1, 2), (0, 2))) > 1e-3
+    in_chunks = in_calls(bound(4 * LENGTH, chunk=8)(shuffled), tokens, 32, None)
+    np.testing.assert_allclose(in_chunks, scores, atol=1e-5)
 
 
 def test_equal_settings_give_the_same_scorer(params, inference):

@@ -1,0 +1,73 @@
+"""States of the last tokens alone are those of a pass over all tokens of the rows."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lengthwise.model.attention.attention import attend
+from lengthwise.model.attention.masks import CAUSAL, Mask
+from lengthwise.model.parallel.mesh import use_mesh
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.transformer import position_tables, target_scores
+from lengthwise.train.mesh import ViewShape, mesh_view
+from tests.model.decoder_reference import CONFIG, LENGTH, changed, make_params
+from tests.model.positions.schemes import decoder
+from tests.model.positions.test_schemes import batch
+
+LAST = 3
+FAR = RopeScaling("none", ceiling=6)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5))
+def both_ways(config, params, tables, tokens_BL, rows, mask):
+    """(nats, hits) of all targets and of the last ones, the former cut to the latter."""
+    positions_BL, segments_BL = rows
+    targets_BL = jnp.roll(tokens_BL, -1, axis=1)
+    run = functools.partial(
+        target_scores,
+        *(config, params, tokens_BL),
+        positions_BL=positions_BL,
+        segment_ids_BL=segments_BL,
+        tables=tables,
+        mask=mask,
+        key=None,
+    )
+    return [x[:, -LAST:] for x in run(targets_BL)], run(targets_BL[:, -LAST:], last=LAST)
+
+
+def check(config, *, scaling=UNSCALED, mask=CAUSAL, segmented=False):
+    tokens, positions, segments = batch()
+    params = make_params(config)
+    tables = position_tables(config, scaling, UNSCALED, LENGTH)
+    rows = positions, segments if segmented else None
+    whole, ends = both_ways(config, params, tables, tokens, rows, mask)
+    np.testing.assert_allclose(ends[0], whole[0], rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(ends[1], whole[1])
+    assert np.ptp(np.asarray(whole[0])) > 0.1  # targets differ
+
+
+@pytest.mark.parametrize("case", ["alibi", "cope", "learned + t5/none", "abacus + fire"])
+def test_under_every_position_scheme(case):
+    check(decoder(case, attention="blockwise"), segmented=case in ("alibi", "cope"))
+
+
+@pytest.mark.parametrize("mask", [Mask(window=5, sinks=2), Mask(chunk=8)], ids=str)
+def test_under_masks_and_a_far_field_in_scanned_layers(mask):
+    config = changed(CONFIG, layers=3, layer_execution="scan", attention="blockwise")
+    check(config, scaling=FAR, mask=mask, segmented=True)
+
+
+def test_with_weights_that_need_whole_rows_of_scores():
+    check(changed(CONFIG, attention_weights="lssa", layer_execution="scan"))
+
+
+def test_devices_that_share_a_row_refuse_queries_of_its_end_alone():
+    q = jnp.zeros((1, 2, 2, 4))
+    k = jnp.zeros((1, 8, 2, 4))
+    mesh = mesh_view(ViewShape(slices=1, data=1, context=2, tensor=1), jax.devices()[:2])
+    options = {"mask": CAUSAL, "segment_ids_BL": None, "softcap": 0.0, "block_size": 0}
+    with use_mesh(mesh), pytest.raises(ValueError, match="queries of the last 2 alone"):
+        attend(q, k, k, backend="blockwise", **options)
