@@ -76,7 +76,8 @@ class EvalConfig:
     # longer rows are scored so many tokens at a time; 0: rows are whole
     chunk: int = setting(16_384, "[0, 1048576]")
     answers: AnswersConfig = section(AnswersConfig)
-    tokens_per_call: int = setting(32_768, "[1, inf)")  # tokens the scorer takes at a time
+    # tokens the scorer takes at a time; a CPU computes fewer of them at once
+    tokens_per_call: int = setting(32_768, "[1, inf)")
     # of the choice of documents, of target blocks and of the bootstrap
     seed: int = setting(0, "[0, inf)")
 

@@ -18,7 +18,7 @@ from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, stati
 # Targets of a row, at most, that are scored without the last layer's states of the other tokens:
 # their attention is dense.
 _ENDS = 64
-_CPU_TOKENS = 4096  # a device
+_CPU_TOKENS = 2048  # a device
 
 
 class ScoreRows(NamedTuple):

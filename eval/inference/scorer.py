@@ -131,8 +131,8 @@ def score(
     last = tokens.shape[1] - 1 if last is None else last
     if isinstance(scorer, ScoresEnds):
         nats = scorer.ends(tokens, None, last=last, first_row=first_row).nats
-        return _checked(nats, (len(tokens), last))
-    return _checked(scorer(tokens), (len(tokens), tokens.shape[1] - 1))[:, -last:]
+        return _checked(nats, tokens, last)
+    return _checked(scorer(tokens), tokens, tokens.shape[1] - 1)[:, -last:]
 
 
 def score_greedy(
@@ -148,7 +148,7 @@ def score_greedy(
         scores = scorer.ends(tokens, positions, last=length, first_row=first_row)
     else:
         scores = scorer.targets(tokens, positions)
-    nats = _checked(scores.nats, (len(tokens), length))
+    nats = _checked(scores.nats, tokens, length)
     if scores.greedy.shape != nats.shape:
         raise ValueError(f"scorer returned {scores.greedy.shape} greedy for {nats.shape} targets")
     return nats, scores.greedy
@@ -193,13 +193,13 @@ def token_bar(tokens: int, description: str) -> ProgressBar:
     return ProgressBar(total=tokens, unit="tok", unit_scale=True, desc=description)
 
 
-def _checked(nats: np.ndarray, expected: tuple[int, int]) -> np.ndarray:
+def _checked(nats: np.ndarray, tokens: np.ndarray, targets: int) -> np.ndarray:
     nats = np.asarray(nats, np.float64)
+    rows, length = tokens.shape[0], tokens.shape[1] - 1
+    expected = (rows, targets)
     if nats.shape != expected:
         raise ValueError(f"scorer returned shape {nats.shape} for {expected} targets")
     if not np.isfinite(nats).all():
-        rows = np.flatnonzero(~np.isfinite(nats).all(axis=1))
-        raise FloatingPointError(
-            f"non-finite scores in {rows.size} of {expected[0]} rows of {expected[1]} targets"
-        )
+        wrong = np.count_nonzero(~np.isfinite(nats).all(axis=1))
+        raise FloatingPointError(f"non-finite scores in {wrong} of {rows} rows of {length} tokens")
     return nats

@@ -9,6 +9,7 @@ import pytest
 
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.masks import CAUSAL, Mask
+from lengthwise.model.config import BlockConfig
 from lengthwise.model.parallel.mesh import use_mesh
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.transformer import position_tables, target_scores
@@ -60,8 +61,13 @@ def test_under_masks_and_a_far_field_in_scanned_layers(mask):
     check(config, scaling=FAR, mask=mask, segmented=True)
 
 
-def test_with_weights_that_need_whole_rows_of_scores():
-    check(changed(CONFIG, attention_weights="lssa", layer_execution="scan"))
+@pytest.mark.parametrize(
+    "changes",
+    [{"attention_weights": "lssa"}, {"block": BlockConfig(parallel=True, norm="layer")}],
+    ids=["weights of whole rows", "parallel"],
+)
+def test_in_other_blocks(changes):
+    check(changed(CONFIG, layer_execution="scan", **changes))
 
 
 def test_devices_that_share_a_row_refuse_queries_of_its_end_alone():
