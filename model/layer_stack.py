@@ -106,7 +106,10 @@ def run_layers(
     state: tuple[jax.Array, tuple[CachedKeys, ...]] = jax.lax.scan(
         lambda state, xs: (run(state, *xs), None), (x_BLD, caches), scanned
     )[0]
-    return run(state, *jax.tree.map(lambda x: x[-1], xs), last) if last else state
+    if not last:
+        return state
+    period, own, first = jax.tree.map(lambda x: x[-1], xs)
+    return run(state, period, own, first, last)
 
 
 def _unstack(stacked: Any) -> list[Any]:

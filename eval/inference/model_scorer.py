@@ -136,7 +136,7 @@ class BoundModel:
         for ids_L, opens_L, number in zip(positions_BL, opens_BL, numbers, strict=True):
             rng = np.random.default_rng([self._inference.batching.seed, number])
             if randomized:
-                drawn_L = rng.choice(randomized, length, replace=False)
+                drawn_L = rng.choice(np.arange(randomized), length, replace=False)
                 # Each document of a row has a part of it, sorted.
                 ids_L[:] = drawn_L[np.lexsort((drawn_L, np.cumsum(opens_L)))]
             if setting.shuffled:

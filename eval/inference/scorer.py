@@ -14,7 +14,9 @@ from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 
 
 class Scorer(Protocol):
-    """A causal language model under teacher forcing."""
+    """A causal language model under teacher forcing. Methods may share one: it is hashable."""
+
+    def __hash__(self) -> int: ...
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         """[R, c+1] int tokens -> [R, c] float32 nats of tokens[:, 1:], any number of rows R."""

@@ -8,6 +8,7 @@ exact are tables: host arrays, and operands of the compiled step.
 To add a scheme: one file in `schemes/`, named as the config names it, and a line in `settings.py`.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Terms(NamedTuple):
             return self
         far = self.far
         if far is not None:
-            far = far.replace(q_BLHC=far.q_BLHC[:, -tokens:])
+            far = dataclasses.replace(far, q_BLHC=far.q_BLHC[:, -tokens:])
         return self._replace(q_BLHC=self.q_BLHC[:, -tokens:], far=far)
 
 
