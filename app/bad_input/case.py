@@ -1,6 +1,7 @@
 """One case of bad input, and its outcome under the bound of every command."""
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -114,4 +115,8 @@ def _silent() -> Iterator[None]:
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):
-        yield
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)

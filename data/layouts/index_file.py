@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import shutil
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import xxhash
 
+from lengthwise.common.array_file import load_arrays
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import TEMPORARY
 from lengthwise.data.layouts.accounting import Accounting, BucketAccount
@@ -175,7 +175,7 @@ def open_index(directory: Path, config: LayoutConfig, *, verify: bool) -> Layout
     """
     try:
         summary, checksums = _read_summary(directory)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{directory / INDEX} is damaged ({error}); delete {directory} and start again"
         ) from error
@@ -245,22 +245,22 @@ def _read_summary(directory: Path) -> tuple[Summary, dict[str, str]]:
     accounting["buckets"] = tuple(BucketAccount(**bucket) for bucket in accounting["buckets"])
     accounting["notes"] = tuple(accounting["notes"])
     strata = tuple(Stratum(**stratum) for stratum in facts["strata"])
-    with np.load(directory / GROUPS) as arrays:
-        buckets = {}
-        for length, bucket in facts["buckets"].items():
-            names = ("first", "count", "block", "stratum")
-            groups = RowGroups(*(arrays[f"{length}/{name}"] for name in names))
-            stratum, targets, count = (
-                arrays[f"{length}/segment_{name}"] for name in ("stratum", "targets", "count")
-            )
-            segments = tuple(
-                SegmentCounts(targets[stratum == number], count[stratum == number])
-                for number in range(len(strata))
-            )
-            buckets[int(length)] = BucketSummary(
-                bucket["segmented"], groups, segments, bucket["pieces"]
-            )
-        block_offsets = arrays["block_offsets"]
+    arrays = load_arrays(directory / GROUPS)
+    buckets = {}
+    for length, bucket in facts["buckets"].items():
+        names = ("first", "count", "block", "stratum")
+        groups = RowGroups(*(arrays[f"{length}/{name}"] for name in names))
+        stratum, targets, count = (
+            arrays[f"{length}/segment_{name}"] for name in ("stratum", "targets", "count")
+        )
+        segments = tuple(
+            SegmentCounts(targets[stratum == number], count[stratum == number])
+            for number in range(len(strata))
+        )
+        buckets[int(length)] = BucketSummary(
+            bucket["segmented"], groups, segments, bucket["pieces"]
+        )
+    block_offsets = arrays["block_offsets"]
     account = Accounting(**accounting)
     summary = Summary(strata, block_offsets, buckets, account, facts["fingerprint"])
     return summary, dict(facts["checksums"])

@@ -6,13 +6,13 @@ whichever run and on whichever machine it was done.
 
 import io
 import json
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from lengthwise.common.array_file import BROKEN_ARRAYS
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 
@@ -48,7 +48,7 @@ def read_record(task: RecordedTask, *names: str) -> dict[str, Any] | None:
             return {**facts, **{n: arrays[n] for n in names}} if facts["key"] == task.key else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except BROKEN_ARRAYS:
         return None  # not whole, as after a loss of power: the unit is done again
 
 
@@ -57,7 +57,7 @@ def is_done(task: RecordedTask) -> bool:
     try:
         with np.load(task.record) as arrays:
             names = [name for name in arrays.files if name != "facts"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except BROKEN_ARRAYS:
         return False
     return read_record(task, *names) is not None
 

@@ -1,23 +1,17 @@
 """File of the right tokens of single samples, for paired comparisons of runs."""
 
 import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from lengthwise.common.array_file import load_arrays
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.eval.answers.score import Hits
 
 HITS = Path("eval") / "answers.npz"  # in a work directory
-# What numpy and zipfile raise at a file that is missing, cut short or changed.
-_BROKEN = (
-    *(OSError, ValueError, KeyError, EOFError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 
 
 def save_hits(hits: Sequence[Hits], path: Path) -> None:
@@ -40,10 +34,10 @@ def load_hits(workdir: Path) -> list[Hits]:
     """
     path = workdir / HITS
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = zip(arrays["lengths"], arrays["hits"].T, arrays["tokens"].T, strict=True)
-            return [Hits(int(length), hits_N, tokens_N) for length, hits_N, tokens_N in columns]
-    except _BROKEN as error:
+        arrays = load_arrays(path)
+        columns = zip(arrays["lengths"], arrays["hits"].T, arrays["tokens"].T, strict=True)
+        return [Hits(int(length), hits_N, tokens_N) for length, hits_N, tokens_N in columns]
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} can't be read ({error}); score with --mode=eval --workdir={workdir}"
         ) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lengthwise.common.array_file import load_arrays
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.eval.losses.results import RunIdentity
@@ -72,12 +72,11 @@ def load_evaluation(workdir: Path) -> Evaluation:
     path = workdir / CURVES
     again = f"run --mode=eval --workdir={workdir}"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = load_arrays(path)
         content = json.loads(arrays.pop("content").tobytes())
     except FileNotFoundError as error:
         raise UserError(f"eval.compare: {path} is not there; {again} first") from error
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError) as error:
         raise UserError(f"eval.compare: {path} can't be read ({error}); {again} again") from error
     if content["format_version"] != FORMAT_VERSION:
         raise UserError(

@@ -18,20 +18,41 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a metrics.jsonl; a last line that a kill cut short is left out.
 
     Raises:
-      UserError: a broken line that isn't the last.
+      UserError: a broken line that isn't the last; a field of a row that it lacks, once asked for.
     """
     rows: list[dict[str, Any]] = []
+    remedy = "remove the line, or restore the file"
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
+        where = f"{path}, line {number}"
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
+            row = json.loads(line, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # no newline after it: the write was cut short
                 break
-            raise UserError(f"{path}, line {number}: not valid JSON ({error})") from error
+            raise UserError(f"{where}: not valid JSON ({error}); {remedy}") from error
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise UserError(f"{where}: no row of metrics, which has a step; {remedy}")
+        rows.append(_Row(row, f"{where}: the row of step {row['step']}", remedy))
     return rows
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+class _Row(dict[str, Any]):
+    """A row of metrics.jsonl. A field that a damaged one lacks is an error of the user's, who can
+    put it right, wherever it is missed."""
+
+    def __init__(self, fields: dict[str, Any], where: str, remedy: str):
+        super().__init__(fields)
+        self._where, self._remedy = where, remedy
+
+    def __missing__(self, name: str) -> Any:
+        raise UserError(f"{self._where} lacks {name!r}; {self._remedy}")
 
 
 class MetricsWriter:

@@ -96,3 +96,28 @@ def test_compilations_are_counted_only_inside():
     jax.jit(lambda v: v * 3 + 1).lower(x).compile()
     assert counter.count == 1
     assert jnp.float32(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"kind": "train", "step": 2, "loss": NaN}', "line 2: not valid JSON .NaN is no number"),
+        ("[1, 2]", "line 2: no row of metrics, which has a step; remove the line"),
+        ('{"kind": "train", "step": "2"}', "line 2: no row of metrics"),
+        ("[" * 100_000, "line 2: not valid JSON"),
+    ],
+)
+def test_a_line_that_is_no_row_is_named(tmp_path, line, message):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f"{json.dumps(row(1))}\n{line}\n{json.dumps(row(3))}\n")
+    with pytest.raises(UserError, match=message):
+        read_rows(path)
+
+
+def test_a_field_that_a_row_lacks_is_named_where_it_is_missed(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('\n{"kind": "train", "step": 7}\n')
+    (found,) = read_rows(path)
+    assert (found["step"], found.get("loss"), "loss" in found) == (7, None, False)
+    with pytest.raises(UserError, match="line 2: the row of step 7 lacks 'loss'; remove the line"):
+        found["loss"]
