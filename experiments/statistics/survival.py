@@ -28,6 +28,11 @@ class EventTime:
     happened: bool  # False: censored, the run ended at `time` without the event
     resolution: float = 0.0  # in doublings: the event lies this much before `time`, at most
 
+    @classmethod
+    def between(cls, previous: float, time: float) -> EventTime:
+        """An event that was seen at `time`, and not yet at `previous`."""
+        return cls(time, True, math.log2(time / previous))
+
     def until(self, end: float) -> EventTime:
         """The same run as one that ends at `end`, at the latest."""
         return self if self.time <= end else EventTime(end, False)

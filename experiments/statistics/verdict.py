@@ -156,7 +156,7 @@ class Measurement:
 
     @property
     def passes_gate(self) -> bool:
-        return min(self.gate_values) >= self.gate
+        return all(value >= self.gate for value in self.gate_values)
 
     def p_equal(self) -> float:
         """p-value for H0: the effect is as large as the margin, one way or the other."""
