@@ -8,16 +8,17 @@ import time
 
 import pytest
 
-from lengthwise.train.metrics.writer import read_rows
-from tests import chaos, killed_run
-from tests.killed_run import (
-    ROOT,
+from lengthwise.benchmarks.app import chaos, lives
+from lengthwise.benchmarks.app.lives import (
+    differences,
     kill_when,
     log_of,
     saving,
     step_checksums,
     steps_logged,
 )
+from lengthwise.train.metrics.writer import read_rows
+from tests.app.runs import ROOT
 from tests.tiny import write_corpus
 
 STEPS = 120
@@ -37,11 +38,11 @@ def arguments(corpus, *extra):
 
 
 def start(workdir, corpus, *extra):
-    return killed_run.start(workdir, *arguments(corpus, *extra), program=PROGRAM)
+    return lives.start(workdir, *arguments(corpus, *extra), program=PROGRAM)
 
 
 def finish(workdir, corpus, *extra):
-    return killed_run.finish(workdir, *arguments(corpus, *extra), program=PROGRAM)
+    return lives.finish(workdir, *arguments(corpus, *extra), program=PROGRAM)
 
 
 def checksums(workdir):
@@ -88,7 +89,7 @@ def kill_and_finish(workdir, corpus, kills, seed):
 def test_a_killed_run_is_bit_identical(tmp_path, corpus, undisturbed):
     kill_and_finish(tmp_path / "run", corpus, kills=3, seed=0)
     assert checksums(tmp_path / "run") == checksums(undisturbed)
-    assert chaos.differences(undisturbed, tmp_path / "run") == []
+    assert differences(undisturbed, tmp_path / "run") == []
 
 
 @pytest.mark.slow
@@ -124,9 +125,12 @@ def test_a_signal_saves_and_says_so_and_the_run_goes_on(
 
 
 def test_chaos_draws_its_moments_from_the_seed_and_names_what_differs(tmp_path, undisturbed):
-    moments = chaos.moments(20, seed=0)
-    assert moments == chaos.moments(20, seed=0) != chaos.moments(20, seed=1)
-    assert {kill.aim for kill in moments} == set(chaos.AIMS)
+    kills, again, others = (
+        [chaos.kill_of(number, seed, processes=2) for number in range(40)] for seed in (0, 0, 1)
+    )
+    assert kills == again != others
+    assert {kill.aim for kill in kills} == set(chaos.AIMS)
+    assert {kill.process for kill in kills} == {0, 1}
     changed = tmp_path / "changed"
     shutil.copytree(undisturbed, changed)
     log = changed / "metrics.jsonl"
@@ -137,9 +141,9 @@ def test_chaos_draws_its_moments_from_the_seed_and_names_what_differs(tmp_path, 
         if row["kind"] == "eval" and row["step"] == STEPS:
             row["score"] += 1e-9
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert chaos.differences(undisturbed, changed) == [
+    assert differences(undisturbed, changed) == [
         "batch, loss or parameters from step 77 on",
-        "scores of the selection split",
+        f"scores from step {STEPS} on",
     ]
 
 
