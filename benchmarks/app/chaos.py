@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from lengthwise.benchmarks.app.lives import (
     differences,
@@ -165,7 +165,7 @@ class Chaos:
             statuses = exit_statuses(lives, seconds)
         finally:
             end_all(lives)
-        row = {
+        row: dict[str, Any] = {
             "kill": None if kill is None or not struck else dataclasses.asdict(kill),
             "statuses": statuses,
             "steps": steps_logged(self._killed),
@@ -264,6 +264,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main(_: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every checkpoint that is read
     directory = Path(_DIRECTORY.value).resolve() / f"of-{_PROCESSES.value}"
     chaos = Chaos(directory, _PROCESSES.value, _SEED.value)
     chaos.run_undisturbed()

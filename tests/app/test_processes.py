@@ -33,7 +33,7 @@ SETTINGS = (
 class Run:
     """Processes on one machine that divide the devices between them."""
 
-    def __init__(self, count, workdir, data, *extra, devices=DEVICES, scored=False):
+    def __init__(self, count, workdir, data, *extra, devices=DEVICES, scored=False, held=False):
         self.workdir = workdir
         with socket.socket() as free:
             free.bind(("localhost", 0))
@@ -44,6 +44,7 @@ class Run:
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(devices // count),
             **({} if scored else {"UNSCORED": "1"}),
+            **({"HELD": "1"} if held else {}),
         }
         self.processes = [
             subprocess.Popen(
@@ -64,7 +65,10 @@ class Run:
 
     def wait_for_step(self, step):
         path = self.workdir / "metrics.jsonl"
-        while not (path.exists() and path.read_bytes().count(b'"kind": "train"') >= step):
+        self.wait(lambda: path.exists() and path.read_bytes().count(b'"kind": "train"') >= step)
+
+    def wait(self, holds):
+        while not holds():
             assert all(process.poll() is None for process in self.processes), self.outputs()
             time.sleep(0.01)
 
@@ -155,6 +159,34 @@ def test_a_signal_saves_once_for_all_and_a_kill_ends_all(tmp_path, shared_data, 
     told, _ = Run(2, workdir, shared_data).finish()
     assert f"resuming at step {saved} of {STEPS}" in told
     assert checksums(workdir) == checksums(of_two)
+
+
+@pytest.mark.parametrize("receiver", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_signal_while_the_first_one_scores_ends_all(tmp_path, shared_data, of_two, receiver):
+    workdir = tmp_path / "run"
+    shutil.copytree(of_two, workdir)
+    results = workdir / "eval" / "results.json"
+    results.unlink()
+    run = Run(2, workdir, shared_data, scored=True, held=True)
+    run.wait(results.exists)  # the report would take ten minutes now, and the second one waits
+    run.processes[receiver].send_signal(signal.SIGTERM)
+    first, second = run.outputs(SECONDS_TO_NOTICE)
+    assert [process.returncode for process in run.processes] == [143, 143], (first, second)
+    assert "terminated; the same command goes on" in first
+    assert "error" not in first + second
+    assert steps_on_disk(workdir) == steps_on_disk(of_two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("receiver", [0, 2])
+def test_a_signal_in_start_up_ends_all_of_four(tmp_path, shared_data, receiver):
+    run = Run(4, tmp_path / "run", shared_data)
+    run.wait((run.workdir / "lock").exists)  # they have met
+    run.processes[receiver].send_signal(signal.SIGTERM)
+    outputs = run.outputs(SECONDS_TO_NOTICE)
+    assert [process.returncode for process in run.processes] == [143] * 4, outputs
+    assert "terminated" in outputs[0]
+    assert not (run.workdir / "metrics.jsonl").exists()
 
 
 @pytest.fixture

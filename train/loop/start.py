@@ -77,14 +77,15 @@ def train_together(runs: Sequence[TrainingRun]) -> list[RunState]:
             if host is not None:
                 state.goodput.resume(host.get("goodput"), writer.last_seen)
         del starts
-        termination = stack.enter_context(TerminationRequest())
-        stack.enter_context(PreemptionNotice(metadata_server()))
         profiler = Profiler(config.profile, runs[0].workdir / "tensorboard")
         stack.enter_context(contextlib.closing(profiler))
         if ahead:
             with spent_on(states, "compile"):
                 for run in runs:
                     run.prepare_evaluation()
+        # Only now: until the first step a signal may end the process where it is.
+        termination = stack.enter_context(TerminationRequest())
+        stack.enter_context(PreemptionNotice(metadata_server()))
         run_loop(states, train_state, programs, termination, profiler)
     return states
 

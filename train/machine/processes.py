@@ -160,6 +160,8 @@ def quiet_unless_first() -> None:
 def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[str, int]]) -> int:
     """`work()`, which returns an exit status, as one of several processes.
 
+    SIGTERM to any of them ends all, with status 143.
+
     What it raises ends this process at once: the others must not wait for it, nor it for them. They
     notice by the broken connection or the missing heartbeat.
 
@@ -167,9 +169,17 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
       ending: message and exit status of an error of one process alone.
     """
     import jax
+    from jax._src.distributed import global_state
 
+    from lengthwise.train.machine.termination import TerminationWatch
+
+    client: Any = global_state.client
+    watch = TerminationWatch(client, jax.process_index(), jax.process_count())
     try:
-        status = work()
+        with watch:
+            status = work()
+            # Under the watch: the first process may write its report for long.
+            client.wait_at_barrier("lengthwise/finished", 1000 * SHUTDOWN_SECONDS)
     except BaseException as error:
         if isinstance(error, jax.errors.JaxRuntimeError):
             message, status = _lost(error), LOST_STATUS
@@ -178,7 +188,7 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
         print(f"{own_name()}: {message}", file=sys.stderr)
         sys.stderr.flush()
         os._exit(status)
-    jax.distributed.shutdown()  # waits until all have come to their end
+    jax.distributed.shutdown()
     return status
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from jax.experimental import multihost_utils
 
 from lengthwise.train.machine.processes import is_distributed
+from lengthwise.train.machine.termination import TerminationWatch
 
 # Reason of a loop that a signal ended -> exit status.
 TERMINATED, INTERRUPTED = "terminated", "interrupted"
@@ -20,7 +21,8 @@ class TerminationRequest:
 
     A second Ctrl-C doesn't wait for that. Of several processes each gets SIGTERM at another moment,
     or one alone gets it. Then jax, which listens for it since the processes met, chooses the step
-    at which all of them end; Ctrl-C ends them at once.
+    at which all of them end; Ctrl-C ends them at once. Outside of the loop a signal ends all where
+    they are (`TerminationWatch`).
     """
 
     def __init__(self) -> None:
@@ -44,11 +46,14 @@ class TerminationRequest:
         """Whether this step is the last one, for all processes; to be called after every step."""
         self._calls += 1
         if is_distributed():
-            return bool(multihost_utils.reached_preemption_sync_point(self._calls))
+            reached = multihost_utils.reached_preemption_sync_point(self._calls)
+            self.requested = self.requested or bool(reached)
         return self.requested
 
     def __enter__(self) -> "TerminationRequest":
-        if not is_distributed():
+        if is_distributed():
+            TerminationWatch.training.set()
+        else:
             for number, handler in (
                 (signal.SIGTERM, self._terminate),
                 (signal.SIGINT, self._interrupt),
@@ -59,5 +64,7 @@ class TerminationRequest:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.requested:
+            TerminationWatch.training.clear()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
