@@ -48,7 +48,9 @@ class Trained:
             step = step_to_score(experiment, checkpoints, workdir)
             read_host_state(setup, checkpoints, step)
             params = checkpoints.restore_params(step, setup.blueprint.abstract_params)
-        inference = Subject(experiment, store, phases, setup).inference(experiment.eval, longest=0)
+        subject = Subject(experiment, store, phases, setup)
+        inference = subject.inference(experiment.eval, longest=0)
+        self.start_token, self.scored_text = subject.start_token, subject.scored_text
         self.step = step
         self.l_train = phases.l_train
         self.store = store

@@ -84,6 +84,7 @@ def generate(experiment: RunConfig, workdir: Path) -> int:
     from lengthwise.app.checkpoint import Trained
     from lengthwise.eval.inference.generation import generate_texts, read_prompts, save_rows
     from lengthwise.eval.inference.scorer import Setting
+    from lengthwise.eval.inference.start_token import UNTRAINED
     from lengthwise.model.decode import Sampling
 
     config = experiment.generate
@@ -94,7 +95,10 @@ def generate(experiment: RunConfig, workdir: Path) -> int:
     for prompt in prompts:
         if unknown := tokenizer.unknown(prompt):
             print(f"note: the tokenizer has no token for {unknown[0]!r} of the prompt {prompt!r}")
-    texts = generate_texts(trained.model.cached(Setting()), tokenizer, prompts, config, sampling)
+    model, start = trained.model.cached(Setting()), trained.start_token
+    if not start.trained and not all(map(len, tokenizer.encode_batch(prompts))):
+        print(f"note: prompts without a token begin behind an end of text: {UNTRAINED}")
+    texts = generate_texts(model, tokenizer, prompts, config, sampling, start)
     for row in texts:
         print(f"--- {row['prompt']!r}\n{row['text']}")
     rows = [{"checkpoint_step": trained.step, **row} for row in texts]

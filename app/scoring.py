@@ -12,6 +12,7 @@ from lengthwise.data.store.token_store import TokenStore
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.inference import Batching, Inference, device_tokens
 from lengthwise.eval.inference.programs import Architecture
+from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.spec import ModelSpec
@@ -44,6 +45,20 @@ class Subject:
     def trained_scalings(self) -> set[RopeScaling]:
         """Scalings under which checkpoints of the run are trained, one a phase or fewer."""
         return {phase.config.rope_scaling for phase in self.phases.phases}
+
+    @property
+    def start_token(self) -> StartToken:
+        """The token before texts that nothing stands before."""
+        manifest = self.store.manifest
+        joined = any(phase.layout.joined for phase in self.phases.phases)
+        return StartToken.of(manifest.begin_of_text, manifest.end_of_text, joined)
+
+    @property
+    def scored_text(self) -> str:
+        """Fingerprint of the scored texts: of the corpus, with the token that begins documents."""
+        manifest = self.store.manifest
+        begins = "" if manifest.begin_of_text is None else f"+{manifest.begin_of_text}"
+        return manifest.corpus_fingerprint + begins
 
     def identity(self, step: int) -> RunIdentity:
         """Provenance of the scores of the checkpoint at `step`."""

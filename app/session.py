@@ -90,8 +90,11 @@ class Session:
             print(f"note: left out: {reason}")
         for note in self.experiment.schedule_notes():
             print(f"note: {note}")
+        manifest = self.store.manifest
         for phase in self.phases.phases:
             print(f"phase {phase.number + 1}: {phase.config.steps:,} steps")
+            if phase.layout.joined and manifest.begin_of_text == manifest.end_of_text:
+                print("note: joined documents have their end of text and data.begin_with between")
             print(phase.layout.accounting.table())
             for line in phase.schedule.domain_shares:
                 print(line)

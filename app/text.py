@@ -58,8 +58,9 @@ class TextScoring:
             config=self.config,
             l_train=l_train,
             lengths=self.contexts,
-            fingerprint=store.manifest.corpus_fingerprint,
+            fingerprint=subject.scored_text,
             why_no_positions=self._why_no_positions,
+            start_token=subject.start_token,
         )
         self._scorers = make_scorers(bench)
         self._scheduled = ScheduledScorers(bench)

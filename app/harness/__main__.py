@@ -85,8 +85,9 @@ def run(
             config=config,
             l_train=trained.l_train,
             lengths=tested_contexts(config, trained.l_train),
-            fingerprint=trained.store.manifest.corpus_fingerprint,
+            fingerprint=trained.scored_text,
             why_no_positions="",
+            start_token=trained.start_token,
         )
         own: dict[str, dict[str, Any]] = {}
         left_out: dict[str, str] = {}
@@ -101,7 +102,8 @@ def run(
                 left_out[name] = str(error)
                 print(f"note: left out: {error}")
         requested: list[Any] = [own.get(name, name) for name in tasks if name not in left_out]
-        model = CheckpointLM(trained.model.cached(Setting()), tokenizer, longest)
+        cached = trained.model.cached(Setting())
+        model = CheckpointLM(cached, tokenizer, longest, trained.start_token)
         output = simple_evaluate(
             model,
             tasks=requested,
@@ -115,23 +117,14 @@ def run(
             log_samples=False,
         )
         assert output is not None
-        if model.encoded_apart:
-            print(
-                f"note: {model.encoded_apart:,} continuations share tokens with their context and "
-                "are encoded apart from it"
-            )
-        if model.unknown_texts:
-            print(
-                f"note: {model.unknown_texts:,} texts hold some that {tokenizer.describe()} has no "
-                "token for"
-            )
+        for note in model.notes():
+            print(f"note: {note}")
         report = {
             "checkpoint_step": trained.step,
             "l_train": trained.l_train,
             "max_length": longest,
             "left_out": left_out,
-            "encoded_apart": model.encoded_apart,
-            "unknown_texts": model.unknown_texts,
+            "notes": model.notes(),
             **{key: output[key] for key in ("results", "versions", "n-shot", "n-samples")},
         }
         # The harness puts functions and numpy's numbers among its results.

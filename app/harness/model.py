@@ -6,6 +6,7 @@ Too long requests are errors, never cut. Documents are scored whole, in one wind
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,9 +20,14 @@ from lengthwise.eval.inference.cached_model import CachedModel
 from lengthwise.eval.inference.cached_scorer import CachedScorer, Continuation
 from lengthwise.eval.inference.continued_text import decode_behind, encode_pair
 from lengthwise.eval.inference.generation import generate
+from lengthwise.eval.inference.start_token import UNTRAINED, StartToken
 from lengthwise.model.decode import Sampling
 
 _AT_A_TIME = 256  # contexts, so that the bar moves
+_APART = "continuations share tokens with their context and are encoded apart from it"
+_UNKNOWN = "texts hold some that the tokenizer has no token for"
+_UNTRAINED_START = f"texts without a context stand behind an end of text: {UNTRAINED}"
+_FIRST_LEFT_OUT = f"texts of rolling scores are scored without their first token: {UNTRAINED}"
 _MAX_NEW_TOKENS = 256  # where a task names no number, as in the harness's own models
 
 
@@ -30,25 +36,28 @@ class CheckpointLM(TemplateLM):
 
     Args:
       longest: tokens of context and continuation together, at most.
-
-    Attributes:
-      encoded_apart: continuations so far whose tokens aren't those of the whole text; see
-        `encode_pair`.
-      unknown_texts: texts so far of which the tokenizer has no token for a part.
     """
 
-    def __init__(self, model: CachedModel, tokenizer: Tokenizer, longest: int):
+    def __init__(self, model: CachedModel, tokenizer: Tokenizer, longest: int, start: StartToken):
         super().__init__()
         self._model = dataclasses.replace(model, longest=longest)
         self._scorer = CachedScorer(self._model)
         self._tokens = tokenizer
         self._longest = longest
-        self.encoded_apart = 0
-        self.unknown_texts = 0
+        self._start = start
+        self._counts: Counter[str] = Counter()  # texts so far, by what there is to say of them
+
+    def notes(self) -> list[str]:
+        """Sentences on the texts that were scored or written so far."""
+        return [f"{count:,} {what}" for what, count in sorted(self._counts.items()) if count]
 
     @property
     def eot_token_id(self) -> int:
         return self._tokens.end_of_text
+
+    @property
+    def prefix_token_id(self) -> int:
+        return self._start.id
 
     @property
     def max_length(self) -> int:
@@ -61,10 +70,16 @@ class CheckpointLM(TemplateLM):
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
-        """Ids; there are no special tokens that could be added."""
-        self.unknown_texts += bool(self._tokens.unknown(string))
+        """Ids of a text, without special tokens."""
+        self._counts[_UNKNOWN] += bool(self._tokens.unknown(string))
         ids: list[int] = self._tokens.encode_batch([string])[0].tolist()
         return ids
+
+    def _prompt(self, ids: Sequence[int]) -> list[int]:
+        """Ids of a prompt, of one token at least."""
+        self._counts[_UNTRAINED_START] += not ids and not self._start.trained
+        prompt: list[int] = self._start.before(np.array(ids, np.int32)).tolist()
+        return prompt
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Scores continuations behind their contexts; see `_loglikelihood_tokens`."""
@@ -74,9 +89,9 @@ class CheckpointLM(TemplateLM):
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         before, tokens, shared = encode_pair(self._tokens, context, continuation)
-        self.encoded_apart += not shared
-        self.unknown_texts += bool(self._tokens.unknown(context + continuation))
-        return before.tolist() or [self.prefix_token_id], tokens.tolist()
+        self._counts[_APART] += not shared
+        self._counts[_UNKNOWN] += bool(self._tokens.unknown(context + continuation))
+        return self._prompt(before.tolist()), tokens.tolist()
 
     def _loglikelihood_tokens(
         self,
@@ -114,9 +129,16 @@ class CheckpointLM(TemplateLM):
         ]
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
-        """Log-likelihoods in nats of whole texts behind an end of text."""
+        """Log-likelihoods in nats of whole texts behind the start token, or without their first
+        token where that was no input of the training."""
         texts = [request.args[0] for request in requests]
-        pairs = [(("", text), [self.eot_token_id], self.tok_encode(text)) for text in texts]
+        first = 0 if self._start.trained else 1
+        pairs = []
+        for text in texts:
+            ids = self.tok_encode(text)
+            self._counts[_FIRST_LEFT_OUT] += bool(ids[:first])
+            before = ids[:first] if first else [self._start.id]
+            pairs.append((("", text), before, ids[first:]))
         some = [pair for pair in pairs if pair[2]]
         scores = iter(self._loglikelihood_tokens(some, disable_tqdm=disable_tqdm))
         return [next(scores)[0] if pair[2] else 0.0 for pair in pairs]
@@ -133,9 +155,7 @@ class CheckpointLM(TemplateLM):
             stops.append(until)
         texts = [""] * len(stops)
         for (sampling, count), members in by_way.items():
-            prompts = [
-                self.tok_encode(requests[i].args[0]) or [self.prefix_token_id] for i in members
-            ]
+            prompts = [self._prompt(self.tok_encode(requests[i].args[0])) for i in members]
             self._check(max(map(len, prompts)) + count)
             generated = generate(
                 self._model,

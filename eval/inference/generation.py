@@ -18,6 +18,7 @@ from lengthwise.eval.config import GenerateConfig
 from lengthwise.eval.inference.cache_programs import Decode
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
 from lengthwise.eval.inference.continued_text import decode_behind
+from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.model.decode import Sampling
 
 GREEDY = Sampling(temperature=0.0, top_k=0, top_p=1.0)
@@ -82,17 +83,14 @@ def generate_texts(
     prompts: Sequence[str],
     config: GenerateConfig,
     sampling: Sampling,
+    start: StartToken,
 ) -> list[dict[str, Any]]:
-    """Generates a row a prompt and sample: prompt, sample, text, tokens, ended, sampling, seed.
-
-    A prompt of no tokens begins behind an end of text.
-    """
-    encoded = tokenizer.encode_batch(list(prompts))
-    end = np.array([tokenizer.end_of_text])
+    """Generates a row a prompt and sample: prompt, sample, text, tokens, ended, sampling, seed."""
+    encoded = [start.before(tokens) for tokens in tokenizer.encode_batch(list(prompts))]
     numbered = [(i, sample) for i in range(len(prompts)) for sample in range(config.samples)]
     generated = generate(
         model,
-        [encoded[i] if len(encoded[i]) else end for i, _ in numbered],
+        [encoded[i] for i, _ in numbered],
         sampling=sampling,
         max_tokens=config.max_tokens,
         seed=config.seed,

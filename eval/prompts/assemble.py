@@ -26,6 +26,7 @@ from lengthwise.eval.prompts.vocabulary import MISSES, vocabulary_of
 # Raised when a task's prompts become others, so that a card pairs no old score with a new one.
 GENERATION = 3
 EASY_SENTENCE = "The sky is blue. "
+NO_TOKENS = np.zeros(0, np.int32)
 _CACHE = 65_536  # texts whose tokens are cached
 
 
@@ -36,6 +37,7 @@ class PromptMaker:
     Args:
       prose: gives the sentences of the haystacks that are held-out text, when they are needed.
       shots: solved examples of few-shot prompts.
+      prefix: int32 [n], tokens that every prompt begins with, as documents do.
 
     Raises UserError where the tokenizer has no text.
     """
@@ -46,6 +48,7 @@ class PromptMaker:
         l_train: int,
         prose: Callable[[], Sequence[str]] = tuple,
         shots: int = 2,
+        prefix: np.ndarray = NO_TOKENS,
     ):
         if isinstance(tokenizer, IdsTokenizer):
             raise UserError(
@@ -56,6 +59,7 @@ class PromptMaker:
         self._l_train = l_train
         self._prose = prose
         self._shots = shots
+        self._prefix = prefix
         self.encode = functools.lru_cache(maxsize=_CACHE)(self._encode)
         self._unknown = functools.lru_cache(maxsize=_CACHE)(tokenizer.unknown)
 
@@ -150,7 +154,7 @@ class PromptMaker:
         first = self._tokenizer.encode_batch([opening])[0].astype(np.int32)
         *shots, intro = [first, *map(self.encode, more)]
         fixed = question.size + parts[-1].lead.size + parts[-1].answer.size
-        room = length - fixed - sum(one.size for one in shots)
+        room = length - self._prefix.size - fixed - sum(one.size for one in shots)
         if place is None:
             context = self._context(material, intro, room, control)
         else:
@@ -159,7 +163,7 @@ class PromptMaker:
             raise DoesNotFit(f"a prompt of {task.name} doesn't fit {length} tokens")
         if control == Control.NO_CONTEXT:
             context, shots = context[:0], []
-        tokens = np.concatenate([*shots, context, question])
+        tokens = np.concatenate([self._prefix, *shots, context, question])
         if control == Control.TRUNCATED:
             visible = self._l_train - (fixed - question.size)
             if visible <= question.size:

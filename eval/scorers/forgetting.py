@@ -5,11 +5,11 @@ After arXiv 2410.04727. The same text x, n tokens of a held-out document, is sco
     copy    EOT x     EOT x EOT
     alone   EOT other EOT x EOT        other: as much text of another document
 
-with the end-of-text token EOT between. Only the last half of the second x counts: in the first
-half a model has yet to find out that it copies. The score is the share of tokens that are the
-likeliest ones in the copy minus that share alone, so that what any language model guesses counts
-for nothing. A tested length L is that of the row, 2 n + 2 inputs; what is copied stands n + 1
-tokens back, L / 2.
+with the end-of-text token EOT between, or the token that documents begin with. Only the last half
+of the second x counts: in the first half a model has yet to find out that it copies. The score is
+the share of tokens that are the likeliest ones in the copy minus that share alone, so that what any
+language model guesses counts for nothing. A tested length L is that of the row, 2 n + 2 inputs;
+what is copied stands n + 1 tokens back, L / 2.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.eval.inference.scorer import Method, TargetScorer, batched_scores, score_greedy
+from lengthwise.eval.inference.start_token import UNTRAINED
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
 from lengthwise.eval.statistics.curves import (
@@ -75,14 +76,15 @@ class ForgettingCurve(BenchScorer):
                         progress.update()
                 copy_NK, alone_NK = (np.stack(right[c], axis=1) for c in (True, False))
                 curves += self._curves(method, copy_NK, alone_NK, time.perf_counter() - begin)
-        return ScorerResult(tuple(curves))
+        note = f"{self.name}: {UNTRAINED}, and stands before what is copied"
+        return ScorerResult(tuple(curves), sentences=() if self.bench.start.trained else (note,))
 
     def _right(self, scorer: TargetScorer, length: int, copies: bool) -> np.ndarray:
         """Right tokens of the last half of each document's second x, [N]."""
         n, config = copied(length), self.bench.config
         x_NT = self._targets.rows(self._ends_N, n - 1)
         before_NT = x_NT if copies else x_NT[self._other_N]
-        between_N1 = np.full((len(x_NT), 1), self.bench.pad)
+        between_N1 = np.full((len(x_NT), 1), self.bench.start.id)
         # Rows of an odd length end in one token more.
         more = [between_N1] * (1 + length % 2)
         tokens = np.concatenate([between_N1, before_NT, between_N1, x_NT, *more], axis=1)

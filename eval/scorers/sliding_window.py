@@ -6,7 +6,7 @@ with the document and overlaps as much as it must. The mean is over tokens, not 
 of windows weigh the few targets of a last one as much as all of a full one.
 
 Beside each window stand truncation to L_train (the window of that length) and no context: the token
-behind the end of text.
+behind the start of a text alone, where training had that as an input.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.common.settings import setting
 from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score
+from lengthwise.eval.inference.start_token import UNTRAINED
 from lengthwise.eval.prompts.prompt import Control
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
@@ -81,12 +82,13 @@ class SlidingWindow(BenchScorer):
 
     @property
     def rows(self) -> tuple[int, ...]:
-        return (1, *self.lengths)
+        return (1, *self.lengths) if self.bench.start.trained else self.lengths
 
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
         # Methods share scorers.
         sums, alone = functools.cache(self._sums), functools.cache(self._without_context)
+        trained = self.bench.start.trained
         total = len(methods) * len(self.lengths) * len(self._texts)
         with ProgressBar(total=total, desc="scoring sliding windows", unit="document") as progress:
             for method in methods:
@@ -96,10 +98,11 @@ class SlidingWindow(BenchScorer):
                     by_window.append(sums(method.scorer_at(window), window))
                     progress.update(len(self._texts))
                 sums_NK = np.stack(by_window, axis=1)
-                alone_N = alone(method.scorer_at(1))
+                alone_N = alone(method.scorer_at(1)) if trained else None
                 seconds = time.perf_counter() - begin
                 curves += self._curves(method, sums_NK, alone_N, seconds)
-        return ScorerResult(tuple(curves))
+        left_out = () if trained else (f"{self.name}, no_context: {UNTRAINED}",)
+        return ScorerResult(tuple(curves), left_out=left_out)
 
     def _sums(self, scorer: Scorer, window: int) -> np.ndarray:
         """[N] nats of each document."""
@@ -129,10 +132,10 @@ class SlidingWindow(BenchScorer):
         return np.bincount([number for number, _, _ in spans], sums, len(self._texts))
 
     def _without_context(self, scorer: Scorer) -> np.ndarray:
-        """[N] nats of each document's targets, each behind the end of text alone."""
+        """[N] nats of each document's targets, each behind the start token alone."""
         targets = [text[1:] for text in self._texts]
         distinct = np.unique(np.concatenate(targets))
-        pairs = np.stack([np.full_like(distinct, self.bench.pad), distinct], axis=1)
+        pairs = np.stack([np.full_like(distinct, self.bench.start.id), distinct], axis=1)
         at_a_time = self.bench.config.tokens_per_call
         nats = batched_scores(
             lambda some: score(scorer, pairs[some], first_row=some.start)[:, 0],
@@ -141,7 +144,7 @@ class SlidingWindow(BenchScorer):
         return np.array([nats[np.searchsorted(distinct, each)].sum() for each in targets])
 
     def _curves(
-        self, method: Method, sums_NK: np.ndarray, alone_N: np.ndarray, seconds: float
+        self, method: Method, sums_NK: np.ndarray, alone_N: np.ndarray | None, seconds: float
     ) -> list[Curve]:
         truncated_N = sums_NK[:, self.lengths.index(self.bench.l_train)]
         places = len(self.lengths)
@@ -158,11 +161,12 @@ class SlidingWindow(BenchScorer):
             ),
             "same_targets": True,
         }
-        by_control = (
+        by_control: list[tuple[str, np.ndarray, float]] = [
             (PLAIN_CONTROL, sums_NK, seconds),
             (Control.TRUNCATED, np.tile(truncated_N[:, None], (1, places)), 0.0),
-            (Control.NO_CONTEXT, np.tile(alone_N[:, None], (1, places)), 0.0),
-        )
+        ]
+        if alone_N is not None:
+            by_control.append((Control.NO_CONTEXT, np.tile(alone_N[:, None], (1, places)), 0.0))
         return [
             Curve.of_loss(control=str(control), sums_NK=sums, seconds=spent, **shared)
             for control, sums, spent in by_control

@@ -14,6 +14,7 @@ from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import Method
+from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.eval.losses.targets import DocumentSource, Targets, choose_targets
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.vocabulary import held_out_sentences, sentences_of_files
@@ -34,6 +35,12 @@ class Bench:
     why_no_positions: str
     split: Split = Split.REPORT  # whose text is scored
     controls: bool = True  # whether tasks are asked under their controls as well
+    start_token: StartToken | None = None  # None: the end of text, as joined documents have it
+
+    @property
+    def start(self) -> StartToken:
+        """The token before texts that nothing stands before."""
+        return self.start_token or StartToken.of(None, self.tokenizer.end_of_text, joined=True)
 
     @property
     def pad(self) -> int:
@@ -57,7 +64,13 @@ class Bench:
     @functools.cached_property
     def prompt_maker(self) -> PromptMaker:
         """Raises UserError: the tokenizer has no text."""
-        return PromptMaker(self.tokenizer, self.l_train, lambda: self.prose, self.config.shots)
+        return PromptMaker(
+            self.tokenizer,
+            self.l_train,
+            lambda: self.prose,
+            self.config.shots,
+            self.start.prefix,
+        )
 
 
 class CurveScorer(Protocol):

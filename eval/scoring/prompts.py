@@ -201,6 +201,7 @@ class PromptScorer:
                 config.seed,
                 config.prompts,
                 self._bench.tokenizer.describe(),
+                *self._bench.start.prefix.tolist(),
             ),
             "dispersion": task.dispersion,
             "scope": task.scope,

@@ -21,6 +21,7 @@ from lengthwise.app.text import TextScoring
 from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import from_saved
 from lengthwise.eval.inference.scorer import Setting
+from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.train.machine.peak import Peak
 from lengthwise.train.machine.workdir import read_config
@@ -148,7 +149,9 @@ def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path, monke
     assert json.loads((trained / "eval" / "harness.json").read_text()) == report
 
     tokenizer = checkpoint.text_tokenizer()
-    model = CheckpointLM(checkpoint.model.cached(Setting()), tokenizer, 64)
+    cached = checkpoint.model.cached(Setting())
+    assert not checkpoint.start_token.trained  # each row is of one document
+    model = CheckpointLM(cached, tokenizer, 64, checkpoint.start_token)
 
     def requests(*arguments):
         return [SimpleNamespace(args=each) for each in arguments]
@@ -165,13 +168,17 @@ def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path, monke
     assert cut == text.split(" ")[0]
     if text.isascii() and len(text) == 5:
         assert model.loglikelihood(requests(("abc", text)), disable_tqdm=True)[0][1]
-    (whole,) = model.loglikelihood_rolling(requests(("abcd",)), disable_tqdm=True)
-    (behind_end,) = model.loglikelihood(requests(("", "abcd")), disable_tqdm=True)
-    assert whole == pytest.approx(behind_end[0])
+    (rolling,) = model.loglikelihood_rolling(requests(("abcd",)), disable_tqdm=True)
+    (behind_first,) = model.loglikelihood(requests(("a", "bcd")), disable_tqdm=True)
+    assert rolling == pytest.approx(behind_first[0])
+    known = CheckpointLM(cached, tokenizer, 64, StartToken.of(None, 256, joined=True))
+    (rolling,) = known.loglikelihood_rolling(requests(("abcd",)), disable_tqdm=True)
+    (behind_end,) = known.loglikelihood(requests(("", "abcd")), disable_tqdm=True)
+    assert rolling == pytest.approx(behind_end[0])
 
     for call, arguments in (
         (model.loglikelihood, ("a" * 62, "bcd")),
-        (model.loglikelihood_rolling, ("a" * 64,)),
+        (model.loglikelihood_rolling, ("a" * 65,)),
         (model.generate_until, ("a" * 62, {"max_gen_toks": 3})),
     ):
         with pytest.raises(UserError, match="65 tokens is longer than --max_length=64"):

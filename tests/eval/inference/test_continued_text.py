@@ -16,12 +16,14 @@ from lengthwise.eval.config import GenerateConfig
 from lengthwise.eval.inference import generation
 from lengthwise.eval.inference.cached_scorer import Continuation
 from lengthwise.eval.inference.continued_text import decode_behind, encode_behind, encode_pair
+from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.eval.prompts.prompt import Prompting
 from lengthwise.eval.prompts.registry import TASKS
 from tests.data.store import tokenizer_files as files
 from tests.eval.readers import BYTES, Reader
 
+START = StartToken(2, stored=False, trained=True)
 PROSE = [f"Sentence {i} of a book that says nothing. " for i in range(300)]
 
 
@@ -85,7 +87,9 @@ def test_generated_text_begins_with_its_own_space(tokenizer, monkeypatch):
     new = encode_behind(tokenizer, " delta")
     monkeypatch.setattr(generation, "generate", lambda model, prompts, **_: [new] * len(prompts))
     texts = ["doc 5 hello", "doc 5\n", ""]
-    rows = generation.generate_texts(None, tokenizer, texts, GenerateConfig(), generation.GREEDY)
+    rows = generation.generate_texts(
+        None, tokenizer, texts, GenerateConfig(), generation.GREEDY, START
+    )
     assert [row["text"] for row in rows[:2]] == [" delta", " delta"]
     assert rows[2]["text"].strip() == "delta"
 
@@ -97,7 +101,7 @@ class Model:
 
 @pytest.fixture
 def checkpoint(tokenizer):
-    return harness_model.CheckpointLM(Model(0), tokenizer, 512)
+    return harness_model.CheckpointLM(Model(0), tokenizer, 512, START)
 
 
 def requests(*arguments):
@@ -146,7 +150,7 @@ def test_a_continuation_that_merges_with_its_context_is_encoded_apart(tmp_path):
 
 def test_a_run_of_the_harness_goes_on_and_counts_them(tmp_path):
     tokenizer = merging(tmp_path)
-    checkpoint = harness_model.CheckpointLM(Model(0), tokenizer, 512)
+    checkpoint = harness_model.CheckpointLM(Model(0), tokenizer, 512, START)
     asked = []
 
     def score(prefixes, continuations):
@@ -159,10 +163,10 @@ def test_a_run_of_the_harness_goes_on_and_counts_them(tmp_path):
     pairs = requests(("gag", "g"), ("g", "g"), ("", "gag"), (" ", "g"))
     scores = checkpoint.loglikelihood(pairs, disable_tqdm=True)
     assert [nats for nats, _ in scores] == [-1, -1, -1, -2]
-    assert checkpoint.encoded_apart == 1
-    assert checkpoint.unknown_texts == 0
+    (note,) = checkpoint.notes()
+    assert note.startswith("1 continuations share tokens with their context")
     assert all(len(prefix) for prefix, _ in asked)
     with pytest.raises(UserError, match="the continuation '日' has no token under"):
         checkpoint.loglikelihood(requests(("gag", "日")), disable_tqdm=True)
     checkpoint.loglikelihood(requests(("g日", "g"), ("g", "g")), disable_tqdm=True)
-    assert checkpoint.unknown_texts == 2
+    assert "2 texts hold some that the tokenizer has no token for" in checkpoint.notes()
