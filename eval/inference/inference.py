@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.eval.inference.cache_programs import CacheKind, ScoreChunk
@@ -14,6 +15,7 @@ from lengthwise.model import transformer
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import cache_capacity, cache_refusal
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, static_scaling
+from lengthwise.model.receptive_field import receptive_columns
 
 # Targets of a row, at most, that are scored without the last layer's states of the other tokens:
 # their attention is dense.
@@ -94,7 +96,7 @@ class Batching:
         return rows_per_call(self.tokens_per_call, length)
 
     def chunked(self, length: int) -> bool:
-        """Whether rows of a length are scored chunk by chunk, over a cache of keys and values."""
+        """Whether so many columns are too many for one pass."""
         return 0 < self.chunk < length
 
 
@@ -123,11 +125,30 @@ class Inference:
         """Program that scores the last targets of whole rows in a setting, on top of the scaling of
         the training; all targets where it is None or they are many."""
         scaling = static_scaling(setting.scaling, trained)
+        if not segmented and (columns := self.columns(length, setting, trained, last)) is not None:
+            length = len(columns)
         batch = self.batching.rows(length)
         few = last if last is not None and last <= min(_ENDS, length - 1) else 0
         if few and self.architecture.view(batch, length).row_devices > 1:
             few = 0  # the ends of rows would be the work of one device
         return ScoreRows(batch, length, setting.mask, scaling, segmented, few)
+
+    def columns(
+        self, length: int, setting: Setting, trained: RopeScaling, last: int | None
+    ) -> np.ndarray | None:
+        """Columns of rows of one document that the last targets depend on, int [n]; None: all."""
+        # A far field goes by distances in the row, which leaving out columns would change.
+        far = setting.scaling.far or trained.far
+        if last is None or far is not None:
+            return None
+        return receptive_columns(self.architecture.model, setting.mask, length, last)
+
+    def chunked(
+        self, length: int, setting: Setting, trained: RopeScaling, last: int | None
+    ) -> bool:
+        """Whether rows are scored chunk by chunk, over a cache of keys and values."""
+        columns = self.columns(length, setting, trained, last)
+        return self.batching.chunked(length if columns is None else len(columns))
 
     def check_rows(self, length: int, setting: Setting, *, segmented: bool = False) -> None:
         """Raises UserError: no positions, or no attention, for whole rows of a length."""
@@ -181,7 +202,7 @@ class Inference:
 
         last: targets of each row; None: all.
         """
-        if self.batching.chunked(length):
+        if self.chunked(length, setting, trained, last):
             kind = self.row_kind(length, setting, trained)
             self.programs.get(ScoreChunk(kind, self.batching.chunk, by_row=False))
         else:

@@ -66,12 +66,12 @@ class BoundModel:
     ) -> TargetScores:
         """Scores whole rows or, where they are long and have no position ids of their own, rows in
         chunks; see `ScoresEnds`."""
-        batching, length = self._inference.batching, tokens.shape[1] - 1
-        if positions is not None or not batching.chunked(length):
+        inference, length = self._inference, tokens.shape[1] - 1
+        if positions is not None or not inference.chunked(length, setting, self._trained, last):
             return self._run(setting, tokens, last=last, first_row=first_row, positions=positions)
-        kind = self._inference.row_kind(length, setting, self._trained)
+        kind, chunk = inference.row_kind(length, setting, self._trained), inference.batching.chunk
         scorer = CachedScorer(self.cached(setting))
-        return scorer.score_rows(kind, tokens, batching.chunk, first_row=first_row).of_last(last)
+        return scorer.score_rows(kind, tokens, chunk, first_row=first_row).of_last(last)
 
     def _run(
         self,
@@ -90,7 +90,11 @@ class BoundModel:
         program = self._inference.score_rows(
             length, setting, self._trained, last=last, segmented=segments is not None
         )
-        computed = program.last or length
+        columns = None
+        if segments is None:
+            columns = self._inference.columns(length, setting, self._trained, last)
+        inputs = slice(length) if columns is None else columns
+        computed = program.last or program.length
         run, batch = self._inference.programs.get(program), program.batch
         view = self._inference.architecture.view(*program.shape)
         place = view.place
@@ -107,9 +111,9 @@ class BoundModel:
             pending.append(
                 run(
                     self._params,
-                    place(part[:, :-1]),
+                    place(part[:, inputs]),
                     place(part[:, -computed:]),
-                    place(ids),
+                    place(ids[:, inputs]),
                     tables,
                     place(within) if program.segmented else None,
                 )

@@ -12,9 +12,10 @@ from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.config import BlockConfig
 from lengthwise.model.parallel.mesh import use_mesh
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.receptive_field import receptive_columns
 from lengthwise.model.transformer import position_tables, target_scores
 from lengthwise.train.mesh import ViewShape, mesh_view
-from tests.model.decoder_reference import CONFIG, LENGTH, changed, make_params
+from tests.model.decoder_reference import CONFIG, LENGTH, changed, make_params, position_settings
 from tests.model.positions.schemes import decoder
 from tests.model.positions.test_schemes import batch
 
@@ -68,6 +69,61 @@ def test_under_masks_and_a_far_field_in_scanned_layers(mask):
 )
 def test_in_other_blocks(changes):
     check(changed(CONFIG, layer_execution="scan", **changes))
+
+
+TALL = 64  # tokens of a row
+
+
+@pytest.mark.parametrize(
+    ("mask", "changes"),
+    [
+        (Mask(window=4), {"smeared_keys": True}),
+        (Mask(window=5, sinks=3), {"positions": position_settings(scheme="cope")}),
+        (Mask(chunk=8), {"smeared_keys": True}),
+        (Mask(chunk=8, sinks=3), {"positions": position_settings(scheme="alibi")}),
+    ],
+    ids=lambda case: str(case) if isinstance(case, Mask) else "",
+)
+def test_columns_that_the_last_tokens_depend_on_are_enough_and_none_too_many(mask, changes):
+    config = changed(CONFIG, layers=3, **changes)
+    columns = receptive_columns(config, mask, TALL, LAST)
+    rng = np.random.default_rng(2)
+    tokens = rng.integers(0, config.vocab_size, (2, TALL)).astype(np.int32)
+    positions = np.broadcast_to(3 * np.arange(TALL), tokens.shape).astype(np.int32)
+    params = make_params(config)
+
+    @jax.jit
+    def nats(tokens, positions):
+        targets = jnp.arange(2 * LAST).reshape(2, LAST)
+        tables = position_tables(config, UNSCALED, UNSCALED, TALL)
+        options = {"segment_ids_BL": None, "tables": tables, "mask": mask, "key": None}
+        return target_scores(
+            *(config, params, tokens, targets), positions_BL=positions, last=LAST, **options
+        )[0]
+
+    whole = nats(tokens, positions)
+    alone = nats(tokens[:, columns], positions[:, columns])
+    np.testing.assert_allclose(alone, whole, rtol=0, atol=2e-6)
+    # What is left out doesn't matter; what begins the columns does.
+    others = np.setdiff1d(np.arange(TALL), columns)
+    assert others.size > TALL // 4
+    changed_tokens = tokens.copy()
+    changed_tokens[:, others] = (tokens[:, others] + 1) % config.vocab_size
+    np.testing.assert_array_equal(nats(changed_tokens, positions), whole)
+    stretch = columns[columns >= others[-1]][0]
+    changed_tokens = tokens.copy()
+    changed_tokens[:, stretch] = (tokens[:, stretch] + 1) % config.vocab_size
+    assert np.abs(nats(changed_tokens, positions) - whole).max() > 0
+
+
+@pytest.mark.parametrize("mask", [CAUSAL, Mask(window=20)], ids=str)
+def test_all_columns_are_computed_where_leaving_some_out_does_not_pay(mask):
+    assert receptive_columns(changed(CONFIG, layers=3), mask, TALL, LAST) is None
+
+
+def test_all_columns_are_computed_where_a_scheme_reads_more_than_their_positions():
+    for case in ("abacus + fire", "seqpe"):
+        assert receptive_columns(decoder(case), Mask(window=2), TALL, LAST) is None
 
 
 def test_devices_that_share_a_row_refuse_queries_of_its_end_alone():

@@ -263,6 +263,22 @@ def test_draws_of_rows_differ_and_are_those_of_rows_in_chunks(bound):
     np.testing.assert_allclose(in_chunks, scores, atol=1e-5)
 
 
+MASKED = Mask(window=2, sinks=1)
+FOLLOWS_LENGTH = Setting(RopeScaling("dynamic", 2.0, original_length=8), MASKED)
+
+
+@pytest.mark.parametrize("setting", [Setting(mask=MASKED), FOLLOWS_LENGTH], ids=["", "dynamic"])
+def test_under_a_window_the_last_targets_are_scored_without_what_they_cannot_reach(bound, setting):
+    """At the positions, and under the scaling, of the whole row; whole rows too long for one pass
+    are not cut into chunks then."""
+    tokens = np.random.default_rng(7).integers(0, VOCABULARY, (ROWS, LENGTH + 1))
+    for model in (bound(4 * LENGTH), bound(4 * LENGTH, chunk=8)):
+        whole = in_calls(model(setting), tokens, 32, None)
+        np.testing.assert_allclose(
+            in_calls(model(setting), tokens, 32, 3), whole[:, -3:], atol=1e-5
+        )
+
+
 def test_equal_settings_give_the_same_scorer(params, inference):
     make = BoundModel(inference, params, PLAIN)
     assert make(Setting()) is make(Setting())

@@ -1,0 +1,35 @@
+"""Receptive field of a row's last tokens under masks that hide far keys."""
+
+import numpy as np
+
+from lengthwise.model.attention.masks import Mask
+from lengthwise.model.spec import ModelSpec
+
+
+def receptive_columns(model: ModelSpec, mask: Mask, length: int, last: int) -> np.ndarray | None:
+    """Columns of a row of `length` tokens on which the states of the last `last` tokens depend.
+
+    A pass over these columns alone, at the positions of the whole row, gives these states: masks go
+    by index, and among the columns every index that matters sees what it sees in the row. They are
+    those of the sinks, and a stretch up to the end.
+
+    Returns: int [n], ascending; None: all, or so many that leaving out the others doesn't pay.
+    """
+    scheme = model.input_scheme
+    reads_neighbours = scheme is not None and scheme.lookback > 0
+    if reads_neighbours or not all(scheme.beyond_span for scheme in model.schemes):
+        return None
+    if mask.window is not None:
+        # A layer sees window - 1 keys back, each smeared with the key before it, or not. At the
+        # beginning of the stretch tokens see too little, and what they reach stays behind the end.
+        seen = mask.window - 1 + model.smeared_keys
+        sinks, first = mask.sinks, length - last - model.layers * seen
+    elif mask.chunk is not None:
+        # Whole chunks are left out, so that chunks by index stay what they were.
+        sinks = -(-mask.sinks // mask.chunk) * mask.chunk
+        first = (length - last) // mask.chunk * mask.chunk
+    else:
+        return None
+    if 4 * (first - sinks) < length:
+        return None
+    return np.concatenate([np.arange(sinks), np.arange(first, length)])
