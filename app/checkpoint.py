@@ -21,7 +21,8 @@ from lengthwise.train.programs.setup import Setup
 def step_to_score(experiment: RunConfig, checkpoints: Checkpoints, workdir: Path) -> int:
     """Step of the checkpoint that eval.checkpoint names. Raises UserError: there is none."""
     best = experiment.eval.checkpoint == "best"
-    step = checkpoints.best_step() if best else checkpoints.latest_step()
+    step = checkpoints.best_step() if best else None
+    step = checkpoints.latest_step() if step is None else step  # a run without scores has no best
     if step is None:
         raise UserError(f"--workdir={workdir} holds no checkpoint; train first")
     return step

@@ -110,6 +110,11 @@ class Scoring(Protocol):
         """Loads the runs that eval.compare names. Raises UserError: one can't be compared."""
         ...
 
+    @property
+    def probes(self) -> bool:
+        """Whether there is anything to measure while the run trains."""
+        ...
+
     def probe(self, params: object, step: int) -> dict[str, Any]:
         """The selection split's scores for metrics.jsonl, "stopping_score" among them."""
         ...

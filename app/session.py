@@ -201,7 +201,7 @@ class Session:
             self.workdir,
             checkpoints,
             claim=self._claim,
-            evaluate=self.scoring.probe,
+            evaluate=self.scoring.probe if self.scoring.probes else None,
             prepare_evaluation=self.scoring.compile,
             peak_flops=self.peak.flops_per_second * len(self.setup.blueprint.devices),
         )

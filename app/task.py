@@ -144,6 +144,11 @@ class TaskScoring:
                 shapes.add((self._next_tokens.batch_size(rows, length), length))
         return shapes
 
+    @property
+    def probes(self) -> bool:
+        """See `Scoring`."""
+        return True
+
     def probe(self, params: object, step: int) -> dict[str, Any]:
         """See `Scoring`.
 

@@ -14,17 +14,21 @@ from lengthwise.common.files import write_figures
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.schedule.exposure import total_exposure
-from lengthwise.data.store.splits import Split
 from lengthwise.eval.card.contestants import load_others
-from lengthwise.eval.config import EvalConfig, targets_per_row, tested_contexts
+from lengthwise.eval.config import EvalConfig, targets_per_row
 from lengthwise.eval.inference.dry_run import dry_model
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.eval.inference.scorer import ScorerFactory, Setting
 from lengthwise.eval.losses.curve_file import Evaluation
 from lengthwise.eval.losses.evaluate import SelectionProbe, evaluate
-from lengthwise.eval.losses.methods import chosen_methods, every_setting, without_rope
-from lengthwise.eval.losses.results import Results, save_results
-from lengthwise.eval.losses.targets import choose_targets
+from lengthwise.eval.losses.methods import (
+    check_methods,
+    chosen_methods,
+    every_setting,
+    without_rope,
+)
+from lengthwise.eval.losses.results import SAME_TARGET_NLL, Results, save_results
+from lengthwise.eval.losses.scorable import scorable
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.complexity import complexity
 from lengthwise.eval.scoring.factory import LeftOut, finite_scores, make_scorers
@@ -43,15 +47,23 @@ class TextScoring:
     """The `Scoring` of a run on text."""
 
     def __init__(self, subject: Subject):
-        """Raises UserError: too few documents that are long enough, contexts or methods that the
-        model can't be run at, scorers that these settings don't serve."""
+        """Raises UserError: contexts or methods that the model can't be run at, scorers that these
+        settings don't serve, a score to stop by that can't be had."""
         self._subject = subject
         experiment, store, l_train = subject.experiment, subject.store, subject.l_train
-        self.contexts = tested_contexts(experiment.eval, l_train)
-        self.config, self.left_out = self._applicable(experiment.eval)
-        # Before hours of training, not after: too few long documents is an error here.
-        self._selection = SelectionProbe(store, l_train, self.config)
-        choose_targets(store, Split.REPORT, self.contexts[-1], self.config)
+        config, self.left_out = self._applicable(experiment.eval)
+        check_methods(config, l_train)
+        reach = scorable(store, config, l_train)
+        self.config, self.contexts = reach.config, reach.contexts
+        self.left_out += tuple(map(str, reach.left_out))
+        self._selection = SelectionProbe(store, l_train, config) if reach.selection else None
+        self._probed = reach.selection
+        if self._selection is None and experiment.stopping.patience:
+            raise UserError(
+                f"stopping.patience={experiment.stopping.patience} needs scores during training, "
+                "which this corpus has no text for; set it to 0",
+                advice={"stopping.patience": 0},
+            )
         bench = Bench(
             source=store,
             tokenizer=store.tokenizer(),
@@ -67,8 +79,10 @@ class TextScoring:
         unaskable = {each.name: each.reason for each in self._scorers if isinstance(each, LeftOut)}
         self.left_out += tuple((self._scheduled.left_out | unaskable).values())
         self._stopping_score = stopping_score(experiment.stopping)
-        self._stopping_score.check(self._scheduled.names)
-        self.inference = subject.inference(self.config, longest=self.contexts[-1])
+        if self._selection:
+            self._stopping_score.check(self._scheduled.names)
+        longest = max((*self.contexts, *self._probed), default=l_train)
+        self.inference = subject.inference(self.config, longest=longest)
         self._check_programs()
         self._others: list[Evaluation] = []
 
@@ -76,9 +90,9 @@ class TextScoring:
         """Checks for positions at each context, and a backend for each method."""
         inference, l_train = self.inference, self._subject.l_train
         trained = self._subject.phases.phases[-1].config.rope_scaling
-        settings = every_setting(self.config, l_train, self.contexts)
+        settings = every_setting(self.config, l_train, (*self.contexts, *self._probed))
         whole = [(context, setting, False) for context, setting in settings]
-        if self._joins_documents:
+        if self._joins_documents and l_train in self.contexts:
             whole.append((l_train, Setting(), True))
         for context, setting, segmented in whole:
             inference.check_rows(context, setting, segmented=segmented)
@@ -146,8 +160,14 @@ class TextScoring:
         phase = self._subject.phases.phases[-1]
         return phase.layout.joined or phase.layout.buckets[max(phase.lengths)].segmented
 
+    @property
+    def probes(self) -> bool:
+        """See `Scoring`."""
+        return self._selection is not None
+
     def probe(self, params: object, step: int) -> dict[str, Any]:
         """See `Scoring`."""
+        assert self._selection
         start = time.perf_counter()
         subject = self._subject
         model = BoundModel(self.inference, params, subject.phases.scaling_after(step))
@@ -166,20 +186,21 @@ class TextScoring:
     def compile(self) -> None:
         """See `Scoring`."""
         l_train, trained = self._subject.l_train, self._subject.trained_scalings
-        settings = every_setting(self.config, l_train, self.contexts)
+        settings = every_setting(self.config, l_train, (*self.contexts, *self._probed))
         passes: list[tuple[int, Setting, int | None]]
         passes = [(n, each, targets_per_row(self.config, n, l_train)) for n, each in settings]
         # Rows whose targets are all scored: openings of documents, and those of the scorers.
-        whole = {self.contexts[-1], *(row for scorer in self._scorers for row in scorer.rows)}
+        beyond = self.contexts[-1:] if max(self.contexts, default=0) > l_train else ()
+        whole = {*beyond, *(row for scorer in self._scorers for row in scorer.rows)}
         settings = every_setting(self.config, l_train, sorted(whole))
-        passes += [(n, each, None) for n, each in settings if n in whole]
+        passes += [(n, each, None) for n, each in settings]
         programs = [(*each, scaling) for scaling in trained for each in passes]
         bar = ProgressBar(programs, desc="compiling scores", unit="shape")
         for length, setting, last, scaling in bar:
             self.inference.prepare(length, setting, scaling, last)
         for scaling in trained:
             self._scheduled.figures(dry_model(self.inference, scaling))
-            if self._joins_documents:
+            if self._joins_documents and l_train in self.contexts:
                 self.inference.prepare(l_train, Setting(), scaling)
                 program = self.inference.score_rows(l_train, Setting(), scaling, segmented=True)
                 self.inference.programs.get(program)
@@ -213,7 +234,11 @@ class TextScoring:
         return dataclasses.replace(results, left_out=left_out), others
 
     def report(self, checkpoint: Checkpoint, workdir: Path, run: Callable[[], RunInputs]) -> None:
-        """See `Scoring`: results.json, exposure.json, report and card."""
+        """See `Scoring`: results.json, exposure.json, report and card; the last two where there is
+        text beyond the training length."""
+        if not self.contexts or self.contexts[-1] <= self._subject.l_train:
+            self._report_in_range(checkpoint, workdir)
+            return
         # Here, so that nothing that draws is imported by a run before it draws.
         from lengthwise.eval.report.card.page import write_card
         from lengthwise.eval.report.run.report import ReportInputs, write_report
@@ -252,6 +277,24 @@ class TextScoring:
         )
         for line in write_card(workdir, [evaluation, *self._others], self.config):
             print(line)
+
+    def _report_in_range(self, checkpoint: Checkpoint, workdir: Path) -> None:
+        """Writes exposure.json, and results.json where anything can be scored."""
+        results = self.scores(checkpoint)[0] if self.contexts else None
+        if not is_first_process():
+            return
+        exposure = self._exposure(checkpoint.step, checkpoint.host.get("anomalies"))
+        write_figures(workdir / "exposure.json", exposure)
+        if results is None:
+            print("nothing is scored; the notes at the start say why and what would help")
+            return
+        path = workdir / "eval" / "results.json"
+        save_results(results, path)
+        for row in results.select(metric=SAME_TARGET_NLL, role="result"):
+            print(
+                f"{row.context} tokens: {row.value:.3f} [{row.low:.3f}, {row.high:.3f}] nats/token"
+            )
+        print(f"scores: {path}; no report and no card, which are about longer contexts")
 
     def _run_scorers(self, model: ScorerFactory, losses: Results) -> ScorerResult:
         """Runs eval.scorers and eval.tasks by the methods whose losses are there, and prints their

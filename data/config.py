@@ -37,7 +37,9 @@ class ContaminationConfig:
     # none | training | held_out: which documents of the corpus
     drop: str = setting("none", choices=DROPS)
     # evaluation sets, written as the items of data.mixture
-    sources: tuple[SourceConfig, ...] = overlays("data", naming="domain", reset=("group_field",))
+    sources: tuple[SourceConfig, ...] = overlays(
+        "data", naming="domain", reset=("group_field", "part_length")
+    )
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ class EvalConfig:
     multipliers: tuple[float, ...] = setting((1.0, 2.0, 4.0), "(0, inf)")
     sinks: int = setting(4, "[0, inf)")  # first tokens that the Lambda mask keeps
     documents: int = setting(128, "[1, inf)")  # held-out documents, at most
-    # fewer documents (near-duplicates counted once) than this is an error
-    min_documents: int = setting(20, "[1, inf)")
+    # fewer documents (near-duplicates counted once) than this are not scored
+    min_documents: int = setting(20, "[2, inf)")
     blocks: int = setting(4, "[1, inf)")  # blocks of targets a document, at most
     targets_per_block: int = 16  # tokens, in one row beyond L_train
     targets_per_row: int = 2  # tokens a row up to L_train: contexts exact to 1 token

@@ -4,11 +4,13 @@ A source lists *units*, parts of its files of bounded size, by looking at names 
 documents of a unit are then read wherever there is a free core.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.trees import check_fields
+from lengthwise.data.sources.parts import Parts
 from lengthwise.data.sources.source import SOURCES, Document, Skipped, Source, SourceConfig, Unit
 
 __all__ = ["SOURCES", "Document", "Skipped", "Source", "SourceConfig", "Unit", "make_source"]
@@ -56,4 +58,7 @@ def _make_one(config: SourceConfig, ids: bool) -> Source:
     if not config.path and cls.takes_path and cls.needs_path:
         raise UserError(f"data.source={kind!r} needs data.path")
     source: Source = cls.of(config, ids)
+    if config.part_length:
+        gap = math.ceil(config.part_gap * config.part_length)
+        return Parts(source, config.part_length, gap)
     return source

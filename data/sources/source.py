@@ -37,6 +37,11 @@ class SourceConfig:
     empty_documents: str = setting("error", choices=EMPTY_DOCUMENTS)
     # error | skip: a record, line or text file that can't be read as a document, null for example
     bad_records: str = setting("error", choices=BAD_RECORDS)
+    # characters (of ids: ids) of a part, about; longer documents are cut into several, which are
+    # documents of their own; 0: they stay whole
+    part_length: int = setting(0, "[0, inf)")
+    # of a part, left out between two: splits don't touch
+    part_gap: float = setting(0.05, "[0, 1]")
     task: TaskConfig = section(TaskConfig)  # task: what its samples are
 
     @property

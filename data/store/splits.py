@@ -72,7 +72,10 @@ def assign_splits(
       selection_share, report_share: asked shares of all bytes.
 
     Raises:
-      UserError: impossible shares, or fewer clusters than splits to fill.
+      UserError: impossible shares.
+
+    With fewer clusters than splits to fill, the report split comes before the selection split, and
+    both after the train split: what is left is empty.
     """
     check_shares(selection_share, report_share)
     held_out = {Split.SELECTION: selection_share, Split.REPORT: report_share}
@@ -80,12 +83,10 @@ def assign_splits(
     if not held_out:
         return np.zeros(len(num_bytes), np.uint8)
     num_clusters = int(clusters.max()) + 1
-    if num_clusters <= len(held_out):
-        raise UserError(
-            f"{len(num_bytes)} documents make {num_clusters} clusters of near-duplicates, too few "
-            f"to fill {len(held_out) + 1} splits; add documents or set data.selection_share and "
-            "data.report_share to 0"
-        )
+    while num_clusters <= len(held_out):
+        del held_out[min(held_out)]  # selection before report
+    if not held_out:
+        return np.zeros(len(num_bytes), np.uint8)
     mass = np.bincount(clusters, weights=num_bytes)
     longest = np.zeros(num_clusters, np.int64)
     np.maximum.at(longest, clusters, num_bytes)

@@ -134,16 +134,17 @@ def same_target_rows(
 ) -> list[ResultRow]:
     """NLL and gain over truncation for every method and context.
 
-    truncation: name of the plain method; its score at l_train must be among `scored`. The gain
-    is NLL(truncation, l_train) - NLL(method, context), so positive means that the longer context
-    helps; contexts beyond l_train carry a verdict.
+    truncation: name of the plain method. The gain is NLL(truncation, l_train) - NLL(method,
+    context), so positive means that the longer context helps; contexts beyond l_train carry a
+    verdict. Where l_train is not among the contexts there are no gains.
     """
     targets = scored.targets
     bootstrap = ClusterBootstrap(
         targets.clusters_N,
         **resampling(config),
     )
-    truncated_N = scored.per_document(truncation, identity.l_train)
+    has_gain = identity.l_train in contexts
+    truncated_N = scored.per_document(truncation, identity.l_train) if has_gain else 0
     counts_N = scored.counts_N
     rows = []
     for method in methods:
@@ -154,6 +155,8 @@ def same_target_rows(
                 (SAME_TARGET_NLL, bootstrap.ratio(nats_N, counts_N), None),
                 (GAIN, gain, verdict(gain).value if context > identity.l_train else None),
             ):
+                if metric == GAIN and not has_gain:
+                    continue
                 rows.append(
                     target_row(
                         metric,

@@ -9,8 +9,9 @@ from functools import partial
 
 import numpy as np
 
+from lengthwise.common.errors import UserError
 from lengthwise.data.store.splits import Split
-from lengthwise.eval.config import EvalConfig, tested_contexts
+from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import (
     DocumentScorer,
     Method,
@@ -36,6 +37,7 @@ from lengthwise.eval.losses.methods import (
 )
 from lengthwise.eval.losses.position_nll import position_curves, position_rows, score_positions
 from lengthwise.eval.losses.results import SAME_TARGET_NLL, ResultRow, Results, RunIdentity
+from lengthwise.eval.losses.scorable import room, scorable
 from lengthwise.eval.losses.targets import (
     DocumentSource,
     Targets,
@@ -123,10 +125,11 @@ def _evaluate(
     reads_positions: bool,
 ) -> Results:
     """`evaluate`, all of it or NonFiniteScores."""
-    contexts = tested_contexts(config, identity.l_train)
-    # Both splits are looked at before anything is scored: an error should come at once.
-    report = choose_targets(source, Split.REPORT, contexts[-1], config)
-    selection = choose_targets(source, Split.SELECTION, 2 * identity.l_train, config)
+    l_train = identity.l_train
+    reach = scorable(source, config, l_train)
+    config, contexts = reach.config, reach.contexts
+    if not contexts:
+        raise UserError(str(reach.left_out[0]), advice=reach.left_out[0].advice)
     plain = plain_method(make_scorer)
 
     named = partial(method, l_train=identity.l_train, sinks=config.sinks, make_scorer=make_scorer)
@@ -136,18 +139,22 @@ def _evaluate(
     }
     by_factor = {name: by_m for name, by_m in candidates.items() if len(by_m) > 1}
     everyone = [plain, *(m for by_m in by_factor.values() for m in by_m.values())]
-    rows, scored = _selection_rows(selection, everyone, identity, config)
-    chosen = {
-        name: choose_multiplier(by_m, scored, 2 * identity.l_train)
-        for name, by_m in by_factor.items()
-    }
+    rows: list[ResultRow] = []
+    chosen: dict[str, float] = {}
+    if reach.selection:
+        selection = _targets(source, Split.SELECTION, reach.selection, config, l_train)
+        rows, scored = _selection_rows(selection, reach.selection, everyone, identity, config)
+        chosen = {
+            name: choose_multiplier(by_m, scored, 2 * l_train) for name, by_m in by_factor.items()
+        }
+    report = _targets(source, Split.REPORT, contexts, config, l_train)
     methods = chosen_methods(config.methods, chosen, config, identity.l_train, make_scorer)
     by_domain: dict[str, np.ndarray] = {}
     left_out: tuple[str, ...] = ()
     if len(domains) > 1:
         by_domain, left_out = choose_by_domain(report, domains, config)
     everyone_N = np.concatenate([report.documents_N, *by_domain.values()])
-    wider = targets_in(source, Split.REPORT, everyone_N, contexts[-1], config)
+    wider = targets_in(source, Split.REPORT, everyone_N, report.longest_context, config)
     begin = time.perf_counter()
     tested = score_targets(methods, contexts, wider, identity.l_train, config)
     curves = same_target_curves(
@@ -164,11 +171,14 @@ def _evaluate(
             role="domain" if domain else "result",
             domain=domain,
         )
-    begin = time.perf_counter()
-    by_position = score_positions(methods, report, config)
-    curves += position_curves(by_position, methods, time.perf_counter() - begin)
-    rows += position_rows(by_position, methods, identity=identity, config=config, role="result")
-    if reads_positions:
+    if contexts[-1] > l_train:
+        begin = time.perf_counter()
+        by_position = score_positions(methods, report, config)
+        curves += position_curves(by_position, methods, time.perf_counter() - begin)
+        rows += position_rows(by_position, methods, identity=identity, config=config, role="result")
+    if l_train not in contexts:
+        left_out += (f"the control with shuffled positions: {l_train} tokens are not scored",)
+    elif reads_positions:
         control = shuffled_control(make_scorer)
         at_l_train = [identity.l_train]
         try:
@@ -189,7 +199,7 @@ def _evaluate(
             "the control with shuffled positions: "
             f"{identity.position_scheme} reads no position ids",
         )
-    if by_document is not None:
+    if by_document is not None and l_train in contexts:
         naive = plain.scorer_at(identity.l_train)
         try:
             behind, too_few = boundary_rows(source, naive, by_document, identity, config)
@@ -201,31 +211,33 @@ def _evaluate(
 
 
 class SelectionProbe:
-    """Same-target scores of the plain model at L_train and 2 L_train, for use during training.
+    """Same-target scores of the plain model at L_train and 2 L_train, for use during training; at
+    L_train alone where the selection split reaches no further.
 
     Documents and targets are chosen once, on the selection split, so that scores of different
     steps are comparable; the one at 2 L_train is what stopping and the best checkpoint go by.
     """
 
     def __init__(self, source: DocumentSource, l_train: int, config: EvalConfig):
-        """Raises UserError when too few selection documents hold 2 l_train + 1 tokens, and for
-        settings that `evaluate` would refuse at the end of training."""
-        tested_contexts(config, l_train)
+        """Raises UserError when too few selection documents hold l_train tokens, and for settings
+        that `evaluate` would refuse at the end of training."""
         check_methods(config, l_train)
-        self.config = config
-        self.targets = choose_targets(source, Split.SELECTION, 2 * l_train, config)
+        reach = scorable(source, config, l_train)
+        self.config, self.contexts = reach.config, reach.selection or (l_train,)
+        self.targets = _targets(source, Split.SELECTION, self.contexts, config, l_train)
 
     def rows(self, make_scorer: ScorerFactory, identity: RunIdentity) -> list[ResultRow]:
         """Scores NLL and gain at l_train and 2 l_train, role "selection"."""
-        return _selection_rows(self.targets, [plain_method(make_scorer)], identity, self.config)[0]
+        plain = [plain_method(make_scorer)]
+        return _selection_rows(self.targets, self.contexts, plain, identity, self.config)[0]
 
     @staticmethod
     def record(rows: list[ResultRow]) -> dict[str, float]:
         """Flattens rows for metrics.jsonl, in nats/token.
 
         score: NLL at 2 l_train, which stopping and the best checkpoint go by, lower is better;
-        in_range_score: NLL at l_train; gain: the difference over truncation. Each with _low and
-        _high, and the contexts in tokens.
+        in_range_score: NLL at l_train, which is the score where there is no other; gain: the
+        difference over truncation. Each with _low and _high, and the contexts in tokens.
         """
         named: dict[str, float] = {}
         for row in rows:
@@ -238,13 +250,29 @@ class SelectionProbe:
             else:
                 continue
             named |= {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
-        return named
+        alone = {n.removeprefix("in_range_"): v for n, v in named.items() if "in_range_score" in n}
+        return alone | named
+
+
+def _targets(
+    source: DocumentSource,
+    split: Split,
+    contexts: Sequence[int],
+    config: EvalConfig,
+    l_train: int,
+) -> Targets:
+    """The targets of a split for all of these contexts."""
+    longest = max(room(config, context, l_train) for context in contexts)
+    return choose_targets(source, split, longest, config)
 
 
 def _selection_rows(
-    targets: Targets, methods: list[Method], identity: RunIdentity, config: EvalConfig
+    targets: Targets,
+    contexts: Sequence[int],
+    methods: list[Method],
+    identity: RunIdentity,
+    config: EvalConfig,
 ) -> tuple[list[ResultRow], TargetNats]:
-    contexts = [identity.l_train, 2 * identity.l_train]
     scored = score_targets(methods, contexts, targets, identity.l_train, config)
     rows = same_target_rows(
         scored,

@@ -115,7 +115,7 @@ def every_setting(
     config: EvalConfig, l_train: int, contexts: Sequence[int]
 ) -> list[tuple[int, Setting]]:
     """(length, setting) of every pass of `evaluate`, up to numbers that programs don't contain."""
-    lengths = sorted({*contexts, 2 * l_train})
+    lengths = sorted({*contexts})
     tested = [(length, Setting()) for length in lengths]
     for name in config.methods:
         m = multipliers(name, config)[0]

@@ -32,6 +32,8 @@ class DocumentSource(Protocol):
     @property
     def document_clusters(self) -> np.ndarray: ...  # int [N] near-duplicate cluster per document
     @property
+    def document_bytes(self) -> np.ndarray: ...  # int64 [N] UTF-8 bytes of each text; ids: 4 each
+    @property
     def document_domains(self) -> np.ndarray: ...  # int [N] number of each document's domain
     def documents(self, split: Split) -> np.ndarray: ...  # int64 document ids
     def read(self, start: int, length: int) -> np.ndarray: ...  # tokens of one document

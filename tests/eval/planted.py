@@ -58,6 +58,7 @@ class Documents:
     ):
         self.tokens = np.concatenate(texts)
         self.document_offsets = np.cumsum([0, *[len(t) for t in texts]])
+        self.document_bytes = np.diff(self.document_offsets)
         self.document_splits = np.array(splits)
         self.document_clusters = np.array(clusters)
         self.document_domains = np.array(domains or [0] * len(texts))

@@ -133,7 +133,8 @@ def _train_steps(
             last = batch is None
             terminated = termination.ends_here()
             profiled = profiler.ends_at(step)
-            evaluating = last or (config.eval_every > 0 and step % config.eval_every == 0)
+            due = last or (config.eval_every > 0 and step % config.eval_every == 0)
+            evaluating = due and states[0].run.evaluate is not None
             saving = last or terminated or step % config.checkpoint_every == 0
             if not (evaluating or saving or profiled):
                 continue
@@ -189,6 +190,7 @@ def timed_next(source: Iterator[Any]) -> tuple[float, Any]:
 
 def evaluate(state: RunState, train_state: TrainState) -> tuple[float, bool]:
     """Scores the selection split, writes the row; returns the score and whether it is the best."""
+    assert state.run.evaluate
     change = state.stopping.training_loss_change()
     try:
         row = state.run.evaluate(train_state.params, state.step)

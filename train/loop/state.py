@@ -21,7 +21,8 @@ class TrainingRun:
     Args:
       claim: makes the directory this run's; called when nothing can refuse the run any more.
       evaluate: (parameters, step) -> row of scores of the selection split. Lower values of its
-        "stopping_score" are better: early stopping and the best checkpoint go by it.
+        "stopping_score" are better: early stopping and the best checkpoint go by it. None: nothing
+        can be scored, and the newest checkpoint counts as the best.
       prepare_evaluation: compiles the programs of evaluation; called before step 0 where all
         programs are compiled ahead.
       peak_flops: FLOP/s of all devices together, for the share of peak.
@@ -31,7 +32,7 @@ class TrainingRun:
     workdir: Path
     checkpoints: Checkpoints
     claim: Callable[[], None]
-    evaluate: Callable[[object, int], dict[str, Any]]
+    evaluate: Callable[[object, int], dict[str, Any]] | None
     prepare_evaluation: Callable[[], None]
     peak_flops: float
 

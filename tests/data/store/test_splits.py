@@ -143,10 +143,14 @@ def test_strata_are_ranges_of_powers_with_enough_clusters(sizes: list[int], shar
         assert len(counts) == 1
 
 
+def test_too_few_documents_leave_splits_empty() -> None:
+    assert set(split(corpus(5, 10, 2))) == {Split.TRAIN, Split.REPORT}
+    assert set(split(corpus(5, 10, 2), 0, 0.1, 0.0)) == {Split.TRAIN, Split.SELECTION}
+    assert not split(corpus(5, 10, 1)).any()
+
+
 def test_impossible_requests() -> None:
     documents = corpus(5, 10, 2)
-    with pytest.raises(UserError, match="10 documents make 2 clusters of near-duplicates, too few"):
-        split(documents)
     assert set(split(documents, 0, 0.1, 0.0)) == {Split.TRAIN, Split.SELECTION}
     assert not split(documents, 0, 0.0, 0.0).any()
     for selection, report, message in (

@@ -63,7 +63,7 @@ def test_up_to_the_training_length_every_method_is_the_plain_model():
 
 def test_all_passes_are_known_beforehand():
     config = eval_config(methods=("yarn", "lambda+ceiling"), sinks=SINKS)
-    tested = every_setting(config, L_TRAIN, (32, 64, 256))
+    tested = every_setting(config, L_TRAIN, (256, 64, 32, 2 * L_TRAIN))
     assert [length for length, how in tested if how == Setting()] == [32, 64, 128, 256]
     assert (128, at("lambda+ceiling", 128)) in tested
     assert (256, at("yarn", 256, multiplier=1.0)) in tested

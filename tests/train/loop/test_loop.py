@@ -324,6 +324,14 @@ def test_it_stops_when_the_score_worsens_and_the_last_state_is_saved():
     assert fakes.saved[-1] == 6
 
 
+def test_a_run_that_nothing_can_be_scored_of_saves_and_ends():
+    fakes = Fakes(eval_every=2)
+    fakes.evaluate = None
+    state = fakes.run()
+    assert (state.reason, fakes.saved[-1]) == ("finished", state.step)
+    assert not any(kind == "evaluate" for kind, _ in fakes.events)
+
+
 def test_termination_saves_at_the_next_step_and_evaluates_only_what_is_due():
     fakes = Fakes(eval_every=2)
     fakes.termination.requested = True
