@@ -221,6 +221,8 @@ def summary(store: TokenStore) -> list[str]:
     sizes = np.unique(store.document_clusters, return_counts=True)[1]
     sizes = sizes[sizes > 1]
     # Without a threshold exact copies alone are looked for.
-    what = "near-duplicates" if store.manifest.config["near_duplicate_threshold"] else "exact copies"
+    what = (
+        "near-duplicates" if store.manifest.config["near_duplicate_threshold"] else "exact copies"
+    )
     lines.append(f"{what}: {sizes.size:,} clusters of {int(sizes.sum()):,} documents together")
     return [*lines, f"store: {store.directory}"]

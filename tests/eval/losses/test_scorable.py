@@ -141,7 +141,7 @@ def test_every_advice_can_be_followed_and_helps(tmp_path: Path, corpus: str, sha
             break
     assert not advice
     # Only text that isn't there can't be scored.
-    whole = len(found.contexts) == 5 and len(found.selection) == 2
+    whole = len(found.contexts) == len(config.ratios) and len(found.selection) == 2
     assert whole == (corpus in ("one long file", "two files", "ten files"))
 
 
