@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.trees import check_fields
-from lengthwise.data.sources.parts import Parts
+from lengthwise.data.sources.parts import DocumentParts
 from lengthwise.data.sources.source import SOURCES, Document, Skipped, Source, SourceConfig, Unit
 
 __all__ = ["SOURCES", "Document", "Skipped", "Source", "SourceConfig", "Unit", "make_source"]
@@ -60,5 +60,5 @@ def _make_one(config: SourceConfig, ids: bool) -> Source:
     source: Source = cls.of(config, ids)
     if config.part_length:
         gap = math.ceil(config.part_gap * config.part_length)
-        return Parts(source, config.part_length, gap)
+        return DocumentParts(source, config.part_length, gap)
     return source

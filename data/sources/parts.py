@@ -12,7 +12,7 @@ _ALIGN = 8  # a cut moves to white space by this fraction of a part, at most
 
 
 @dataclass(frozen=True)
-class Parts:
+class DocumentParts:
     """The documents of `source`; those much longer than `length` as NAME#0, NAME#1, ...
 
     Between two parts `gap` characters or ids are left out, so that a part that is held out does not
