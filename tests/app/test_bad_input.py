@@ -15,7 +15,7 @@ from lengthwise.app.bad_input.case import (
 from lengthwise.common.errors import UserError
 
 CASES = 200  # of all kinds together
-SLOW = {"checkpoints": 8}  # kinds that take longer than the rest have fewer
+SLOW = {"checkpoints": 8, "run settings": 4}  # kinds that take longer than the rest have fewer
 
 
 @pytest.mark.parametrize("kind", KINDS.names())

@@ -226,6 +226,10 @@ class Blueprint:
 
     def compile_step(self, key: Key) -> Callable:
         """The compiled step of (phase number, length); donates the state."""
+        return self.lower_step(key).compile()
+
+    def lower_step(self, key: Key) -> jax.stages.Lowered:
+        """The step of `compile_step`, traced and not yet compiled."""
         number, length = key
         phase = self.phase_shapes[number]
         sharding = self.shardings[key]
@@ -246,7 +250,7 @@ class Blueprint:
             self.train_step(key), donate_argnums=0, out_shardings=(state_shardings, everywhere)
         )
         with use_mesh(self.mesh(key)):
-            return compiled.lower(state, batch, inputs).compile()
+            return compiled.lower(state, batch, inputs)
 
     def step_flops(self, phase: PhaseShape, length: int) -> float:
         """Analytic FLOPs of one step, forward and backward."""
