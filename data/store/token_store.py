@@ -71,6 +71,7 @@ class Manifest:
             "tokenizer": self.tokenizer,
             "vocab_size": self.vocab_size,
             "end_of_text": self.end_of_text,
+            "begin_of_text": self.begin_of_text,
         }
 
 

@@ -30,12 +30,17 @@ def differences(there: Meaning, here: Meaning, part: str) -> list[str]:
 def other_tokens(there: Meaning, here: Meaning) -> list[str]:
     """Why ids of one meaning are others in the other; [] where they may be the same.
 
-    Of documents that came as ids nobody knows the tokenizer: vocabulary and end of text decide.
+    Of documents that came as ids nobody knows the tokenizer: vocabulary and end of text decide. A
+    token before each document may be new, or be left out; it can't be another one.
     """
+    both = there["tokens"], here["tokens"]
+    allowed = []
+    if any(str(each["tokenizer"]).startswith(IDS) for each in both):
+        allowed.append("tokens.tokenizer:")
+    if any(each["begin_of_text"] is None for each in both):
+        allowed.append("tokens.begin_of_text:")
     differing = differences(there, here, "tokens")
-    if any(str(each["tokens"]["tokenizer"]).startswith(IDS) for each in (there, here)):
-        return [line for line in differing if not line.startswith("tokens.tokenizer:")]
-    return differing
+    return [line for line in differing if not line.startswith(tuple(allowed))]
 
 
 def other_meaning(there: Meaning, here: Meaning) -> list[str]:

@@ -21,7 +21,12 @@ from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
 from tests.train.runs import config
 
-TOKENS = {"tokenizer": "tokenizer.json 0a", "vocab_size": 300, "end_of_text": 0}
+TOKENS = {
+    "tokenizer": "tokenizer.json 0a",
+    "vocab_size": 300,
+    "end_of_text": 0,
+    "begin_of_text": None,
+}
 # Fields under which given weights are the same function: computed otherwise, or of training alone.
 SAME_FUNCTION = {*EXECUTION, "dropout"}
 
@@ -80,6 +85,12 @@ def test_documents_that_came_as_ids_may_be_of_the_same_tokenizer():
     assert line == "tokens.end_of_text: 0 -> 5"
 
 
+def test_a_token_before_each_document_may_be_new_but_not_another():
+    none, zero, one = ({"tokens": {**TOKENS, "begin_of_text": each}} for each in (None, 0, 1))
+    assert other_tokens(none, zero) == other_tokens(one, none) == []
+    assert other_tokens(zero, one) == ["tokens.begin_of_text: 0 -> 1"]
+
+
 @pytest.fixture(scope="module")
 def trained(corpus, store, tmp_path_factory):
     """A checkpoint of a run, and what makes a setup of other settings or another store."""
@@ -106,6 +117,7 @@ def trained(corpus, store, tmp_path_factory):
         ({"model.logit_softcap": 30.0}, {}, "model.logit_softcap: 0.0 -> 30.0 "),
         ({"model.positions.rope.theta": 5e5}, {}, "model.positions.rope.theta: 10000.0 -> 500000"),
         ({}, {"end_of_text": 0}, "tokens.end_of_text: 256 -> 0 "),
+        ({}, {"begin_of_text": 256}, "tokens.begin_of_text: None -> 256 "),
         ({}, {"tokenizer": "ids:257:256"}, "tokens.tokenizer: 'bytes' -> 'ids:257:256' "),
     ],
 )  # fmt: skip
