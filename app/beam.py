@@ -37,7 +37,8 @@ def prepare_on_beam(argv: list[str]) -> int:
     from lengthwise.configs.resolve import load
     from lengthwise.data.config import DataConfig
     from lengthwise.data.prepare.store_builder import StoreBuilder
-    from lengthwise.train.machine.workdir import locked, read_config
+    from lengthwise.train.machine.saved_config import read_config
+    from lengthwise.train.machine.workdir import locked
 
     def build(settings: DataConfig, directory: Path) -> None:
         pool = BeamPool(tuple(runner_flags), directory)

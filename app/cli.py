@@ -1,7 +1,10 @@
 """Lengthwise: train on natural lengths, score beyond them.
 
     python main.py --config=configs/quickstart.py --workdir=runs/quickstart [--config.FIELD=VALUE]
+    python main.py --workdir=runs/quickstart [--mode=eval] [--config.FIELD=VALUE]
 
+A work directory keeps the config of its run, so that --config is for the first start alone; fields
+that may change go on top.
 `--mode=train` prepares the data when missing, goes on where WORKDIR left off, and writes the
 report; `eval` scores a trained work directory again; `generate` continues prompts; `prepare` only
 makes the token store; `plan` chooses how each bucket is computed on the TPUs that mesh.topology
@@ -26,7 +29,8 @@ from lengthwise.app.help import HELP, help_page
 from lengthwise.common.errors import UserError
 from lengthwise.common.paths import user_path
 from lengthwise.configs import base
-from lengthwise.configs.resolve import load
+from lengthwise.configs.resolve import flags_of, load
+from lengthwise.train.machine.saved_config import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything of the run is kept.")
 _DISTRIBUTED = flags.DEFINE_bool(
@@ -57,9 +61,13 @@ def main(argv: list[str]) -> int:
     workdir = _WORKDIR.value
     if _MODE.value == "plan" and not workdir:
         workdir = "."  # where plan.json goes
-    if config is None or not workdir:
-        missing = "--config" if config is None else "--workdir"
-        raise UserError(f"{missing} is missing; see python main.py --help")
+    if not workdir:
+        raise UserError("--workdir is missing; see python main.py --help")
+    if config is None:
+        raise UserError(
+            f"--config is missing, and --workdir={workdir} holds no run whose config could be "
+            "taken; see python main.py --help"
+        )
     workdir = str(user_path(workdir, "--workdir"))
     # After the flags: --help and a mistyped field should not wait for jax.
     if _DISTRIBUTED.value:
@@ -86,13 +94,13 @@ def _run(command: "Command", workdir: str) -> int:
 class Command(NamedTuple):
     """A parsed command line."""
 
-    config: ConfigDict | None  # None: there is no --config
+    config: ConfigDict | None  # None: there is no --config, and no run in --workdir
     fields: tuple[str, ...]  # dotted names of those that flags set
     rest: list[str]  # of argv, its first item included
 
 
 def parse(argv: list[str], *, known_only: bool = False) -> Command:
-    """Parses the flags and reads the config file.
+    """Parses the flags and reads the config: a file's, else that of the run in --workdir.
 
     known_only: leave flags that are not ours for others.
 
@@ -107,9 +115,19 @@ def parse(argv: list[str], *, known_only: bool = False) -> Command:
         raise UserError(unknown_flag(error.flagname) or str(error)) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
-    config = base.get_config() if path is None else read_config_file(path)
-    config = override(config, fields)  # a wrong field is told even where the file is missing
-    return Command(None if path is None else config, tuple(map(field_of, fields)), rest)
+    config = _saved_config() if path is None else read_config_file(path)
+    # A wrong field is told even where there is no config.
+    overridden = override(base.get_config() if config is None else config, fields)
+    config = None if config is None else overridden
+    return Command(config, tuple(map(field_of, fields)), rest)
+
+
+def _saved_config() -> ConfigDict | None:
+    """The config of the run in --workdir; None where there is none."""
+    if not _WORKDIR.value:
+        return None
+    saved = read_config(user_path(_WORKDIR.value, "--workdir"))
+    return None if saved is None else flags_of(saved)
 
 
 def entry() -> None:

@@ -10,9 +10,10 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -21,10 +22,13 @@ from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.paths import user_path
 from lengthwise.common.synonyms import field_synonyms
 from lengthwise.configs import base
+from lengthwise.configs.resolve import flags_of
+from lengthwise.train.machine.saved_config import read_config_json
 
 # Where the rooms are: the root of a clone, or the folder of the installed package.
 PACKAGE = Path(base.__file__).parents[1]
 _FIELD = ("--config.", "-config.", "--noconfig.", "-noconfig.")
+_PHASE = re.compile(r"phases\.(\d+)\.(.+)")
 
 
 def split_flags(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
@@ -51,6 +55,8 @@ def split_flags(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
 def read_config_file(path: str) -> ConfigDict:
     """The config that get_config() of a file returns; PATH:ARGUMENT gives it an argument.
 
+    Of a config.json, as a work directory keeps it, the config of that run.
+
     A file that is not in the current folder may be one of this package, such as configs/bytes.py,
     or "bytes" in short.
 
@@ -72,6 +78,8 @@ def read_config_file(path: str) -> ConfigDict:
             f"--config can't be read: No such file or directory: {name!r}; those of the package "
             f"are {', '.join(known)}"
         )
+    if file.suffix == ".json":
+        return flags_of(read_config_json(file))
     try:
         get_config = _module(file.resolve()).get_config
         config: ConfigDict = get_config(argument) if colon else get_config()
@@ -119,6 +127,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     Raises:
       UserError: an unknown field, a value of the wrong type, a tuple that is given twice.
     """
+    of_phases = [each for each in arguments if _PHASE.match(field_of(each))]
+    arguments = [each for each in arguments if each not in of_phases]
     names = field_names(config)
     given: set[str] = set()
     for argument in arguments:
@@ -143,7 +153,44 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     except Exception as error:
         raise UserError(one_line(error)) from error
     overridden: ConfigDict = holder.value
+    for argument in of_phases:
+        overridden = _override_phase(overridden, argument)
     return overridden
+
+
+def _override_phase(config: ConfigDict, argument: str) -> ConfigDict:
+    """`config` with a field of one phase, --config.phases.NUMBER.FIELD, which `phase` types.
+
+    Raises:
+      UserError: there is no such phase; or as `override`, of the field of `phase`.
+    """
+    match = _PHASE.match(field_of(argument))
+    assert match is not None
+    number, field = int(match[1]), f"phase.{match[2]}"
+    phases = list(config.phases or ({},))
+    if number >= len(phases):
+        raise UserError(
+            f"--config.{field_of(argument)}: phases are counted from 0, and there are {len(phases)}"
+        )
+    plain = argument.replace(f"phases.{match[1]}.", "phase.", 1)
+    template = override(config.copy_and_resolve_references(), [plain])
+    change: Any = value_of(template, field)
+    for name in reversed(match[2].split(".")):
+        change = {name: change}
+    phases[number] = _merged(phases[number], change)
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.phases = tuple(phases)
+    return config
+
+
+def _merged(overlay: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """An overlay of a phase with those of `change` on top."""
+    merged = dict(overlay)
+    for name, value in change.items():
+        nested = isinstance(value, Mapping)
+        merged[name] = _merged(merged.get(name, {}), value) if nested else value
+    return merged
 
 
 def field_of(argument: str) -> str:

@@ -20,7 +20,14 @@ _OURS = ("config", "workdir", "mode", "distributed", "coordinator", "num_process
 
 def help_page(usage: str) -> str:
     """The text of --help: usage, flags, then the fields of the config by section."""
-    lines = [usage.strip(), "", "flags:", *_entry("--config=PATH", "a file of configs/; required")]
+    lines = [
+        usage.strip(),
+        "",
+        "flags:",
+        *_entry(
+            "--config=PATH", "a file of configs/, or a config.json; left out: that of --workdir"
+        ),
+    ]
     for name in _OURS:
         if name in flags.FLAGS:
             flag = flags.FLAGS[name]

@@ -16,7 +16,8 @@ from lengthwise.configs.base import RunConfig
 from lengthwise.configs.resolve import from_saved, load
 from lengthwise.data.store.token_store import summary
 from lengthwise.train.machine.processes import is_first_process
-from lengthwise.train.machine.workdir import FREE_IN_SCORING, check_config, locked, read_config
+from lengthwise.train.machine.saved_config import FREE_IN_SCORING, check_config, read_config
+from lengthwise.train.machine.workdir import locked
 
 if TYPE_CHECKING:
     from lengthwise.app.session import Session
@@ -49,13 +50,20 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
             return 0
         saved = read_config(directory)
         assert saved is not None
-        check_config(directory, experiment.resolved, FREE_IN_SCORING)
+        _print_changes(check_config(directory, experiment.resolved, FREE_IN_SCORING))
         if mode == "generate":
             return generate(experiment, directory)
         from lengthwise.app.session import Session
 
         # What was trained stays what it was; only the scoring may be asked for anew.
-        scored = dataclasses.replace(from_saved(saved), data=experiment.data, eval=experiment.eval)
+        scored = dataclasses.replace(
+            from_saved(saved),
+            data=experiment.data,
+            eval=experiment.eval,
+            # How it is computed may be another: no other field of these may differ.
+            model=experiment.model,
+            mesh=experiment.mesh,
+        )
         # A plan is for the devices of the training; any others may score.
         Session.check(scored)
         store = open_store(scored, directory)
@@ -73,10 +81,15 @@ def training_session(config: ConfigDict, workdir: Path) -> Iterator[Session]:
 
     with locked(workdir):
         experiment = load(config, read_config(workdir))
-        check_config(workdir, experiment.resolved)
+        _print_changes(check_config(workdir, experiment.resolved))
         Session.check(experiment)  # before the minutes that the corpus may take
         store = open_store(experiment, workdir)
         yield Session(experiment, store, workdir, follows_plan=True)
+
+
+def _print_changes(lines: list[str]) -> None:
+    for line in lines:
+        print(f"config: {line} (saved -> now)")
 
 
 def generate(experiment: RunConfig, workdir: Path) -> int:

@@ -26,8 +26,8 @@ from lengthwise.train.loop.restore import read_host_state
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.machine.peak import device_peak, machine_facts
 from lengthwise.train.machine.processes import first_alone, is_first_process
+from lengthwise.train.machine.saved_config import claim_config
 from lengthwise.train.machine.signals import STATUS
-from lengthwise.train.machine.workdir import claim_config
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.execution import PLAN, plan_fingerprint, planned_executions

@@ -35,7 +35,7 @@ from lengthwise.eval.scoring.factory import LeftOut, finite_scores, make_scorers
 from lengthwise.eval.scoring.scheduled import ScheduledScorers
 from lengthwise.eval.statistics.curves import ScorerResult
 from lengthwise.train.machine.processes import is_first_process
-from lengthwise.train.machine.workdir import training_fingerprint
+from lengthwise.train.machine.saved_config import training_fingerprint
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.score import stopping_score
 

@@ -34,14 +34,17 @@ class RunConfig(TrainConfig):
 
 def get_config() -> ConfigDict:
     """Every field with its default, as flags nest."""
-    return ConfigDict(_with_placeholders(default_tree(RunConfig))).lock()
+    return as_flags(default_tree(RunConfig))
 
 
-def _with_placeholders(tree: dict[str, Any]) -> dict[str, Any]:
-    """None stands for an integer that is left open."""
-    return {
-        name: _with_placeholders(value)
-        if isinstance(value, dict)
-        else (placeholder(int) if value is None else value)
-        for name, value in tree.items()
-    }
+def as_flags(tree: dict[str, Any]) -> ConfigDict:
+    """A tree of fields as flags take it; None stands for an integer that is left open."""
+
+    def flag(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: flag(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return tuple(value)
+        return placeholder(int) if value is None else value
+
+    return ConfigDict(flag(tree)).lock()

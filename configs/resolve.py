@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.registry import import_extensions
-from lengthwise.common.trees import build, flatten, resolve_overlays
+from lengthwise.common.trees import as_tree, build, flatten, resolve_overlays
+from lengthwise.configs import base
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.sources.tasks import task_tokenizer
 from lengthwise.data.store.tokenizers import BYTES
@@ -57,6 +58,34 @@ def from_saved(saved: Mapping[str, Any]) -> RunConfig:
             "differ; use the version that wrote it, or another --workdir"
         )
     return config
+
+
+def flags_of(saved: Mapping[str, Any]) -> ConfigDict:
+    """A resolved config as a config file would give it: `load` of it is the same run.
+
+    Phases override fields of `phase`, which has those of the first. A budget that is no other than
+    the steps is left to be derived, so that it follows the steps of another run.
+
+    Raises:
+      UserError: see `from_saved`.
+    """
+    tree = as_tree(from_saved(saved))
+    phases = [
+        phase | {"budget_steps": 0} if phase["budget_steps"] == phase["steps"] else phase
+        for phase in tree.pop("phases")
+    ]
+    overlays = tuple(_changes(phases[0], phase) for phase in phases)
+    phases_of = overlays if len(phases) > 1 else ()
+    return base.as_flags({**tree, "phase": phases[0], "phases": phases_of})
+
+
+def _changes(template: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a tree that are others than in the template; see `common.trees.overlay`."""
+    return {
+        name: _changes(template[name], value) if isinstance(value, dict) else value
+        for name, value in whole.items()
+        if value != template[name]
+    }
 
 
 def _with_task_tokenizer(config: RunConfig) -> RunConfig:

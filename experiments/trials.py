@@ -26,8 +26,8 @@ from lengthwise.configs.resolve import load
 from lengthwise.experiments.definition import Trial
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.start import train_together
+from lengthwise.train.machine.saved_config import read_config
 from lengthwise.train.machine.signals import STATUS
-from lengthwise.train.machine.workdir import read_config
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.programs.stacked import DifferentBucketsError
 

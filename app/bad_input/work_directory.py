@@ -24,7 +24,7 @@ from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.eval.report.run.run_page import account_sentences
 from lengthwise.eval.report.training_log import TrainingLog, run_seconds
 from lengthwise.eval.statistics.curves import Curve, ScorerResult, population
-from lengthwise.train.machine.workdir import read_config
+from lengthwise.train.machine.saved_config import read_config
 from lengthwise.train.metrics.goodput import Goodput
 from lengthwise.train.metrics.writer import MetricsWriter, read_rows
 from lengthwise.train.programs.execution import PLAN, read_plan, write_plan

@@ -55,7 +55,8 @@ def run(
     from lengthwise.configs.resolve import from_saved
     from lengthwise.eval.prompts.prompt import Unaskable
     from lengthwise.eval.scoring.bench import Bench
-    from lengthwise.train.machine.workdir import locked, read_config
+    from lengthwise.train.machine.saved_config import read_config
+    from lengthwise.train.machine.workdir import locked
 
     if jax.process_count() > 1:
         raise UserError("app.harness runs on one process; score on one host")

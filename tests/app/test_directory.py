@@ -38,6 +38,42 @@ def test_a_directory_of_another_config_names_the_field(refused, claimed, data):
     assert path.read_bytes() == before
 
 
+def test_a_directory_knows_its_config(lengthwise, refused, claimed):
+    """Whoever gives no --config goes on with its own; fields on top are those that may change."""
+    path = claimed(**{"optimizer.warmup_steps": 3})
+    alone = f"--workdir={path.parent}"
+    for given in ((alone,), (alone, f"--config={path}")):
+        status, out, errors = lengthwise(
+            *given, "--mode=eval", "--config.eval.documents=9", "--config.phase.microbatches=2"
+        )
+        assert (status, len(errors)) == (2, 1)
+        assert "holds no checkpoint; train first" in errors[0]
+        assert "config: eval.documents: 16 -> 9 (saved -> now)\n" in out
+        assert "config: phases.0.microbatches: 1 -> 2 (saved -> now)\n" in out
+        assert out.count("(saved -> now)") == 2
+    found = refused(alone, "--config.model.embed_dim=32")
+    assert "belongs to another config: model.embed_dim: 16 -> 32 (saved -> asked)" in found
+    assert "warmup_steps=100 does not fit" in refused(alone, "--config.optimizer.warmup_steps=100")
+    assert "unknown config field --config.modl" in refused(alone, "--config.modl.layers=1")
+
+
+def test_a_config_json_that_can_not_be_taken_is_one_line(refused, claimed):
+    path = claimed()
+    other = f"--workdir={path.parents[1] / 'other'}"
+    saved = json.loads(path.read_text())
+    for content, message in (
+        ("{", "is not valid JSON"),
+        ("{}", "is no config of a run"),
+        (json.dumps({**saved, "version": 2}), "has version 2, and this Lengthwise reads version"),
+        (json.dumps({**saved, "stale": 1}), "stale is no field"),
+        (json.dumps({**saved, "seed": "x"}), "seed='x' has the type str"),
+    ):
+        path.write_text(content)
+        assert message in refused(f"--config={path}", other)
+        assert message in refused(f"--workdir={path.parent}")
+    assert not (path.parents[1] / "other").exists()
+
+
 @pytest.mark.parametrize("content", [b'{"seed": ', b"[]", b"\xff\xfe\x00", b""])
 def test_a_damaged_config_json_is_named(refused, claimed, start, content):
     path = claimed()

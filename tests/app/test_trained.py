@@ -24,7 +24,7 @@ from lengthwise.eval.inference.scorer import Setting
 from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.train.machine.peak import Peak
-from lengthwise.train.machine.workdir import read_config
+from lengthwise.train.machine.saved_config import read_config
 from tests import tiny
 from tests.app.runs import CONFIG, ROOT, RUN, score_of_step
 
@@ -84,8 +84,10 @@ def test_a_trained_checkpoint_writes_on_from_prompts(lengthwise, refused, data, 
     file = tmp_path / "prompts.txt"
     file.write_text("abc def\n\nh\n")
     asked = (f"--config.generate.prompts={file}", "--config.generate.max_tokens=6")
-    status, out, errors = lengthwise(*mode, *asked, "--config.generate.samples=2")
+    alone = (f"--workdir={trained}", "--mode=generate")  # which knows its config
+    status, out, errors = lengthwise(*alone, *asked, "--config.generate.samples=2")
     assert (status, errors) == (0, [])
+    assert "config: generate.samples: 1 -> 2 (saved -> now)\n" in out
     path = trained / "generate" / "0001.jsonl"
     assert out.splitlines()[-1] == f"generated: {path}"
     rows = [json.loads(line) for line in path.read_text().splitlines()]

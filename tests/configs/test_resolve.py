@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lengthwise.app.config_file import field_names, override
 from lengthwise.app.help import PAGE, markdown
 from lengthwise.common.errors import UserError
 from lengthwise.common.registry import Registry
@@ -15,9 +16,9 @@ from lengthwise.common.settings import declarations, declared_fields, default_of
 from lengthwise.common.trees import as_tree, check_value, contains, flatten, overlay
 from lengthwise.configs import base
 from lengthwise.configs import bytes as bytes_config
-from lengthwise.configs.resolve import from_saved, load
+from lengthwise.configs.resolve import flags_of, from_saved, load
 from lengthwise.data.schedule.sampling import DomainWeight, LengthWeight
-from lengthwise.train.machine.workdir import FREE_ON_RESUME, contradictions
+from lengthwise.train.machine.saved_config import FREE_ON_RESUME, changes
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(
@@ -108,6 +109,46 @@ def test_what_a_work_directory_keeps_is_the_same_experiment(name):
     assert json.loads(json.dumps(again.resolved)) == saved
     with pytest.raises(UserError, match="of another version"):
         from_saved({**saved, "eval": {}})
+
+
+@pytest.mark.parametrize("name", ["quickstart", "task", "sources.mixture", "two phases"])
+def test_a_saved_config_is_a_config_again(name):
+    """With the same flags, and in the values that a config file would give."""
+    if name == "two phases":
+        config = base.get_config()
+        config.phase.rope_scaling.log_n = 64
+        config.phases = ({"steps": 9}, {"steps": 4, "layout": {"largest_bucket": 512}})
+    else:
+        config = importlib.import_module(f"lengthwise.configs.{name}").get_config()
+    saved = json.loads(json.dumps(load(config, None).resolved))
+    again = flags_of(saved)
+    assert set(field_names(again)) == set(field_names(base.get_config()))
+    assert json.loads(json.dumps(load(again, None).resolved)) == saved
+    changed = override(again, ["--config.phases.0.steps=50", "--config.train.log_every=7"])
+    run = load(changed, None)
+    assert (run.phases[0].steps, run.train.log_every) == (50, 7)
+    assert run.phases[1:] == load(config, None).phases[1:]
+    assert run.phases[0].budget_steps == 50
+    assert load(changed, saved).phases[0].budget_steps == saved["phases"][0]["budget_steps"]
+
+
+def test_a_flag_sets_a_field_of_one_phase():
+    config = base.get_config()
+    config.phases = ({"steps": 9}, {"layout": {"largest_bucket": 512}})
+    flags = ("phases.1.layout.tails=pad", "phases.1.microbatches=2", "phase.steps=8")
+    changed = override(config, [f"--config.{flag}" for flag in flags])
+    first, second = load(changed, None).phases
+    assert (first.steps, first.microbatches, first.layout.tails) == (9, 1, "pack")
+    assert (second.steps, second.microbatches, second.layout.tails) == (8, 2, "pad")
+    assert second.layout.largest_bucket == 512
+    assert config.phases[1] == {"layout": {"largest_bucket": 512}}
+    for flag, message in (
+        ("phases.2.steps=1", "phases are counted from 0, and there are 2"),
+        ("phases.0.step=1", "unknown config field --config.phase.step; nearest: "),
+        ("phases.0.steps=x", "invalid literal"),
+    ):
+        with pytest.raises(UserError, match=message):
+            override(config, [f"--config.{flag}"])
 
 
 def test_modules_from_outside_are_imported_first(tmp_path, monkeypatch):
@@ -275,7 +316,7 @@ def test_a_longer_run_keeps_its_schedule_until_another_is_asked_for():
     asked = load(optimized(60, schedule_steps=60), first.resolved)
     assert asked.schedule_steps == 60
     saved, now = (json.loads(json.dumps(run.resolved)) for run in (first, asked))
-    assert contradictions(saved, now, FREE_ON_RESUME) == []
+    assert changes(saved, now, FREE_ON_RESUME)[1] == []
 
 
 def test_a_warm_up_is_clipped_with_a_note_or_refused_where_it_was_asked_for():

@@ -35,7 +35,7 @@ from lengthwise.experiments.statistics.verdict import (
 from lengthwise.experiments.trial_results import SelectionScore, TrialResult
 from lengthwise.experiments.trials import LOG, is_finished, run_trials, steps_to_score
 from lengthwise.train.machine.peak import Peak
-from lengthwise.train.machine.workdir import read_config
+from lengthwise.train.machine.saved_config import read_config
 from lengthwise.train.metrics.writer import read_rows
 
 _STEPS = 30

@@ -26,7 +26,7 @@ from lengthwise.eval.report.style import LIGHT
 from lengthwise.eval.statistics.bootstrap import Estimate
 from lengthwise.eval.statistics.curves import population
 from lengthwise.eval.statistics.reach import Reach
-from lengthwise.train.machine.workdir import training_fingerprint
+from lengthwise.train.machine.saved_config import training_fingerprint
 from tests.eval.planted import eval_config
 from tests.eval.report.synthetic_card import LENGTHS, LOSSES, evaluation, task_curve
 
