@@ -14,6 +14,7 @@ from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.restore import read_host_state
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
+from lengthwise.train.machine.devices import platform
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
 
@@ -36,6 +37,7 @@ class Trained:
     """
 
     def __init__(self, experiment: RunConfig, store: TokenStore, workdir: Path):
+        platform()  # where there is none, an error of the user
         phases = Phases(
             experiment.phases,
             store,

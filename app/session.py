@@ -24,6 +24,7 @@ from lengthwise.model.flops import parameter_count
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.restore import read_host_state
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
+from lengthwise.train.machine.devices import platform
 from lengthwise.train.machine.peak import device_peak, machine_facts
 from lengthwise.train.machine.processes import first_alone, is_first_process
 from lengthwise.train.machine.saved_config import claim_config
@@ -80,7 +81,7 @@ class Session:
     @staticmethod
     def check(experiment: RunConfig) -> None:
         """Raises UserError for settings that no corpus can put right."""
-        check_settings(experiment, jax.default_backend())
+        check_settings(experiment, platform())
         scoring_of(experiment).check(experiment)
 
     def _describe(self) -> None:

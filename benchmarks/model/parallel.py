@@ -2,8 +2,8 @@
 
 python -m lengthwise.benchmarks.model.parallel [--topologies=v5e:2x4] [--config=CONFIG ...]
 
-Each bucket's real step is compiled for TPUs that aren't at hand, which needs libtpu (`pip install
--r requirements-tpu.txt`). Bytes are what one chip receives (train/plan/collectives.py): of an
+Each bucket's real step is compiled for TPUs that aren't at hand, which needs libtpu
+(docs/plans/README.md). Bytes are what one chip receives (train/plan/collectives.py): of an
 all-gather or a reduce-scatter the parts of the other chips, of an all-reduce twice that, loops by
 their trip count. The bound is that of train/plan/communication.py.
 

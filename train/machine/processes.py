@@ -36,9 +36,11 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
       coordinator: host:port of the first process, where they meet.
 
     Raises:
-      UserError: some are missing, or the processes don't find each other.
+      UserError: some are missing, or the processes don't find each other, or jax no devices.
     """
     import jax
+
+    from lengthwise.train.machine.devices import platform
 
     arguments = (coordinator, num_processes, process_id)
     if None in arguments and arguments != (None, None, None):
@@ -63,6 +65,7 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
             "Open MPI give every process --coordinator=HOST:PORT of the first one, "
             "--num_processes and its --process_id"
         ) from error
+    platform()  # whose devices the processes share
 
 
 def is_distributed() -> bool:

@@ -15,6 +15,7 @@ from lengthwise.data.config import DataConfig
 from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import train_step_flops
 from lengthwise.train.config import TrainConfig
+from lengthwise.train.machine.devices import libtpu_advice, other_libtpu
 from lengthwise.train.plan.chips import GIB, chip_of
 from lengthwise.train.plan.choose import MARGIN, Compiled, choose
 from lengthwise.train.plan.shape import PlannedPhase, planned_phases, vocabulary
@@ -117,16 +118,19 @@ def topology_devices(topology: str) -> list[Any]:
             f"mesh.topology={topology!r}: slices of {version} have two dimensions, such as "
             f"{version}:16x16"
         )
+    own_library = "TPU_LIBRARY_PATH" in os.environ
+    if not own_library and (other := other_libtpu()):
+        raise UserError(f"mesh.topology={topology!r} can't be compiled for: {other}")
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError) as error:
         reason = one_line(error)[:300]
-        if find_spec("libtpu") is None and "TPU_LIBRARY_PATH" not in os.environ:
+        if find_spec("libtpu") is None and not own_library:
             raise UserError(
-                f"mesh.topology={topology!r} can't be compiled for without libtpu "
-                f"(pip install -r requirements-tpu.txt): {reason}"
+                f"mesh.topology={topology!r} can't be compiled for without libtpu ({reason}): "
+                f"{libtpu_advice()}"
             ) from error
         raise UserError(
             f"mesh.topology={topology!r} is no slice that can be compiled for ({reason}); {SLICES}"
