@@ -182,13 +182,13 @@ class ExperimentDefinition:
         """Arms that must have learned the trained lengths before the claim can be judged.
 
         A claim about those lengths, or about when they are learned, says itself that the worse arm
-        fails there. Groups are gated by their lowest level: at higher ones accuracy in range falls
-        too, which is the subject of Scylla's valley.
+        fails there. Groups of CRITICAL are gated up to the level of their largest gap, which runs
+        decide (`experiments.results`): at higher ones accuracy in range falls too, which is the
+        subject of Scylla's valley.
         """
         if claim.where in (IN_RANGE, SAMPLES):
             return (claim.better,)
-        sides = [self.arms_of(side) for side in (claim.better, claim.worse)]
-        return tuple(min(arms, key=lambda arm: arm.level).name for arms in sides)
+        return (claim.better, claim.worse)
 
     def arms_of(self, name: str) -> tuple[Arm, ...]:
         """The arm of this name, or the arms of this group.

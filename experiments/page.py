@@ -24,6 +24,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, STORED = "reproductions.md", "reproductions"
 
 _MODEL = task.get_config().model
+_SETTLES = "can settle its question"  # first column of the overview
 _HEAD = f"""\
 # Reproductions
 
@@ -40,7 +41,8 @@ Settings, claims and decision rule are stated in `experiments/` before anything 
   experiment.
 - **Indistinguishable arms**: beyond the trained lengths two compared arms are both right in less
   than {FLOOR:.0%}, or both in more than {1 - FLOOR:.0%} (the smallest difference that counts in
-  place of {FLOOR:.0%}, where it is less). That contradicts nothing.
+  place of {FLOOR:.0%}, where it is less). That contradicts nothing, and the design doesn't settle
+  its question: the overview says so in its first column, and of how many claims.
 - **not at this scale**: an arm that must have learned the trained lengths is right in less than
   {GATE:.0%} of their samples, mean over lengths and seeds; **gate** is the smallest of these means.
   Such a claim has no p. **inconclusive**: none of these.
@@ -51,9 +53,10 @@ Settings, claims and decision rule are stated in `experiments/` before anything 
   are right, mean over seeds.
 - Claims that aren't about exact match have the same rule with another value of each seed. **Gap**:
   exact match in range less that beyond, where above 0; smaller is better. **Critical complexity**:
-  the level of the largest gap over tasks ordered by complexity. **Samples**: until {GATE:.0%} of
-  the selection samples are first right, all of them where that never happens, which can't
-  contradict a claim; effects in doublings. A quantity known in steps only has at least the
+  the level of the largest gap over tasks ordered by complexity, all of which up to there must pass
+  the gate: a gap of what isn't learned in range says nothing of length. **Samples**: until
+  {GATE:.0%} of the selection samples are first right, all of them where that never happens, which
+  can't contradict a claim; effects in doublings. A quantity known in steps only has at least the
   variance of rounding.
 - One seed sets initialization, data order and dropout (`seed`) and the samples
   (`data.task.seed`). Only seed_variance separates them: its standard errors are those of crossed
@@ -163,11 +166,15 @@ def section(experiment: ExperimentDefinition, results: ExperimentResults, pictur
 
 def _notes(experiment: ExperimentDefinition, results: ExperimentResults) -> list[str]:
     """Notes beside the verdict in the overview."""
-    notes = {
-        "second design": results.scale in experiment.earlier,
-        "indistinguishable arms": bool(_indistinguishable(experiment, results)),
-    }
-    return [note for note, holds in notes.items() if holds]
+    return ["second design"] if results.scale in experiment.earlier else []
+
+
+def settles(experiment: ExperimentDefinition, results: ExperimentResults) -> str:
+    """Whether the design can settle its question: not where arms are all right, or all wrong."""
+    blind, claims = len(_indistinguishable(experiment, results)), len(results.claims)
+    if not blind:
+        return "yes"
+    return "no" if blind == claims else f"no: {blind} of {claims} claims"
 
 
 def page(experiments: Mapping[str, ExperimentDefinition], folder: Path) -> str:
@@ -192,8 +199,9 @@ def page(experiments: Mapping[str, ExperimentDefinition], folder: Path) -> str:
         for scale in experiment.scales:
             results = by_scale.get((experiment.name, scale))
             if results is None:
-                cells = ["not run", "", "", ""]
+                first, cells = "", ["not run", "", "", ""]
             else:
+                first = settles(experiment, results)
                 minutes = sum(run.seconds for run in results.runs) / 60
                 cells = [
                     results.verdict(experiment),
@@ -203,10 +211,10 @@ def page(experiments: Mapping[str, ExperimentDefinition], folder: Path) -> str:
                 ]
                 picture = f"{folder.name}/{experiment.name}-{scale}.png"
                 parts.append(section(experiment, results, picture))
-            rows.append([f"[{experiment.name}](#{experiment.name})", scale, *cells])
+            rows.append([first, f"[{experiment.name}](#{experiment.name})", scale, *cells])
         missing = [s for s in experiment.scales if (experiment.name, s) not in by_scale]
         if missing:
             parts.append(f"Not run: {', '.join(missing)}.")
         sections.append("\n\n".join(part.rstrip() for part in parts) + "\n")
-    summary = table("experiment | scale | verdict | seeds | minutes | note", rows)
+    summary = table(f"{_SETTLES} | experiment | scale | verdict | seeds | minutes | note", rows)
     return "\n".join([_HEAD, summary, *sections])

@@ -12,8 +12,20 @@ import numpy as np
 from lengthwise.common.cores import available_cores
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
-from lengthwise.experiments.definition import BEYOND, IN_RANGE, SAMPLES, Claim, ExperimentDefinition
-from lengthwise.experiments.measures import Value, passes_gate, values_by_seed
+from lengthwise.experiments.definition import (
+    BEYOND,
+    CRITICAL,
+    IN_RANGE,
+    SAMPLES,
+    Claim,
+    ExperimentDefinition,
+)
+from lengthwise.experiments.measures import (
+    Value,
+    critical_complexity,
+    passes_gate,
+    values_by_seed,
+)
 from lengthwise.experiments.statistics.variance import crossed_effect
 from lengthwise.experiments.statistics.verdict import (
     ClaimVerdict,
@@ -50,10 +62,7 @@ class ExperimentResults:
 
     def measurement(self, experiment: ExperimentDefinition, claim: Claim) -> Measurement:
         """The effect of a claim over the seeds, with what its verdict depends on."""
-        gate_values = tuple(
-            float(np.mean([run.accuracy(IN_RANGE) for run in self.of(arm)]))
-            for arm in experiment.gate_arms(claim)
-        )
+        gate_values = self._gate_values(experiment, claim)
         censored = self.indistinguishable(claim)
         if experiment.crossed is not None:
             effect_of_claim = self._crossed_effect(experiment, experiment.crossed.orders, claim)
@@ -66,6 +75,24 @@ class ExperimentResults:
             if claim.where == SAMPLES and not all(map(passes_gate, self.of(claim.worse))):
                 censored = "a run of the worse arm ended before it reached the gate"
         return Measurement(effect_of_claim, claim.margin, gate_values, censored)
+
+    def _gate_values(self, experiment: ExperimentDefinition, claim: Claim) -> tuple[float, ...]:
+        """Accuracy at trained lengths that must reach the gate, mean over seeds.
+
+        Of a group, up to the level of its largest gap: a gap of what isn't learned in range says
+        nothing of length.
+        """
+        if claim.where != CRITICAL:
+            return tuple(means(self.of(arm), IN_RANGE)[0] for arm in experiment.gate_arms(claim))
+        values = []
+        for group in (claim.better, claim.worse):
+            arms = experiment.arms_of(group)
+            levels = [arm.level for arm in arms]
+            by_seed = zip(*(self.of(arm.name) for arm in arms), strict=True)
+            peak = max(critical_complexity(runs, levels)[0] for runs in by_seed)
+            learned = [arm.name for arm in arms if arm.level <= peak]
+            values.append(min(means(self.of(name), IN_RANGE)[0] for name in learned))
+        return tuple(values)
 
     def _sides(
         self, experiment: ExperimentDefinition, claim: Claim, *, all_samples: bool = False

@@ -72,7 +72,8 @@ EXPERIMENT = ExperimentDefinition(
         "cpu": (
             "one layer of 32 channels has not learned to sort in 1,400 steps, so that its gap "
             "there says nothing of length; that it is largest at sorting is why its critical "
-            "complexity is the lower one"
+            "complexity is the lower one. That claim was called reproduced before groups were "
+            "gated up to that level, and is taken back"
         )
     },
 )

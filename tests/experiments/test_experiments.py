@@ -243,8 +243,8 @@ def test_the_page_says_what_stored_results_give(seeds, worse, where, verdict, tm
     save(results, folder / "tiny-cpu.json")
     assert read(folder / "tiny-cpu.json", {"tiny": experiment})[1] == results
     text = page({"tiny": experiment, **EXPERIMENTS}, folder)
-    assert f"| [tiny](#tiny) | cpu | {verdict} | {seeds} | {2 * seeds} |  |" in text
-    assert "| [copy_positions](#copy_positions) | h200 | not run |  |" in text
+    assert f"| yes | [tiny](#tiny) | cpu | {verdict} | {seeds} | {2 * seeds} |  |" in text
+    assert "|  | [copy_positions](#copy_positions) | h200 | not run |  |" in text
     assert f"many above few, {where}" in text
 
 
@@ -261,9 +261,9 @@ def test_arms_that_both_fail_or_both_do_not_contradict_nothing(many, few, verdic
     results = planted(TINY, {"many": (1.0, many), "few": (1.0, few)})
     save(results, tmp_path / "tiny-cpu.json")
     earlier = dataclasses.replace(TINY, earlier={"cpu": "nothing was right"})
-    notes = "second design" + "; indistinguishable arms" * bool(said)
     text = page({"tiny": earlier}, tmp_path)
-    assert f"| [tiny](#tiny) | cpu | {verdict} | 3 | 6 | {notes} |" in text
+    settles = "no" if said else "yes"
+    assert f"| {settles} | [tiny](#tiny) | cpu | {verdict} | 3 | 6 | second design |" in text
     assert said in text
     assert "Second design; the first: nothing was right." in text
     assert "Second design; " not in page({"tiny": TINY}, tmp_path)

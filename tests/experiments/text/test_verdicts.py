@@ -28,7 +28,7 @@ SEEDS = 4
 
 
 def results(plant, claims, shares=()):
-    """QuestionResults of four seeds. plant: run -> (loss, changes of its row)."""
+    """Results of four seeds. plant: run -> (loss, changes of its row)."""
     question = replace(WORTH, claims=tuple(claims), seeds=SEEDS, shares=shares)
     grid = replace(GRID, questions=(question,))
     rows = {}
