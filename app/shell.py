@@ -79,5 +79,18 @@ class ArgumentParser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
+def at_least(bound: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from `bound` on."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < bound:
+            raise argparse.ArgumentTypeError(f"{value} is less than {bound}")
+        return value
+
+    number.__name__ = "int"  # as argparse calls it where it is none
+    return number
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """The module's docstring as it stands, and the default of each argument."""

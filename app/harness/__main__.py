@@ -143,10 +143,10 @@ def parser() -> shell.ArgumentParser:
     parser.add_argument("--workdir", required=True, help="of a trained run")
     parser.add_argument("--tasks", required=True, help="names of tasks, with commas between")
     parser.add_argument("--include_path", help="a folder with more tasks, as YAML")
-    parser.add_argument("--num_fewshot", type=int, help="examples before a question")
-    parser.add_argument("--limit", type=int, help="questions of a task, at most")
+    parser.add_argument("--num_fewshot", type=shell.at_least(0), help="examples before a question")
+    parser.add_argument("--limit", type=shell.at_least(1), help="questions of a task, at most")
     longest = "tokens of a request; a longer one is an error; default: the longest of eval.ratios"
-    parser.add_argument("--max_length", type=int, default=0, help=longest)
+    parser.add_argument("--max_length", type=shell.at_least(0), default=0, help=longest)
     return parser
 
 

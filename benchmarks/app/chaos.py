@@ -24,8 +24,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from lengthwise.app import flag_command
 from lengthwise.benchmarks.app.lives import (
     differences,
     end_all,
@@ -40,7 +41,7 @@ from lengthwise.common.progress import ProgressBar
 
 _KILLS = flags.DEFINE_integer("kills", 300, "Lives that are cut short.", lower_bound=1)
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Processes of a life.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the moments.", lower_bound=0)
 _DIRECTORY = flags.DEFINE_string("directory", "runs/chaos", "Where all is kept.")
 
 STEPS, SAVE_EVERY, SCORE_EVERY = 60, 5, 20
@@ -293,4 +294,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flag_command.run(main)
