@@ -30,6 +30,7 @@ from lengthwise.eval.answers.score import (
     decoded,
     score_answers,
 )
+from lengthwise.eval.answers.selection import selection_lengths
 from lengthwise.eval.answers.trainings import (
     COMPARISON,
     compare_trainings,
@@ -43,8 +44,6 @@ from lengthwise.train.rules.score import stopping_score
 if TYPE_CHECKING:
     from lengthwise.eval.report.answers.page import Example
     from lengthwise.eval.report.run.run_page import RunInputs
-
-_SELECTION_LENGTHS = 8  # lengths of training that choose, at most, where none are named
 
 
 class TaskScoring:
@@ -62,8 +61,12 @@ class TaskScoring:
         self._check_buckets()
         task = self.samples.task
         self.report_lengths = _tested(task, config.lengths, "eval.answers.lengths")
-        self.selection_lengths = _tested(
-            task, config.selection_lengths or self._spread(), "eval.answers.selection_lengths"
+        self.selection_lengths = (
+            _tested(task, config.selection_lengths, "eval.answers.selection_lengths")
+            if config.selection_lengths
+            else selection_lengths(
+                range(self.samples.low, self.samples.high + 1), self.report_lengths, task.missing
+            )
         )
         low, high, step = config.lengths
         if missing := sorted(task.missing.intersection(range(low, high + 1, step))):
@@ -119,10 +122,6 @@ class TaskScoring:
                     f"{fits}, or shorten data.task.lengths with another token store (a new "
                     "--workdir has its own)"
                 )
-
-    def _spread(self) -> tuple[int, int, int]:
-        low, high = self.samples.low, self.samples.high
-        return low, high, max(1, -(-(high - low + 1) // _SELECTION_LENGTHS))
 
     def share_programs(self, other: TaskScoring) -> None:
         """Takes over the compiled scores of a run that differs in its seeds alone."""

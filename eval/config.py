@@ -15,7 +15,8 @@ class AnswersConfig:
 
     # first, last, step: what is reported
     lengths: tuple[int, ...] = setting((1, 40, 1), "[1, inf)")
-    # The same of the split that chooses (stopping, best); (): those of training
+    # The same of the split that chooses (stopping, best); (): 8 at most, beyond those of training,
+    # up to twice the longest and no longer than the reported ones
     selection_lengths: tuple[int, ...] = setting((), "[1, inf)")
     samples: int = setting(256, "[2, inf)")  # fresh ones of each length
     # right answers, under which accuracy counts as fallen

@@ -31,9 +31,10 @@ def make_config(**answers):
     config.phase.tokens_per_step = 256
     config.phase.layout.smallest_bucket = 4
     config.phase.layout.largest_bucket = 8
-    config.train.eval_every = 50
+    config.train.eval_every = 20  # the first before the task is learned
     config.train.compile = "ahead"
     config.eval.answers.lengths = (1, 5, 2)
+    config.eval.answers.selection_lengths = (1, 3, 1)
     config.eval.answers.samples = 40
     config.eval.bootstrap_samples = 50
     config.eval.answers.update(answers)
@@ -70,10 +71,15 @@ def test_only_answers_are_trained_and_nothing_compiles_late(workdir):
     assert all(row["targets"] == 2 * 256 // row["bucket"] for row in train)
     assert {row["bucket"] for row in train} == {4, 8}
     assert rows[-1]["compiles_after_first_step"] == 0
-    first, last = (row for row in rows if row["kind"] == "eval")
+    first, *_, last = (row for row in rows if row["kind"] == "eval")
     assert last["score"] < first["score"]
     assert 0 <= last["exact_match"] <= 1
     assert last["lengths"] == [1, 3]
+
+
+def test_lengths_beyond_the_trained_ones_choose_where_none_are_named(tmp_path):
+    with modes.training_session(make_config(selection_lengths=()), tmp_path) as session:
+        assert session.scoring.selection_lengths == (4, 5)
 
 
 def test_the_report_shows_what_was_scored(workdir):

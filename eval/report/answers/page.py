@@ -107,7 +107,7 @@ def _pictures(inputs: AnswersInputs, log: TrainingLog) -> list[Picture]:
         pictures.append(
             Picture(
                 "selection",
-                "Samples that choose, at trained lengths unless "
+                "Samples that choose, beyond the trained lengths unless "
                 "eval.answers.selection_lengths says otherwise: means over lengths. Early "
                 "stopping and the best checkpoint go by the right tokens.",
                 "Line chart of exact match and right tokens over training steps.",
