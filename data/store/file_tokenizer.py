@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from lengthwise.common.errors import UserError, one_line
+from lengthwise.common.errors import UserError
+from lengthwise.common.library_errors import reading
+from lengthwise.common.texts import BYTE_ORDER_MARK
 
 _BYTES = frozenset(tokenizers.pre_tokenizers.ByteLevel.alphabet())
 _BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
@@ -34,13 +36,12 @@ class FileTokenizer:
             raise UserError(
                 f"cannot read data.tokenizer={str(path)!r}: {error.strerror}"
             ) from error
-        try:
+        text = text.removeprefix(BYTE_ORDER_MARK)
+        with reading(f"{path} is not a tokenizer.json", "tokenizers"):
             tokenizers.Tokenizer.from_buffer(text)
             content = {"added_tokens": [], **json.loads(text)}
             hidden = _hide(content, {end_of_text_token, *_special_tokens(content)})
             self._tokenizer = _load(content)
-        except Exception as error:  # the library raises bare Exception (ValueError in places)
-            raise UserError(f"{path} is not a tokenizer.json: {one_line(error)}") from error
         end_of_text = self._tokenizer.token_to_id(hidden[end_of_text_token])
         if end_of_text is None:
             raise UserError(
@@ -68,15 +69,15 @@ class FileTokenizer:
         return self._end_of_text
 
     def encode_batch(self, texts: list[str]) -> list[np.ndarray]:
-        try:
+        # Such as an unknown word, and no token for unknown words.
+        with reading(f"{self._path} can't encode a text", "tokenizers"):
             encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        except Exception as error:  # such as an unknown word, and no token for unknown words
-            raise UserError(f"{self._path} can't encode a text: {one_line(error)}") from error
         return [np.array(encoding.ids, np.uint32) for encoding in encodings]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         values = np.asarray(ids)
-        return str(self._tokenizer.decode(values[values != self._end_of_text].tolist()))
+        with reading(f"{self._path} can't decode tokens", "tokenizers"):
+            return str(self._tokenizer.decode(values[values != self._end_of_text].tolist()))
 
     def describe(self) -> str:
         return self._describe
@@ -85,8 +86,9 @@ class FileTokenizer:
         """See `Tokenizer`; by a copy of the tokenizer that marks what its model would drop."""
         if self._is_complete:
             return []
-        marking, mark = self._marking
-        encoding = marking.encode(text, add_special_tokens=False)
+        with reading(f"{self._path} can't encode a text", "tokenizers"):
+            marking, mark = self._marking
+            encoding = marking.encode(text, add_special_tokens=False)
         covered = np.zeros(len(text) + 1, np.bool_)
         covered[-1] = True
         for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
