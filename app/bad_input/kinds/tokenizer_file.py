@@ -23,7 +23,19 @@ TEXTS = (
     "\0\ufeff\u2028",
     "a" * 3000,
 )
-_ODD = (None, True, -1, 1.5, "", [], {}, [[]], {"type": "Nothing"}, "\ud83d", 2**64)
+_ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1.5,
+    "",
+    [],
+    {},
+    [[]],
+    {"type": "Nothing"},
+    "\ud83d",
+    2**64,
+)
 # Of the same type, which reaches further into a library.
 _NEAR: dict[type, tuple[Any, ...]] = {
     int: (0, 1, 2, 97, 2**31, 2**32 - 1, 2**62),
