@@ -129,6 +129,13 @@ def read_prompts(config: GenerateConfig) -> list[str]:
             "give either generate.prompt, a text, or generate.prompts, a file with a prompt a line"
         )
     if config.prompt:
+        try:
+            config.prompt.encode("utf-8")
+        except UnicodeEncodeError as error:  # bytes of a command line that are no UTF-8
+            raise UserError(
+                f"generate.prompt={config.prompt!a} is not UTF-8 at character {error.start}; "
+                "write it in UTF-8, or into a file for generate.prompts"
+            ) from error
         return [config.prompt]
     field, instead = "generate.prompts", "name a text file in UTF-8 with a prompt a line"
     lines = read_text(user_path(config.prompts, field), field, instead).split("\n")

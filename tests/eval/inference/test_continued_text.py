@@ -170,3 +170,10 @@ def test_a_run_of_the_harness_goes_on_and_counts_them(tmp_path):
         checkpoint.loglikelihood(requests(("gag", "日")), disable_tqdm=True)
     checkpoint.loglikelihood(requests(("g日", "g"), ("g", "g")), disable_tqdm=True)
     assert "2 texts hold some that the tokenizer has no token for" in checkpoint.notes()
+
+
+def test_a_prompt_that_is_no_utf8_is_refused():
+    config = GenerateConfig(prompt="ab\udcff")
+    with pytest.raises(UserError, match=r"prompt='ab\\udcff' is not UTF-8 at character 2; write"):
+        generation.read_prompts(config)
+    assert generation.read_prompts(GenerateConfig(prompt="é")) == ["é"]
