@@ -1,4 +1,4 @@
-"""The embedded corpus, a 0.9M-parameter decoder, L_train = 128: minutes on two cores."""
+"""The embedded corpus as bytes, a 0.9M-parameter decoder, L_train = 128: minutes on two cores."""
 
 from ml_collections import ConfigDict
 

@@ -1,6 +1,6 @@
 """The quickstart's rival with a growing window: SkyLadder (arXiv 2503.15450) on glued documents.
 
-The window starts at 32 keys and reaches the row of 128 tokens after 64 % of the steps, which is the
+The window starts at 32 keys and reaches the row of 256 tokens after 64 % of the steps, which is the
 share that the paper ramps.
 """
 

@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from lengthwise.configs import quickstart
+from lengthwise.configs import bytes as bytes_config
 
 
 def get_config() -> ConfigDict:
-    config = quickstart.get_config()
+    config = bytes_config.get_config()
     config.data.source = "text"
     config.data.path = "corpora/notes"
     config.data.pattern = "*.md"

@@ -72,6 +72,7 @@ def test_quickstart(tmp_path):
             **MODEL,
             "data.source": "text",
             "data.path": str(corpus),
+            "data.tokenizer": "bytes",
             "data.selection_share": 0.2,
             "data.report_share": 0.2,
             "phase.steps": 8,
