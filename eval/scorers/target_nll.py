@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from lengthwise.common.settings import setting
 from lengthwise.eval.inference.scorer import Method
 from lengthwise.eval.losses.context_gain import same_target_curves, score_targets
+from lengthwise.eval.losses.scorable import room
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
 from lengthwise.eval.statistics.curves import ScorerResult
@@ -31,7 +32,10 @@ class TargetNll(BenchScorer):
     def prepare(self, bench: Bench) -> None:
         super().prepare(bench)
         self._rows = tuple(sorted(set(self.lengths))) or tuple(bench.lengths)
-        self._targets = bench.targets(self._rows[-1])
+        # Up to L_train a row scores a part of a block: its first targets lie further back.
+        self._targets = bench.targets(
+            max(room(bench.config, length, bench.l_train) for length in self._rows)
+        )
 
     @property
     def rows(self) -> tuple[int, ...]:

@@ -71,16 +71,17 @@ def test_every_scorer_can_be_run_dry(name):
     assert scores.figures(lambda setting: falling)
 
 
-def test_losses_in_training_stand_at_lengths_of_ones_own():
+@pytest.mark.parametrize("longest", [L_TRAIN, 2 * L_TRAIN])
+def test_losses_in_training_stand_at_lengths_of_ones_own(longest):
     """A model that remembers 32 tokens gains from 16 to 32 and nothing beyond."""
     ids = IdsTokenizer(VOCAB + 1, VOCAB)
-    settings = SCORERS.settings({"target_nll": {"lengths": (16, 128, 32)}}, "eval")
+    settings = SCORERS.settings({"target_nll": {"lengths": (16, longest, 32)}}, "eval")
     source = skewed_documents(48, 700)
     scores = scheduled(
         "target_nll", tokenizer=ids, source=source, scorer_settings=settings, targets_per_block=4
     )
     found = scores.figures(lambda setting: CountingScorer(memory=32))
-    assert list(found) == ["target_nll@16", "target_nll@32", "target_nll@128"]
+    assert list(found) == ["target_nll@16", "target_nll@32", f"target_nll@{longest}"]
     nats = [figure["value"] for figure in found.values()]
     assert nats[0] - nats[1] > 0.02
     assert nats[2] == pytest.approx(nats[1], abs=0.02)
