@@ -81,8 +81,9 @@ class Subject:
             blueprint.model, blueprint.abstract_params, blueprint.data_sharding
         )
         pad = self.store.manifest.end_of_text
-        tokens = min(config.tokens_per_call, device_tokens())
-        batching = Batching(tokens, config.seed, pad, config.chunk, longest)
+        batching = Batching(
+            config.tokens_per_call, config.seed, pad, config.chunk, longest, device_tokens()
+        )
         return Inference(architecture, batching)
 
 

@@ -168,7 +168,7 @@ class CachedScorer:
                 shape = self._model.capacity(len(prefix) - 1 + width), width
                 by_shape.setdefault(shape, []).append(number)
         for (capacity, width), members in by_shape.items():
-            batch = self._model.inference.batching.rows(capacity)
+            batch = self._model.inference.batching.cached_rows(capacity)
             for start in range(0, len(members), batch):
                 yield members[start : start + batch], capacity, width
 

@@ -50,7 +50,7 @@ def generate(
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     generated: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
     capacity = model.capacity(max(map(len, prompts)) + max_tokens)
-    at_a_time = model.inference.batching.rows(capacity)
+    at_a_time = model.inference.batching.cached_rows(capacity)
     starts = range(0, len(prompts), at_a_time)
     for start in ProgressBar(starts, desc="generating", unit="batch", disable=None):
         members = order[start : start + at_a_time]

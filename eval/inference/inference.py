@@ -83,17 +83,22 @@ def device_tokens() -> int:
 class Batching:
     """Division of rows into device batches."""
 
-    tokens_per_call: int  # of a device batch; its rows are tokens_per_call / length
+    tokens_per_call: int  # of the rows of a device batch, and of a cache
     seed: int  # of positions that are drawn, and of their order where they are shuffled, row by row
     pad: int  # an id that may stand behind a row's tokens
     chunk: int = 0  # longer rows are scored so many tokens at a time over a cache; 0: none are
     # Tokens of the longest rows that will be scored over a cache, best known before: all lengths up
     # to it share one program.
     longest: int = 0
+    at_once: int = sys.maxsize  # tokens of whole rows that one program computes, at most
 
     def rows(self, length: int) -> int:
-        """Rows of a device batch of rows of `length` tokens."""
-        return rows_per_call(self.tokens_per_call, length)
+        """Rows of a device batch of whole rows of `length` tokens."""
+        return rows_per_call(min(self.tokens_per_call, self.at_once), length)
+
+    def cached_rows(self, capacity: int) -> int:
+        """Rows of a cache of `capacity` tokens a row, of which few are computed at a time."""
+        return rows_per_call(self.tokens_per_call, capacity)
 
     def chunked(self, length: int) -> bool:
         """Whether so many columns are too many for one pass."""
@@ -188,7 +193,9 @@ class Inference:
         chunk = self.batching.chunk
         capacity = -(-max(self.batching.longest, length) // chunk) * chunk
         try:
-            return self.cache_kind(self.batching.rows(capacity), capacity, setting, trained, length)
+            return self.cache_kind(
+                self.batching.cached_rows(capacity), capacity, setting, trained, length
+            )
         except UserError as error:
             raise UserError(
                 f"{error}; rows of {length} tokens are longer than eval.chunk={chunk}, "

@@ -10,6 +10,7 @@ import numpy as np
 from lengthwise.eval.inference.cached_scorer import Continuation, score_continuations
 from lengthwise.eval.inference.scorer import TargetScorer
 from lengthwise.eval.prompts.prompt import Prompt
+from lengthwise.eval.statistics.curves import population
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,18 @@ def score_prompts(
     return Outcomes(
         np.reshape(margins, shape), np.reshape(greedies, shape), np.reshape(chances, shape)
     )
+
+
+def fingerprint(prompts: Sequence[Prompt], length: int, gap: int) -> str:
+    """Fingerprint of what `score_prompts` computes: equal ones have equal outcomes by a scorer."""
+    arrays = [
+        array
+        for prompt in prompts
+        for array in (prompt.tokens, *(x for p in prompt.parts for x in (p.lead, *p.candidates)))
+    ]
+    questions = [prompt.question_at for prompt in prompts] if gap else []
+    parts = [[len(part.distractors) for part in prompt.parts] for prompt in prompts]
+    return population(length, gap, questions, parts, *arrays)
 
 
 def generate_answers(scorer: TargetScorer, prompts: Sequence[Prompt]) -> np.ndarray:

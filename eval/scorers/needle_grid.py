@@ -8,6 +8,7 @@ middle (lost there, arXiv 2307.03172).
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.common.settings import setting
-from lengthwise.eval.inference.scorer import Method
+from lengthwise.eval.inference.scorer import Method, TargetScorer
 from lengthwise.eval.prompts.candidates import Outcomes, score_prompts
 from lengthwise.eval.prompts.prompt import DoesNotFit, Prompt
 from lengthwise.eval.prompts.registry import TASKS
@@ -67,6 +68,7 @@ class NeedleGrid(BenchScorer):
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
         curves: list[Curve] = []
         grids: list[Grid] = []
+        cell = functools.cache(self._cell)  # methods share scorers
         total = len(methods) * len(self.places) * len(self.lengths)
         with ProgressBar(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
             for method in methods:
@@ -75,7 +77,7 @@ class NeedleGrid(BenchScorer):
                 for row, place in enumerate(self.places):
                     cells.append([])
                     for length in self.lengths:
-                        cells[-1].append(self._cell(method, length, row, place))
+                        cells[-1].append(cell(method.scorer_at(length), length, row, place))
                         progress.update()
                 right_NDK = _stacked(cells, "right_PA", self.trials)
                 margin_NDK = _stacked(cells, "margin_PA", self.trials)
@@ -86,12 +88,14 @@ class NeedleGrid(BenchScorer):
                 ]
         return ScorerResult(tuple(curves), tuple(grids))
 
-    def _cell(self, method: Method, length: int, row: int, place: float | int) -> Outcomes | None:
+    def _cell(
+        self, scorer: TargetScorer, length: int, row: int, place: float | int
+    ) -> Outcomes | None:
         prompts = self._prompts(length, row, place)
         if prompts is None:
             return None
         return score_prompts(
-            method.scorer_at(length),
+            scorer,
             prompts,
             length,
             pad=self.bench.pad,

@@ -8,15 +8,16 @@ document, where a causal model doesn't look.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.settings import setting
-from lengthwise.eval.inference.scorer import Method, batched_scores, score
+from lengthwise.eval.inference.scorer import Method, Scorer, batched_scores, score
 from lengthwise.eval.losses.targets import seeded_choice
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench, BenchScorer
@@ -59,11 +60,11 @@ class ShortDocuments(BenchScorer):
         return (self._length,)
 
     def __call__(self, methods: Sequence[Method]) -> ScorerResult:
-        return ScorerResult(tuple(self._curve(method) for method in methods))
+        sums = functools.cache(self._sums)  # methods share scorers
+        return ScorerResult(tuple(self._curve(method, sums) for method in methods))
 
-    def _curve(self, method: Method) -> Curve:
-        begin = time.perf_counter()
-        scorer = method.scorer_at(self._length)
+    def _sums(self, scorer: Scorer) -> np.ndarray:
+        """[N] nats of each document."""
         # Column j of the scores is the target in column j + 1.
         inside_NL = np.arange(1, self._length + 1) < self._tokens_N[:, None]
 
@@ -71,9 +72,12 @@ class ShortDocuments(BenchScorer):
             nats = score(scorer, self._rows_NL[some], first_row=some.start)
             return (nats * inside_NL[some]).sum(axis=1)
 
-        sums_N = batched_scores(
-            sums, len(self._ids), self._length, self.bench.config.tokens_per_call
-        )
+        at_a_time = self.bench.config.tokens_per_call
+        return batched_scores(sums, len(self._ids), self._length, at_a_time)
+
+    def _curve(self, method: Method, sums: Callable[[Scorer], np.ndarray]) -> Curve:
+        begin = time.perf_counter()
+        sums_N = sums(method.scorer_at(self._length))
         return Curve.of_loss(
             scorer=self.name,
             method=method.name,

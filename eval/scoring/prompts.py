@@ -10,9 +10,14 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
-from lengthwise.eval.inference.scorer import Method
+from lengthwise.eval.inference.scorer import Method, TargetScorer
 from lengthwise.eval.prompts.assemble import GENERATION, PromptMaker
-from lengthwise.eval.prompts.candidates import Outcomes, generate_answers, score_prompts
+from lengthwise.eval.prompts.candidates import (
+    Outcomes,
+    fingerprint,
+    generate_answers,
+    score_prompts,
+)
 from lengthwise.eval.prompts.prompt import (
     Control,
     DoesNotFit,
@@ -87,6 +92,8 @@ class PromptScorer:
         left_out = list(self.left_out)
         total = len(methods) * len(self._variants) * len(self.lengths)
         short = self._question_row
+        # Methods share scorers, and controls of short prompts are those prompts.
+        scored: dict[tuple[TargetScorer, str], Outcomes] = {}
         with ProgressBar(total=total, desc=f"scoring {self.name}", unit="cell") as progress:
             for method in methods:
                 outcomes: dict[Variant, dict[int, Outcomes]] = {}
@@ -96,7 +103,7 @@ class PromptScorer:
                     for length in self.lengths:
                         progress.update()
                         try:
-                            at_length = self._outcomes(method, variant, length, short)
+                            at_length = self._outcomes(method, variant, length, short, scored)
                         except UserError as error:
                             left_out.append(f"{self.name}, {variant}, at {length} tokens: {error}")
                         else:
@@ -115,7 +122,15 @@ class PromptScorer:
                         )
         return ScorerResult(tuple(curves), sentences=tuple(sentences), left_out=tuple(left_out))
 
-    def _outcomes(self, method: Method, variant: Variant, length: int, short: int) -> Outcomes:
+    def _outcomes(
+        self,
+        method: Method,
+        variant: Variant,
+        length: int,
+        short: int,
+        scored: dict[tuple[TargetScorer, str], Outcomes],
+    ) -> Outcomes:
+        """Outcomes of a cell. scored: those of earlier ones, by scorer and rows."""
         context, gap, row = length, 0, length
         if variant == Control.FAR_POSITIONS:
             row = min(length, self._bench.l_train)
@@ -127,14 +142,18 @@ class PromptScorer:
             context = row = short
         elif variant == Control.TRUNCATED:
             context = row = min(length, self._bench.l_train)
-        return score_prompts(
-            method.scorer_at(context),
-            prompts,
-            row,
-            pad=self._bench.pad,
-            tokens_per_call=self._bench.config.tokens_per_call,
-            gap=gap,
-        )
+        scorer = method.scorer_at(context)
+        key = scorer, fingerprint(prompts, row, gap)
+        if key not in scored:
+            scored[key] = score_prompts(
+                scorer,
+                prompts,
+                row,
+                pad=self._bench.pad,
+                tokens_per_call=self._bench.config.tokens_per_call,
+                gap=gap,
+            )
+        return scored[key]
 
     def _prompts(self, length: int, variant: Variant) -> list[Prompt]:
         config = self._bench.config

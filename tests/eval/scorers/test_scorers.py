@@ -1,5 +1,6 @@
 """The scorers' own arithmetic, against brute force and other implementations."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,9 @@ from lengthwise.eval.scorers.power_law import Bins, excess, fit
 from lengthwise.eval.scorers.sliding_window import windows
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.factory import make_scorers
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from tests.eval.planted import VOCAB, Documents, eval_config, skewed_documents
+from tests.eval.readers import BYTES, Uniform
 
 IDS = IdsTokenizer(VOCAB + 1, VOCAB)
 
@@ -117,6 +120,66 @@ def test_rows_of_copies_are_as_the_paper_has_them():
     # of which one is the end of text, or two in rows of an odd length.
     assert accuracy.counts_NK[0].tolist() == [7, 8, 16]
     assert accuracy.sums_NK[0].tolist() == [6, 7, 7]
+
+
+class Counted(Uniform):
+    """Counts the rows that it is asked to score, by their length."""
+
+    def __init__(self):
+        super().__init__(257)
+        self.rows = Counter()
+
+    def targets(self, tokens, positions=None):
+        self.rows[tokens.shape[1] - 1] += len(tokens)
+        return super().targets(tokens, positions)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *({"scorers": (name,)} for name in ("forgetting", "sliding_window", "needle_depth")),
+        {"tasks": ("passkey",)},
+    ],
+    ids=str,
+)
+def test_methods_that_share_a_scorer_share_its_pass(asked):
+    """Up to the training length all methods are the plain model, which is scored once."""
+    lengths, l_train = (128, 256), 128
+    texts = [np.random.default_rng(i).integers(97, 122, 600) for i in range(40)]
+    source = Documents(texts, [2] * len(texts), list(range(len(texts))))
+    config = eval_config(documents=20, prompts=2, **asked)
+    (scorer,) = make_scorers(Bench(source, BYTES, config, l_train, lengths, "c", ""))
+    rows = []
+    for others in (0, 2):
+        plain = Counted()
+        scorers = {UNSCALED: plain}
+        for factor in range(others):
+            scorers[RopeScaling("linear", 2.0 + factor)] = Counted()
+        methods = [
+            Method(
+                f"method {number}",
+                lambda c, scaling=scaling: Setting(scaling if c > l_train else UNSCALED),
+                lambda setting, scorers=scorers: scorers[setting.scaling],
+            )
+            for number, scaling in enumerate(scorers)
+        ]
+        assert len(scorer(methods).curves) % (others + 1) == 0
+        rows.append(plain.rows)
+    assert rows[0] == rows[1]
+
+
+def test_controls_of_prompts_up_to_the_training_length_are_those_prompts():
+    """Their last tokens are all of them, and no position ids are far: scored once."""
+    texts = [np.random.default_rng(i).integers(97, 122, 600) for i in range(40)]
+    source = Documents(texts, [2] * len(texts), list(range(len(texts))))
+    config = eval_config(documents=20, prompts=2, tasks=("passkey",))
+    (scorer,) = make_scorers(Bench(source, BYTES, config, 256, (256, 512), "c", ""))
+    plain = Counted()
+    curves = scorer([Method("plain", lambda c: Setting(), lambda s: plain)]).curves
+    # 2 prompts with 4 candidates each: plain, near and easy at 256; beyond, truncated and far too.
+    assert plain.rows[256] == 2 * 4 * (3 + 2)
+    assert plain.rows[512] == 2 * 4 * 3
+    assert len({curve.control for curve in curves}) == 6
 
 
 def law(x, a, b, c):
