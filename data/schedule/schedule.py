@@ -93,9 +93,13 @@ class Schedule:
                 raise UserError(f"{name} = {value} must be between 0 and 2^64 - 1")
         if not any(rows * length >= tokens_per_step for length, rows in bucket_rows.items()):
             fill = ", ".join(f"{length}: {rows * length}" for length, rows in bucket_rows.items())
+            most = max(rows * length for length, rows in bucket_rows.items())
+            fitting = most // max(lengths) * max(lengths)
+            flag = f"--config.phase.tokens_per_step={fitting}" if fitting else "smaller buckets"
             raise UserError(
                 f"no bucket holds the {tokens_per_step} tokens of one step (tokens by bucket: "
-                f"{fill}): use more data or a smaller tokens_per_step"
+                f"{fill}): use more data or {flag}",
+                advice={"phase.tokens_per_step": fitting} if fitting else {},
             )
         odds = config.chosen.odds(len(lengths))
         weights = {length: rows * length for length, rows in bucket_rows.items()}

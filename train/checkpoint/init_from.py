@@ -1,5 +1,8 @@
 """Initial weights from another run (`train.init_from`)."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,18 @@ from lengthwise.train.checkpoint.checkpoints import Checkpoints, shapes_by_name
 from lengthwise.train.checkpoint.meaning import Meaning, differences, other_tokens
 
 Shapes = dict[str, tuple[int, ...]]
+
+
+@contextlib.contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Keeps Orbax from warning that what is opened to be read is opened to be read."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def weights_of(workdir: Path, abstract_params: dict[str, Any], here: Meaning) -> dict[str, Any]:
@@ -26,7 +41,8 @@ def weights_of(workdir: Path, abstract_params: dict[str, Any], here: Meaning) ->
     directory = workdir / "checkpoints"
     if not directory.is_dir():
         raise UserError(f"train.init_from={workdir} has no checkpoints; give a --workdir of a run")
-    source = Checkpoints(directory, read_only=True)
+    with _errors_alone():
+        source = Checkpoints(directory, read_only=True)
     try:
         step = source.latest_step()
         if step is None:

@@ -314,13 +314,18 @@ def test_notes_say_what_is_scarce() -> None:
         ({"cycles": 0}, "curriculum.cycles = 0"),
         ({"seed": -1}, "seed = -1 must be between"),
         ({"budget_steps": 0}, "budget_steps = 0"),
-        ({"tokens_per_step": 1024}, "no bucket holds the 1024 tokens"),
+        (
+            {"tokens_per_step": 1024},
+            "no bucket holds the 1024 tokens.*--config.phase.tokens_per_step=",
+        ),
         ({"rows": dict.fromkeys(ROWS, 0)}, "no bucket holds the 32 tokens"),
     ],
 )
 def test_says_what_is_wrong(change: dict, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=says) as error:
         schedule(**change)
+    for field, value in error.value.advice.items():
+        schedule(**change | {field.removeprefix("phase."): value})
 
 
 def test_rejects_negative_steps() -> None:
