@@ -19,8 +19,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,10 @@ from lengthwise.benchmarks.app.lives import (
     start_all,
     steps_logged,
     wait_until,
+    write_corpus,
 )
 from lengthwise.common.progress import ProgressBar
+from lengthwise.train.machine.processes import LOST_STATUS
 
 _KILLS = flags.DEFINE_integer("kills", 300, "Lives that are cut short.", lower_bound=1)
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Processes of a life.", lower_bound=1)
@@ -112,14 +114,6 @@ def run_arguments(directory: Path) -> tuple[str, ...]:
     )
 
 
-def write_corpus(folder: Path) -> None:
-    """Modules of this Python's standard library, a text each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for package in ("asyncio", "email", "json", "logging", "unittest"):
-        for module in (Path(sysconfig.get_path("stdlib")) / package).glob("*.py"):
-            shutil.copy(module, folder / f"{package}-{module.stem}.txt")
-
-
 class Chaos:
     """Lives of one run in a directory, over any number of sittings."""
 
@@ -174,7 +168,7 @@ class Chaos:
             "seconds": round(moment - began, 2),
             "seconds_to_end": round(time.monotonic() - moment, 2),
         }
-        row["wrong"] = self._wrong(kill if struck else None, statuses)
+        row["wrong"] = wrong_ends(kill if struck else None, statuses)
         if not any(statuses):
             row["wrong"] += differences(self._undisturbed, self._killed)
             self._killed.rename(self._directory / f"finished-{len(self.rows())}")
@@ -221,17 +215,21 @@ class Chaos:
             return True
         return False
 
-    def _wrong(self, kill: Kill | None, statuses: list[int | None]) -> list[str]:
-        """What is wrong with how a life ended."""
-        if None in statuses:
-            return [f"not ended after {SECONDS_TO_END:.0f} s: {statuses}"]
-        if kill is None:
-            allowed = {0}
-        elif kill.signal == "SIGTERM":
-            allowed = {0, 128 + signal.SIGTERM}  # 0: it was about to end
-        else:  # others may say that one is gone, or be ended by jax for it
-            allowed = {128 + signal.SIGKILL, 0, 1, 75, 128 + signal.SIGABRT}
-        return [] if set(statuses) <= allowed else [f"exit statuses {statuses}"]
+
+def wrong_ends(kill: Kill | None, statuses: Sequence[int | None]) -> list[str]:
+    """What is wrong with how the processes of a life ended.
+
+    kill: None where nothing was sent to them.
+    """
+    if None in statuses:
+        return [f"not ended after {SECONDS_TO_END:.0f} s: {statuses}"]
+    if kill is None:
+        allowed = {0}
+    elif kill.signal == "SIGTERM":
+        allowed = {0, 128 + signal.SIGTERM}  # 0: it was about to end
+    else:  # others say that one is gone, or are ended by jax for it
+        allowed = {128 + signal.SIGKILL, 0, LOST_STATUS, 128 + signal.SIGABRT}
+    return [] if set(statuses) <= allowed else [f"exit statuses {statuses}"]
 
 
 def _written(file: Path) -> int:
@@ -278,9 +276,10 @@ def main(_: list[str]) -> None:
             if row["kill"]:
                 kills += 1
                 bar.update()
-    while not chaos.rows()[-1].get("finished"):
-        if chaos.live(None)["wrong"]:
-            break
+            elif row["wrong"]:  # of itself, as the next one would be
+                break
+    if kills == _KILLS.value and not chaos.rows()[-1].get("finished"):
+        chaos.live(None)
     rows = chaos.rows()
     print(table(rows))
     finished = sum("finished" in row for row in rows)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +22,14 @@ OF_A_LIFE = (
     *("time", "seconds", "tokens_per_second", "flops_per_second", "peak_share"),
     "data_wait_seconds",
 )
+
+
+def write_corpus(folder: Path) -> None:
+    """Modules of this Python's standard library, a text each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in ("asyncio", "email", "json", "logging", "unittest"):
+        for module in (Path(sysconfig.get_path("stdlib")) / package).glob("*.py"):
+            shutil.copy(module, folder / f"{package}-{module.stem}.txt")
 
 
 def log_of(workdir: Path) -> Path:

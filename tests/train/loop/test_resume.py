@@ -131,6 +131,16 @@ def test_chaos_draws_its_moments_from_the_seed_and_names_what_differs(tmp_path, 
     assert kills == again != others
     assert {kill.aim for kill in kills} == set(chaos.AIMS)
     assert {kill.process for kill in kills} == {0, 1}
+    by_signal = {kill.signal: kill for kill in kills}
+    for name, right, wrong in (
+        ("SIGTERM", [143, 143], [143, 75]),
+        ("SIGKILL", [137, 75], [137, 1]),
+        ("SIGTERM", [0, 0], [143, None]),
+    ):
+        assert chaos.wrong_ends(by_signal[name], right) == []
+        assert chaos.wrong_ends(by_signal[name], wrong) != []
+    assert chaos.wrong_ends(None, [0]) == []
+    assert chaos.wrong_ends(None, [2]) == ["exit statuses [2]"]
     changed = tmp_path / "changed"
     shutil.copytree(undisturbed, changed)
     log = changed / "metrics.jsonl"
