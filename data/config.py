@@ -53,7 +53,7 @@ class DataConfig(SourceConfig):
     tokenizer: str = setting("bytes", path=True)
     end_of_text_token: str = "<|endoftext|>"  # its name in a tokenizer.json
     # the token before each document, an input of the training: none | end_of_text | the name of a
-    # special token of a tokenizer.json, such as <s> | an id, of ids:...
+    # special token of a tokenizer.json, such as `<s>` | an id, of ids:...
     begin_with: str = NO_TOKEN
     # text without a token, where a tokenizer.json doesn't know all: error | allow: replaced or
     # dropped as the tokenizer does, and counted

@@ -38,9 +38,12 @@ class FileTokenizer:
             ) from error
         text = text.removeprefix(BYTE_ORDER_MARK)
         with reading(f"{path} is not a tokenizer.json", "tokenizers"):
-            tokenizers.Tokenizer.from_buffer(text)
-            content = {"added_tokens": [], **json.loads(text)}
-            hidden = _hide(content, {end_of_text_token, *_special_tokens(content)})
+            try:
+                content = {"added_tokens": [], **json.loads(text)}
+                hidden = _hide(content, {end_of_text_token, *_special_tokens(content)})
+            except (ValueError, LookupError, TypeError, AttributeError):
+                tokenizers.Tokenizer.from_buffer(text)  # which says what is missing
+                raise
             self._tokenizer = _load(content)
         end_of_text = self._tokenizer.token_to_id(hidden[end_of_text_token])
         if end_of_text is None:
@@ -50,7 +53,9 @@ class FileTokenizer:
             )
         # Decoding leaves out special tokens, and the file may list it as an ordinary one.
         self._tokenizer.add_special_tokens([hidden[end_of_text_token]])
-        self._path, self._content = path, content
+        self._path = path
+        # Of a large file a hundred megabytes, in every process.
+        self._incomplete = None if _is_complete(content) else content
         ids = ((name, self._tokenizer.token_to_id(new)) for name, new in hidden.items())
         # Special tokens by the names that the file gives them.
         self.special_tokens = {name: int(number) for name, number in ids if number is not None}
@@ -84,7 +89,7 @@ class FileTokenizer:
 
     def unknown(self, text: str) -> list[str]:
         """See `Tokenizer`; by a copy of the tokenizer that marks what its model would drop."""
-        if self._is_complete:
+        if self._incomplete is None:
             return []
         with reading(f"{self._path} can't encode a text", "tokenizers"):
             marking, mark = self._marking
@@ -102,20 +107,10 @@ class FileTokenizer:
         return [s for s in stretches if normalizer is None or normalizer.normalize_str(s).strip()]
 
     @functools.cached_property
-    def _is_complete(self) -> bool:
-        """Whether there are tokens for any text: bytes or a fallback to them."""
-        model = self._content["model"]
-        known = self._tokenizer.get_vocab(with_added_tokens=False).keys()
-        if model.get("byte_fallback"):
-            return known >= _BYTE_TOKENS
-        steps = json.dumps([self._content.get("pre_tokenizer"), self._content.get("normalizer")])
-        is_bpe = "merges" in model and not model.get("continuing_subword_prefix")
-        return is_bpe and '"type": "ByteLevel"' in steps and known >= _BYTES
-
-    @functools.cached_property
     def _marking(self) -> tuple[tokenizers.Tokenizer, int]:
         """A tokenizer that gives a token for unknown text where this one has none, and its id."""
-        content = copy.deepcopy(self._content)
+        content = copy.deepcopy(self._incomplete)
+        assert content is not None
         model = content["model"]
         name = _unspellable()
         if isinstance(model["vocab"], list):
@@ -150,6 +145,17 @@ def _load(content: dict[str, Any]) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def _is_complete(content: dict[str, Any]) -> bool:
+    """Whether there are tokens for any text: bytes or a fallback to them."""
+    model, vocab = content["model"], content["model"]["vocab"]
+    known = {piece for piece, _ in vocab} if isinstance(vocab, list) else vocab.keys()
+    if model.get("byte_fallback"):
+        return bool(known >= _BYTE_TOKENS)
+    steps = json.dumps([content.get("pre_tokenizer"), content.get("normalizer")])
+    is_bpe = "merges" in model and not model.get("continuing_subword_prefix")
+    return is_bpe and '"type": "ByteLevel"' in steps and bool(known >= _BYTES)
+
+
 def _special_tokens(content: dict[str, Any]) -> set[str]:
     return {token["content"] for token in content["added_tokens"] if token["special"]}
 
@@ -173,7 +179,8 @@ def _hide(content: dict[str, Any], names: set[str]) -> dict[str, str]:
     if isinstance(model["vocab"], list):
         model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in model["vocab"]]
     else:
-        model["vocab"] = {hidden.get(word, word): id_ for word, id_ in model["vocab"].items()}
+        for name in names & model["vocab"].keys():
+            model["vocab"][hidden[name]] = model["vocab"].pop(name)
         model["unk_token"] = hidden.get(model.get("unk_token"), model.get("unk_token"))
     if "merges" in model:
         model["dropout"] = None

@@ -26,10 +26,10 @@ def decode_behind(tokenizer: Tokenizer, prefix: np.ndarray, tokens: np.ndarray) 
 
 def encode_behind(tokenizer: Tokenizer, text: str) -> np.ndarray:
     """Tokens, int [n], that add `text` as it is behind any other: no space that isn't its own."""
-    (alone,) = tokenizer.encode_batch([text])
     for anchor in _ANCHORS:
-        before, whole = tokenizer.encode_batch([anchor, anchor + text])
-        if tokenizer.decode(np.concatenate([before, alone])) == tokenizer.decode(whole):
+        alone, before, whole = tokenizer.encode_batch([text, anchor, anchor + text])
+        joined = np.concatenate([before, alone])
+        if np.array_equal(joined, whole) or tokenizer.decode(joined) == tokenizer.decode(whole):
             return alone
         if np.array_equal(whole[: before.size], before):
             return whole[before.size :]
