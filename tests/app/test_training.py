@@ -1,17 +1,32 @@
 """Runs that stop with an error, and how they go on."""
 
+import dataclasses
 import json
 import shutil
 
+import jax
 import numpy as np
 
+from lengthwise.train.programs.setup import Setup
 from tests.app.runs import RUN, losses, steps_on_disk
 
 
-def test_a_loss_that_is_no_number_and_the_way_on(refused, lengthwise, unscored, start, tmp_path):
-    bad = ("--config.optimizer.learning_rate=1e18", "--config.train.checkpoint_every=1")
-    found = refused(*start, *bad, "--config.optimizer.z_loss=0")
+def test_a_loss_that_is_no_number_and_the_way_on(
+    refused, lengthwise, unscored, start, tmp_path, monkeypatch
+):
+    inputs = Setup.inputs
+
+    def broken(self, phase, step, length):
+        """Tables of no number, from the sixth step on."""
+        made = inputs(self, phase, step, length)
+        worse = jax.tree.map(lambda x: x * np.float32(np.nan), made.tables)
+        return made if step < 5 else dataclasses.replace(made, tables=worse)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Setup, "inputs", broken)
+        found = refused(*start, "--config.train.checkpoint_every=1")
     steps = len(losses(tmp_path / "run"))
+    assert steps == 5
     kept = steps_on_disk(tmp_path / "run")[-1]
     assert f"at step {steps + 1} in bucket 32 " in found
     assert f"checkpoint {kept} is kept" in found

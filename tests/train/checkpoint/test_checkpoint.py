@@ -145,7 +145,7 @@ def test_another_format_is_named(directory, monkeypatch):
     checkpoints.save(1, state(1), HOST, None)
     checkpoints.wait()
     monkeypatch.undo()
-    with pytest.raises(UserError, match="checkpoint 1 has format 99, this code reads 2"):
+    with pytest.raises(UserError, match="checkpoint 1 has format 99, this code reads 3"):
         checkpoints.host(1)
     checkpoints.close()
 
