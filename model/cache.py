@@ -74,17 +74,19 @@ def empty_cache(
     S = positions_BS.shape[1]
     if cache_capacity(config, S) != S:
         raise ValueError(f"a capacity of {S} tokens is no multiple of {config.cache_block}")
-    periods = config.layers // len(config.layer_schemes)
     lookback = 0 if config.input_scheme is None else config.input_scheme.lookback
 
-    def layer(scheme: LayerScheme) -> CachedKeys:
+    def layer(place: int) -> CachedKeys:
+        scheme = config.layer_schemes[place]
         return jax.tree.map(
-            lambda one: jnp.zeros((periods, batch, one.shape[2], S, one.shape[3]), one.dtype),
-            _one_token(config, scheme, tables.get(scheme.name)),
+            lambda one: jnp.zeros(
+                (config.layers_at(place), batch, one.shape[2], S, one.shape[3]), one.dtype
+            ),
+            _one_token(config, scheme, tables.get(config.key_of(scheme))),
         )
 
     inputs_BS = jnp.full((batch, lookback + S), _NO_TOKEN, jnp.int32) if lookback else None
-    cache = KVCache(tuple(map(layer, config.layer_schemes)), positions_BS, inputs_BS)
+    cache = KVCache(tuple(map(layer, range(len(config.layer_schemes)))), positions_BS, inputs_BS)
     return constrain_cache(cache)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from lengthwise.common.errors import UserError
 from lengthwise.common.settings import section, setting
 from lengthwise.common.trees import as_tree, check_fields, flatten
+from lengthwise.model.layer_pattern import scheme_names
 from lengthwise.model.positions.registry import SCHEMES
 from lengthwise.model.positions.settings import PositionSettings
 
@@ -73,7 +74,9 @@ class ModelConfig:
     head_dim: int = setting(32, "[2, inf)")  # channels
     mlp_dim: int = setting(768, "[1, inf)")  # hidden channels of the MLP
     positions: PositionSettings = section(PositionSettings)
-    layer_pattern: tuple[str, ...] = ()  # schemes of successive layers, repeated; (): scheme in all
+    # schemes, and masks, of successive layers, repeated, such as ('rope/window:size=512', 'rope');
+    # (): scheme in all
+    layer_pattern: tuple[str, ...] = ()
     block: BlockConfig = section(BlockConfig)
     # RMSNorm on queries and keys before RoPE: none | head (a head at a time) | full (all heads)
     qk_norm: str = setting("head", choices=QK_NORMS)
@@ -113,7 +116,7 @@ class ModelConfig:
     def tree(self) -> dict[str, Any]:
         """The fields as flags nest, of position schemes those in use."""
         tree = as_tree(self)
-        used = {self.positions.scheme, *self.layer_pattern}
+        used = {self.positions.scheme, *scheme_names(self.layer_pattern)}
         positions = tree["positions"].items()
         return tree | {
             "positions": {name: of for name, of in positions if name in used or name not in SCHEMES}

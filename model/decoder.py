@@ -56,7 +56,9 @@ class Decoder(nnx.Module):
             self.unembedding = normal_param(rngs, (D, V), D**-0.5, ("embed", "vocab"))
         learned = [scheme for scheme in config.schemes if scheme.parameters(config.dims)]
         if learned:
-            self.positions = nnx.Dict({s.name: _position_params(config, s, rngs) for s in learned})
+            self.positions = nnx.Dict(
+                {config.key_of(s): _position_params(config, s, rngs) for s in learned}
+            )
 
     def __call__(
         self,
@@ -184,8 +186,8 @@ class Decoder(nnx.Module):
         if scheme is None:
             return x_BLD
         added_BLD = scheme.embed(
-            learned.get(scheme.name, {}),
-            tables.get(scheme.name),
+            learned.get(self.config.key_of(scheme), {}),
+            tables.get(self.config.key_of(scheme)),
             read_BL,
             positions_BL,
             segment_ids_BL,
@@ -198,14 +200,12 @@ class Decoder(nnx.Module):
     ) -> BlockContext:
         """Block inputs that depend on positions; length: of the longest row."""
         span = self.config.span(length)
+        keys = {self.config.key_of(s): s for s in dict.fromkeys(self.config.layer_schemes)}
         shared = {
-            s.name: s.prepare(
-                {} if s.per_layer else learned.get(s.name, {}),
-                tables.get(s.name),
-                positions_BL,
-                span,
+            key: s.prepare(
+                {} if s.per_layer else learned.get(key, {}), tables.get(key), positions_BL, span
             )
-            for s in dict.fromkeys(self.config.layer_schemes)
+            for key, s in keys.items()
         }
         scale_BL = None if "log_n" not in tables else _query_scale(positions_BL, tables["log_n"])
         rows_B = jnp.arange(positions_BL.shape[0])
@@ -216,7 +216,7 @@ class Decoder(nnx.Module):
         config = self.config
         if config.attention != "auto":
             return config.attention
-        far = any(s.has_far_field(tables.get(s.name)) for s in config.layer_schemes)
+        far = any(s.has_far_field(tables.get(config.key_of(s))) for s in config.layer_schemes)
         return config.backend(length, mask, far, segmented, row_devices())[0]
 
     def unembedding_weight(self) -> tuple[jax.Array, int]:

@@ -50,13 +50,18 @@ def forward_flops(config: ModelSpec, length: int, batch: int, mask: Mask) -> int
     """
     block = matmul_parameters(config)
     matmuls = 2 * length * (config.layers * block + config.embed_dim * config.embedding_rows)
-    pairs = visible_pairs(mask, length)
-    attention = 4 * config.layers * config.num_heads * config.head_dim * pairs
-    positions = sum(
-        layers * (scheme.token_flops(config.dims) * length + scheme.pair_flops(config.dims) * pairs)
-        for scheme, layers in _schemes(config)
-    )
-    return batch * (matmuls + attention + positions)
+    total = matmuls
+    if config.input_scheme is not None:
+        total += config.input_scheme.token_flops(config.dims) * length
+    for place, layer_mask in enumerate(config.layer_masks(mask)):
+        pairs = visible_pairs(layer_mask, length)
+        scheme = config.layer_schemes[place]
+        attention = 4 * config.num_heads * config.head_dim * pairs
+        positions = (
+            scheme.token_flops(config.dims) * length + scheme.pair_flops(config.dims) * pairs
+        )
+        total += config.layers_at(place) * (attention + positions)
+    return batch * total
 
 
 def train_step_flops(config: ModelSpec, length: int, batch: int, mask: Mask) -> int:

@@ -1,4 +1,4 @@
-"""The layers of a decoder: a scan over periods of the pattern of position schemes, or unrolled, and
+"""The layers of a decoder: a scan over periods of the layer pattern, or unrolled, and
 rematerialization.
 
 Both are choices of execution: parameters, checkpoints and results are the same.
@@ -16,7 +16,6 @@ from lengthwise.model.attention.masks import Mask
 from lengthwise.model.layers import Block, BlockContext, LayerCache, LayerPositions
 from lengthwise.model.parallel.mesh import program_devices
 from lengthwise.model.parallel.sharding import save_all_but_gathered
-from lengthwise.model.positions.scheme import LayerScheme
 from lengthwise.model.spec import ModelSpec
 
 _BLOCK_INPUT = "block_input"
@@ -47,17 +46,20 @@ def run_layers(
 
     Args:
       blocks: of all layers, parameters stacked, [layers, ...].
-      learned: by scheme, its parameters.
+      learned: by key of the scheme, its parameters.
       caches: of each layer of a period; (): there are none.
       last: tokens of the rows' ends whose output is needed; 0: all. The last layer computes it for
         them alone.
     """
     pattern = config.layer_schemes
     graphdef, stacked = nnx.split(blocks)
-    own = {s.name: learned[s.name] for s in pattern if s.per_layer and s.name in learned}
+    masks = config.layer_masks(mask)
+    keys = [config.key_of(scheme) for scheme in pattern]
+    per_layer = {key for key, s in zip(keys, pattern, strict=True) if s.per_layer}
+    own = {key: learned[key] for key in keys if key in per_layer and key in learned}
 
     def block(
-        scheme: LayerScheme,
+        place: int,
         last: int,
         x_BLD: jax.Array,
         weights: Any,
@@ -65,9 +67,11 @@ def run_layers(
         layer: Any,
         cache: LayerCache | None,
     ) -> tuple[jax.Array, CachedKeys | None]:
-        positions = LayerPositions(scheme, own)
+        positions = LayerPositions(pattern[place], keys[place], own)
         x_BLD = checkpoint_name(x_BLD, _BLOCK_INPUT)
-        return nnx.merge(graphdef, weights)(x_BLD, layer, positions, context, mask, cache, last)
+        return nnx.merge(graphdef, weights)(
+            x_BLD, layer, positions, context, masks[place], cache, last
+        )
 
     if config.remat != "none" or program_devices() > 1:
         block = jax.checkpoint(
@@ -87,29 +91,52 @@ def run_layers(
         layers = _unstack(stacked)
         for number, weights in enumerate(layers):
             period, place = divmod(number, len(pattern))
-            scheme = pattern[place]
-            params = next(rows[scheme.name]) if scheme.name in rows else {}
+            params = next(rows[keys[place]]) if keys[place] in rows else {}
             period += first // len(pattern)
             cache = LayerCache(caches[place], period) if caches else None
             of_ends = last if number == len(layers) - 1 else 0
-            x_BLD, updated = block(scheme, of_ends, x_BLD, weights, params, first + number, cache)
+            x_BLD, updated = block(place, of_ends, x_BLD, weights, params, first + number, cache)
             if caches:
                 caches[place] = updated
         return x_BLD, tuple(caches)
 
     if config.layer_execution == "unroll":
         return run((x_BLD, caches), stacked, own, 0, last)
-    periods = config.layers // len(pattern)
-    by_period = jax.tree.map(lambda x: x.reshape(periods, -1, *x.shape[1:]), (stacked, own))
-    xs = (*by_period, len(pattern) * jnp.arange(periods))
-    scanned = jax.tree.map(lambda x: x[:-1], xs) if last else xs
-    state: tuple[jax.Array, tuple[CachedKeys, ...]] = jax.lax.scan(
-        lambda state, xs: (run(state, *xs), None), (x_BLD, caches), scanned
-    )[0]
-    if not last:
+    state = (x_BLD, caches)
+    # The last layer is another program where it computes the ends alone, and stays out of the scan.
+    periods = (config.layers - (last > 0)) // len(pattern)
+    whole, rest = _split_stacks((stacked, own), periods, config.layers, keys)
+    if periods:
+        by_period = jax.tree.map(lambda x: x.reshape(periods, -1, *x.shape[1:]), whole)
+        xs = (*by_period, len(pattern) * jnp.arange(periods))
+        state, _ = jax.lax.scan(lambda state, xs: (run(state, *xs), None), state, xs)
+    if rest is None:
         return state
-    period, own, first = jax.tree.map(lambda x: x[-1], xs)
-    return run(state, period, own, first, last)
+    return run(state, rest[0], rest[1], periods * len(pattern), last)
+
+
+def _split_stacks(
+    stacks: tuple[Any, dict[str, Any]], periods: int, layers: int, keys: list[str]
+) -> tuple[Any, Any]:
+    """Stacked parameters of the first periods, and those of the layers after them; None: there
+    are none."""
+    if periods * len(keys) == layers:
+        return stacks, None
+    stacked, own = stacks
+
+    def parts(tree: Any, count: int) -> tuple[Any, Any]:
+        """The first `count` of each stack, and the rest."""
+        leaves, structure = jax.tree.flatten(tree)
+        split = [jax.lax.split(leaf, (count, leaf.shape[0] - count)) for leaf in leaves]
+        first, rest = zip(*split, strict=True) if split else ((), ())
+        return jax.tree.unflatten(structure, first), jax.tree.unflatten(structure, rest)
+
+    whole, rest = parts(stacked, periods * len(keys))
+    by_key = {key: parts(tree, periods * keys.count(key)) for key, tree in own.items()}
+    return (
+        (whole, {key: first for key, (first, _) in by_key.items()}),
+        (rest, {key: after for key, (_, after) in by_key.items()}),
+    )
 
 
 def _unstack(stacked: Any) -> list[Any]:

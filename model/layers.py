@@ -75,6 +75,7 @@ class LayerPositions(NamedTuple):
     """Position scheme of one layer, and its parameters in that layer."""
 
     scheme: LayerScheme
+    key: str  # see `ModelSpec.key_of`
     params: dict[str, jax.Array]
 
 
@@ -133,7 +134,7 @@ class Attention(nnx.Module):
             q_BLHC = q_BLHC * (config.block.attention_scale * config.head_dim**0.5)
         if context.query_scale_BL is not None:
             q_BLHC = (q_BLHC * context.query_scale_BL[:, :, None, None]).astype(q_BLHC.dtype)
-        shared = context.shared.get(positions.scheme.name)
+        shared = context.shared.get(positions.key)
         terms = positions.scheme.terms(positions.params, shared, q_BLHC, k_BLKC)
         if cache is not None:
             out_BLHC, updated = self._over_cache(terms, v_BLKC, plain_k_BLKC, context, mask, cache)

@@ -1,13 +1,13 @@
 """Static argument of compiled programs: a model's declaration, its vocabulary and the platform."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 from lengthwise.common.errors import UserError
 from lengthwise.model.attention.backends.support import Request, choose_backend
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.config import ModelConfig
-from lengthwise.model.positions.placement import place_schemes
+from lengthwise.model.placement import Layers, layers_of
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.positions.scheme import BIASES, Dims, InputScheme, LayerScheme, Scheme
 
@@ -39,11 +39,6 @@ class ModelSpec(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers % len(self.layer_schemes):
-            raise UserError(
-                f"model.layers={self.layers} must be a multiple of the {len(self.layer_schemes)} "
-                "layers of model.layer_pattern"
-            )
         for scheme in self.schemes:
             scheme.check(self.dims)
         if 0 < self.vocab_rows < self.vocab_size:
@@ -58,18 +53,37 @@ class ModelSpec(ModelConfig):
         return self.vocab_rows or self.vocab_size
 
     @cached_property
-    def _placed_schemes(self) -> tuple[InputScheme | None, tuple[LayerScheme, ...]]:
-        return place_schemes(self.positions, self.layer_pattern)
+    def _layers(self) -> Layers:
+        return layers_of(self.positions, self.layer_pattern)
 
     @property
     def input_scheme(self) -> InputScheme | None:
         """Positions that are added to the embeddings."""
-        return self._placed_schemes[0]
+        return self._layers.input_scheme
 
     @property
     def layer_schemes(self) -> tuple[LayerScheme, ...]:
-        """Positions in the layers: one period of the pattern."""
-        return self._placed_schemes[1]
+        """Positions in the layers: one period of the pattern. The last period may be cut off."""
+        return self._layers.schemes
+
+    def layer_masks(self, mask: Mask) -> tuple[Mask, ...]:
+        """Masks of the layers of a period in a pass under `mask`.
+
+        Raises:
+          UserError: it doesn't go with the mask of a layer.
+        """
+        return tuple(mask.within(layer) for layer in self._layers.masks)
+
+    def layers_at(self, place: int) -> int:
+        """Number of layers at a place of the pattern."""
+        return len(range(place, self.layers, len(self.layer_schemes)))
+
+    def key_of(self, scheme: Scheme) -> str:
+        """The name that tables and parameters of a scheme go by: another of the same scheme with
+        other settings has a number."""
+        same = [each for each in self.schemes if each.name == scheme.name]
+        number = same.index(scheme) + 1
+        return scheme.name if number == 1 else f"{scheme.name}_{number}"
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
@@ -144,8 +158,7 @@ class ModelSpec(ModelConfig):
           UserError: an explicit backend, or any, can't serve.
         """
         schemes = self.layer_schemes
-        request = Request(
-            mask=mask,
+        plain = Request(
             bias=max((scheme.bias for scheme in schemes), key=BIASES.index),
             far=far,
             normalizer=self.attention_weights != "softmax",
@@ -156,7 +169,8 @@ class ModelSpec(ModelConfig):
             length=length,
             row_devices=row_devices,
         )
-        return choose_backend(self.attention, self.platform, length, request)
+        requests = [replace(plain, mask=each) for each in dict.fromkeys(self.layer_masks(mask))]
+        return choose_backend(self.attention, self.platform, length, requests)
 
     def learns_per_layer(self, scheme: Scheme) -> bool:
         """Whether each layer with the scheme has parameters of its own for it."""
@@ -164,7 +178,8 @@ class ModelSpec(ModelConfig):
 
     def scheme_layers(self, scheme: Scheme) -> int:
         """Number of layers that have the scheme."""
-        return self.layers // len(self.layer_schemes) * self.layer_schemes.count(scheme)
+        places = [k for k, each in enumerate(self.layer_schemes) if each == scheme]
+        return sum(self.layers_at(place) for place in places)
 
     @property
     def position_scheme(self) -> str:

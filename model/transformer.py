@@ -46,7 +46,7 @@ def position_penalty(config: ModelSpec, params: Params, key: jax.Array, length: 
     """
     own_key = jax.random.fold_in(key, PENALTY_KEY)
     learned = params.get("positions", {})
-    added = [s.penalty(learned.get(s.name, {}), own_key, length) for s in config.schemes]
+    added = [s.penalty(learned.get(config.key_of(s), {}), own_key, length) for s in config.schemes]
     return sum(x for x in added if x is not None)
 
 
@@ -65,7 +65,9 @@ def position_tables(
             f"rope scaling {scaling.kind!r} has no meaning for the position scheme "
             f"{config.position_scheme!r}; leave it 'none'"
         )
-    made = {s.name: s.tables(config.dims, scaling, trained, length) for s in config.schemes}
+    made = {
+        config.key_of(s): s.tables(config.dims, scaling, trained, length) for s in config.schemes
+    }
     if log_n := scaling.log_n or trained.log_n:
         made["log_n"] = np.float32(1 / math.log(log_n))
     return {name: tables for name, tables in made.items() if tables is not None}
@@ -158,7 +160,7 @@ def logical_axes(config: ModelSpec) -> dict[str, Any]:
     "vocab", and None for a dimension that is never split.
     """
     flat = nnx.to_flat_state(nnx.state(_abstract(config), nnx.Param))
-    stacked = {("positions", s.name) for s in config.layer_schemes if s.per_layer}
+    stacked = {("positions", config.key_of(s)) for s in config.layer_schemes if s.per_layer}
     axes = {
         path: (("layers",) if path[0] == "blocks" or path[:2] in stacked else ())
         + variable.get_metadata("axes")

@@ -59,7 +59,7 @@ class Mask:
         prefix is T5's prefix LM (arXiv:1910.10683). Segments still apply to all of them.
         """
         visible = k_index <= q_index
-        if self.window is not None or self.chunk is not None:
+        if self.limited:
             near = k_index >= self.first_key(q_index)
             visible = visible & (near | (k_index < self.sinks) if self.sinks else near)
         if self.prefix:
@@ -68,8 +68,16 @@ class Mask:
             visible = visible & (q_segment == k_segment) & (k_segment > 0)
         return visible
 
+    @property
+    def limited(self) -> bool:
+        """Whether queries see only near keys, and sinks."""
+        return self.window is not None or self.chunk is not None
+
     def first_key(self, q_index: Array) -> Array:
-        """First near key of the query, by window or chunk; it may be negative."""
+        """First near key of the query, by window or chunk; it may be negative.
+
+        Subclasses with another one are `limited`; it must not fall from a query to the next.
+        """
         if self.window is not None:
             return q_index - self.window + 1
         if self.chunk is not None and self.chunk_is_power_of_two:
@@ -77,6 +85,26 @@ class Mask:
         if self.chunk is not None:
             return q_index // self.chunk * self.chunk
         return q_index * 0
+
+    def within(self, layer: "Mask") -> "Mask":
+        """What both masks show, this one of the pass and that of a layer.
+
+        Raises:
+          UserError: no mask shows just that.
+        """
+        if self in (layer, CAUSAL):
+            return layer
+        if layer == CAUSAL:
+            return self
+        if type(self) is type(layer) is Mask and self.window and layer.window:
+            if not self.sinks and not layer.sinks:
+                return Mask(window=min(self.window, layer.window))
+            if layer.window <= self.window and not layer.sinks:
+                return layer  # a sink that is farther away is not in the layer's window
+        raise UserError(
+            f"the mask {self} and that of a layer, {layer}, have no mask in common; leave out the "
+            "method, or change model.layer_pattern"
+        )
 
     @property
     def chunk_is_power_of_two(self) -> bool:

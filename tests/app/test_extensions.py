@@ -20,6 +20,7 @@ RECIPES = {kind: CODE.findall(text)[-1] for kind, text in SECTION.findall(PAGE.r
 # What each recipe of a run on text is chosen by.
 CHOSEN = {
     "position scheme": ("model.positions.scheme=mine", "model.positions.mine.power=2.0"),
+    "mask of layers": ("model.layer_pattern=('mine/later_part:divisor=3','mine')",),
     "layout": (
         "phase.layout.name=mine",
         "phase.layout.mine.skip=3",

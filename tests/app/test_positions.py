@@ -10,10 +10,10 @@ import pytest
         (["layer_pattern=('rope','nope')"], "model.layer_pattern='nope' is unknown"),
         (["layer_pattern=('rope','learned')"], "'learned', which works at the input"),
         (["layer_pattern=('none',)"], "'rope' is not in model.layer_pattern=('none',)"),
-        (
-            ["layer_pattern=('rope','none')", "layers=3"],
-            "model.layers=3 must be a multiple of the 2 layers of model.layer_pattern",
-        ),
+        (["layer_pattern=('rope/windows',)"], "model.layer_pattern='windows' is unknown"),
+        (["layer_pattern=('rope/window:512',)"], "'512' is no FIELD=VALUE; write it as"),
+        (["layer_pattern=('rope:thetas=1e4',)"], "rope.thetas is no field; choose one of theta"),
+        (["layer_pattern=('rope/window:size=0',)"], "window.size is 0, but must lie in [1, inf)"),
         (
             ["positions.scheme=learned", "positions.learned.positions=100"],
             "'learned' has 100 positions, but sequences of 128 tokens need 128; raise "

@@ -102,6 +102,12 @@ VARIANTS = {
         logit_scale=0.25,
     ),
 }
+# A period and a part of one; two settings of a scheme, and three masks.
+PATTERN = dataclasses.replace(
+    PLAIN,
+    layers=5,
+    layer_pattern=("rope:theta=50.0/window:size=5", "rope/full", "fire/chunks:size=7,sinks=2"),
+)
 
 
 def changed(config, **changes):
@@ -182,7 +188,7 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
 
     def of_layer(scheme, number):
         """What the scheme learned for this use of it."""
-        own = learned.get(scheme.name, {})
+        own = learned.get(config.key_of(scheme), {})
         return jax.tree.map(lambda leaf: leaf[number], own) if scheme.per_layer else own
 
     def run(mlp, y):
@@ -198,18 +204,20 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
     for b, row in enumerate(tokens):
         row_segments = np.ones(len(row), int) if segments is None else segments[b]
         # Padding as a document of its own: a query that sees nothing has no weights.
-        seen = visible(len(row), mask, row_segments + 1)
+        shown = visible(len(row), mask, row_segments + 1)
         x = p["embedding"][row] * config.embedding_scale
         if config.embedding_norm:
             x = norm(x, p["embedding_norm"])
         if config.input_scheme is not None:
             own = {"embed_dim": config.embed_dim, **learned.get(config.input_scheme.name, {})}
             x = x + input_vectors(config.input_scheme, own, row, positions[b], row_segments)
-        used = dict.fromkeys([s.name for s in config.layer_schemes], 0)
+        used = dict.fromkeys(config.layer_schemes, 0)
         for n in range(config.layers):
             scheme = config.layer_schemes[n % len(config.layer_schemes)]
-            own = of_layer(scheme, used[scheme.name])
-            used[scheme.name] += 1
+            own = of_layer(scheme, used[scheme])
+            used[scheme] += 1
+            layer_mask = config._layers.masks[n % len(config.layer_schemes)]
+            seen = shown & visible(len(row), layer_mask, row_segments + 1)
             block = jax.tree.map(lambda leaf: leaf[n], p["blocks"])  # noqa: B023
             attention, mlp = block["attention"], block["mlp"]
             y = x if style.norm_placement == "post" else norm(x, block["attention_norm"])

@@ -12,7 +12,7 @@ from lengthwise.model.cache import cache_capacity, cache_refusal, empty_cache
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.token_losses import nats_of_logits, project
 from lengthwise.model.transformer import apply, extend, position_tables
-from tests.model.decoder_reference import CONFIG, VARIANTS, changed, make_params
+from tests.model.decoder_reference import CONFIG, PATTERN, VARIANTS, changed, make_params
 from tests.model.positions.schemes import CASES, SETTINGS, SPAN, decoder, position_settings
 
 # Blocks of 8 (`CONFIG.attention_block`): a cache of four, of which chunks visit one to three.
@@ -131,6 +131,10 @@ def test_chunks_give_what_a_whole_pass_gives_under_every_scheme(case):
 )
 def test_chunks_give_what_a_whole_pass_gives_under_every_variant_of_a_block(name):
     assert_equal_passes(VARIANTS[name])
+
+
+def test_chunks_give_what_a_whole_pass_gives_under_a_pattern_that_is_cut_off():
+    assert_equal_passes(PATTERN)
 
 
 MASKS = [Mask(window=5), Mask(window=9, sinks=3), Mask(chunk=7, sinks=2), Mask(chunk=8)]

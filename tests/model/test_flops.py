@@ -15,7 +15,7 @@ from lengthwise.model.spec import ModelSpec
 from lengthwise.model.transformer import apply, init_params, position_tables
 from tests.model.attention.attention_reference import visible
 from tests.model.attention.test_masks import masks
-from tests.model.decoder_reference import VARIANTS, position_settings
+from tests.model.decoder_reference import PATTERN, VARIANTS, position_settings
 
 CONFIG = ModelSpec(
     vocab_size=31,
@@ -47,7 +47,9 @@ CAUSAL = Mask(None, 0)
 
 
 @pytest.mark.parametrize(
-    "config", [CONFIG, TIED, *VARIANTS.values()], ids=["untied", "tied", *VARIANTS]
+    "config",
+    [CONFIG, TIED, PATTERN, *VARIANTS.values()],
+    ids=["untied", "tied", "pattern", *VARIANTS],
 )
 def test_parameters_are_counted_as_they_are_made(config):
     params = jax.eval_shape(lambda: init_params(config, 0))
@@ -109,3 +111,20 @@ def test_a_window_costs_less():
     full, window = (flops.forward_flops(CONFIG, 64, 2, m) for m in (CAUSAL, Mask(8, 1)))
     pairs = 64 * 65 // 2 - int(visible(64, Mask(8, 1), None).sum())
     assert full - window == 2 * 4 * CONFIG.layers * CONFIG.num_heads * CONFIG.head_dim * pairs
+
+
+def test_layers_are_charged_for_what_their_masks_show():
+    """By hand: two layers see 5 keys at most, two all, one chunks of 7 and 2 sinks."""
+    length = 12
+    window = sum(min(i + 1, 5) for i in range(length))
+    causal = length * (length + 1) // 2
+    chunks = sum((i + 1) if i < 7 else (i - 7 + 1) + 2 for i in range(length))
+    rope_only = dataclasses.replace(
+        PATTERN, layer_pattern=tuple(e.replace("fire", "none") for e in PATTERN.layer_pattern)
+    )
+    plain = dataclasses.replace(rope_only, layer_pattern=())
+    heads = 4 * PATTERN.num_heads * PATTERN.head_dim
+    saved = heads * (2 * (causal - window) + causal - chunks)
+    assert flops.forward_flops(rope_only, length, 3, CAUSAL) == (
+        flops.forward_flops(plain, length, 3, CAUSAL) - 3 * saved
+    )

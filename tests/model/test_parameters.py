@@ -6,7 +6,14 @@ import pytest
 from lengthwise.common.errors import UserError
 from lengthwise.model.config import BlockConfig
 from lengthwise.model.transformer import init_params, logical_axes
-from tests.model.decoder_reference import CONFIG, PLAIN, VARIANTS, changed, compiled_init
+from tests.model.decoder_reference import (
+    CONFIG,
+    PLAIN,
+    VARIANTS,
+    changed,
+    compiled_init,
+    position_settings,
+)
 
 
 def test_execution_choices_do_not_change_initial_parameters():
@@ -95,3 +102,13 @@ def test_fewer_rows_than_ids_are_refused():
 def test_a_parallel_block_has_no_norm_behind_its_branches():
     with pytest.raises(UserError, match=r"model\.block\.parallel goes with norm_placement='pre'"):
         BlockConfig(parallel=True, norm_placement="both")
+
+
+def test_settings_of_one_scheme_have_parameters_of_their_own():
+    pattern = ("fire:hidden=3", "fire:hidden=4", "fire:hidden=3")
+    config = changed(
+        PLAIN, layers=4, positions=position_settings(scheme="fire"), layer_pattern=pattern
+    )
+    positions = jax.eval_shape(lambda: init_params(config, 0))["positions"]
+    layers = {key: {leaf.shape[0] for leaf in tree.values()} for key, tree in positions.items()}
+    assert layers == {"fire": {3}, "fire_2": {1}}

@@ -9,6 +9,7 @@ from lengthwise.model.positions.rope_scaling import RopeScaling
 from tests.model.decoder_reference import (
     CONFIG,
     LENGTH,
+    PATTERN,
     PLAIN,
     VARIANTS,
     changed,
@@ -29,10 +30,13 @@ from tests.model.decoder_reference import (
         changed(CONFIG, attention="blockwise"),
         changed(CONFIG, smeared_keys=True),
         *VARIANTS.values(),
+        PATTERN,
+        changed(PATTERN, attention="blockwise", layer_execution="scan"),
     ],
     ids=[
         *("all_options", "plain", "no_groups", "softplus", "blockwise", "smeared_keys"),
         *VARIANTS,
+        *("pattern", "pattern_blockwise_scan"),
     ],
 )
 def test_logits_match_an_independent_float64_decoder(config):

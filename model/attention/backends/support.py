@@ -1,6 +1,6 @@
 """Capabilities of the attention backends, in one table, and the choice of "auto" by it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lengthwise.common.errors import UserError
@@ -37,8 +37,12 @@ class Request:
     row_devices: int = 1  # devices that share the tokens of one row
 
 
-def choose_backend(requested: str, platform: str, length: int, request: Request) -> tuple[str, str]:
+def choose_backend(
+    requested: str, platform: str, length: int, requests: Sequence[Request]
+) -> tuple[str, str]:
     """Resolves `requested` for rows of `length` tokens: (backend, the reason in words).
+
+    It serves all requests, those of the layers.
 
     platform: as `jax.Device.platform` has it. "auto" takes the platform's kernel where that can
     serve, else blockwise, or dense for short rows. Raises UserError for an unknown backend and for
@@ -50,19 +54,19 @@ def choose_backend(requested: str, platform: str, length: int, request: Request)
     if requested != "auto":
         wrong = PLATFORMS.get(requested, platform) != platform
         reason = f"it runs on {PLATFORMS[requested]} only, this is {platform}" if wrong else None
-        reason = reason or refusal(requested, request)
+        reason = reason or _first_refusal(requested, requests)
         if reason is not None:
             raise UserError(f"attention backend {requested!r} can't serve this model: {reason}")
         return requested, "asked for"
     why = ""
     for kernel in (name for name, where in PLATFORMS.items() if where == platform):
-        reason = refusal(kernel, request)
+        reason = _first_refusal(kernel, requests)
         if reason is None:
             return kernel, f"the fused kernel for {platform}"
         why = f"{kernel} can't serve: {reason}; "
-    reason = refusal("blockwise", request)
+    reason = _first_refusal("blockwise", requests)
     if reason is not None:
-        why_not_dense = refusal("dense", request)
+        why_not_dense = _first_refusal("dense", requests)
         if why_not_dense is not None:
             raise UserError(f"no attention backend can serve this model: {why_not_dense}")
         return "dense", f"{why}blockwise can't serve: {reason}"
@@ -70,6 +74,11 @@ def choose_backend(requested: str, platform: str, length: int, request: Request)
     if length < threshold:
         return "dense", f"{why}below length {threshold} blockwise does not pay on {platform}"
     return "blockwise", f"{why}it pays from length {threshold} on {platform}"
+
+
+def _first_refusal(backend: str, requests: Sequence[Request]) -> str | None:
+    reasons = (refusal(backend, request) for request in requests)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def refusal(backend: str, request: Request) -> str | None:
@@ -136,7 +145,9 @@ _REFUSALS: dict[str, tuple[_Refusal, ...]] = {
             "are all that it is trusted with",
         ),
         (
-            lambda r: bool(r.mask.sinks or r.mask.chunk or r.mask.prefix),
+            lambda r: (
+                type(r.mask) is not Mask or bool(r.mask.sinks or r.mask.chunk or r.mask.prefix)
+            ),
             "it has causal masks and windows only",
         ),
         (lambda r: r.dtype not in ("bfloat16", "float16"), "it computes in 16 bits only"),

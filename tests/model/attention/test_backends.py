@@ -32,19 +32,19 @@ from tests.model.decoder_reference import PLAIN, changed, make_inputs
 
 def test_auto_takes_the_kernel_of_the_platform_where_it_can_serve():
     plain, packed = Request(), Request(segments=True)
-    assert choose_backend("auto", "tpu", 2048, plain)[0] == "splash"
-    assert choose_backend("auto", "tpu", 2048, packed)[0] == "splash"
-    assert choose_backend("auto", "gpu", 2048, plain)[0] == "cudnn"
-    backend, reason = choose_backend("auto", "gpu", 8192, packed)
+    assert choose_backend("auto", "tpu", 2048, [plain])[0] == "splash"
+    assert choose_backend("auto", "tpu", 2048, [packed])[0] == "splash"
+    assert choose_backend("auto", "gpu", 2048, [plain])[0] == "cudnn"
+    backend, reason = choose_backend("auto", "gpu", 8192, [packed])
     assert backend == "blockwise"
     assert "cudnn can't serve: documents" in reason
-    assert choose_backend("auto", "tpu", 8192, Request(bias="block"))[0] == "blockwise"
-    assert choose_backend("auto", "tpu", 8192, Request(row_devices=2))[0] == "splash"
+    assert choose_backend("auto", "tpu", 8192, [Request(bias="block")])[0] == "blockwise"
+    assert choose_backend("auto", "tpu", 8192, [Request(row_devices=2)])[0] == "splash"
     thin = Request(length=384, row_devices=2)  # chunks of 96 tokens
-    assert choose_backend("auto", "tpu", 384, thin)[0] == "dense"
-    assert choose_backend("auto", "cpu", 64, plain)[0] == "dense"
-    assert choose_backend("auto", "cpu", 4096, plain)[0] == "blockwise"
-    backend, reason = choose_backend("auto", "tpu", 8192, Request(normalizer=True))
+    assert choose_backend("auto", "tpu", 384, [thin])[0] == "dense"
+    assert choose_backend("auto", "cpu", 64, [plain])[0] == "dense"
+    assert choose_backend("auto", "cpu", 4096, [plain])[0] == "blockwise"
+    backend, reason = choose_backend("auto", "tpu", 8192, [Request(normalizer=True)])
     assert backend == "dense"
     assert "softmax" in reason
 
@@ -52,15 +52,15 @@ def test_auto_takes_the_kernel_of_the_platform_where_it_can_serve():
 @pytest.mark.parametrize("backend", PLATFORMS)
 def test_a_kernel_is_refused_elsewhere(backend):
     with pytest.raises(UserError, match=f"{backend}.*{PLATFORMS[backend]} only, this is cpu"):
-        choose_backend(backend, "cpu", 2048, Request())
+        choose_backend(backend, "cpu", 2048, [Request()])
 
 
 def test_explicit_choices_stand_and_unknown_ones_are_named():
     for name in ("dense", "blockwise"):
-        assert choose_backend(name, "tpu", 64, Request()) == (name, "asked for")
-    assert choose_backend("splash", "tpu", 64, Request())[0] == "splash"
+        assert choose_backend(name, "tpu", 64, [Request()]) == (name, "asked for")
+    assert choose_backend("splash", "tpu", 64, [Request()])[0] == "splash"
     with pytest.raises(UserError, match=r"flash.*auto, dense, blockwise, splash, cudnn"):
-        choose_backend("flash", "cpu", 64, Request())
+        choose_backend("flash", "cpu", 64, [Request()])
     with pytest.raises(ValueError, match="flash"):
         refusal("flash", Request())
 
@@ -167,3 +167,10 @@ def test_the_arguments_of_the_gpu_call_mean_the_mask(mask):
     gradients, out = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(case.q, case.k, case.v)
     for actual, expected in zip((out, *gradients), reference(case, mask), strict=False):
         np.testing.assert_allclose(actual, expected, atol=2e-5, rtol=2e-5)
+
+
+def test_one_backend_serves_all_layers():
+    layers = [Request(), Request(mask=Mask(chunk=12))]
+    backend, reason = choose_backend("auto", "tpu", 8192, layers)
+    assert backend == "blockwise"
+    assert "chunks must be a power of two long" in reason

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.attention.masks import Mask
+from lengthwise.model.attention.masks import CAUSAL, Mask
 from tests.model.attention.attention_reference import visible
 
 
@@ -70,3 +70,16 @@ def test_a_chunk_begins_anew_and_a_prefix_sees_itself_both_ways():
 def test_masks_without_meaning_are_refused(fields):
     with pytest.raises(UserError):
         Mask(**fields)
+
+
+@given(st.integers(1, 16), masks(14), masks(14))
+def test_a_mask_within_that_of_a_layer_shows_what_both_do(length, mask, layer):
+    try:
+        both = mask.within(layer)
+    except UserError:
+        assert mask != layer
+        assert CAUSAL not in (mask, layer)
+        assert not (mask.window and layer.window and not mask.sinks and not layer.sinks)
+        return
+    expected = visible(length, mask, None) & visible(length, layer, None)
+    np.testing.assert_array_equal(visible(length, both, None), expected)

@@ -1,0 +1,1 @@
+"""Kinds of attention masks that layers may have: a file each."""
