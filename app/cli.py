@@ -26,7 +26,7 @@ from lengthwise.app.config_file import (
     unknown_flag,
 )
 from lengthwise.app.help import HELP, help_page
-from lengthwise.common.errors import UserError
+from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.paths import user_path
 from lengthwise.configs import base
 from lengthwise.configs.resolve import flags_of, load
@@ -108,13 +108,14 @@ def parse(argv: list[str], *, known_only: bool = False) -> Command:
       UserError: an unknown flag or field, a value of the wrong type, a config file that is not
         there or raises.
     """
-    path, fields, others = split_flags(flags.FLAGS.read_flags_from_files(argv, force_gnu=False))
     try:
+        arguments = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
+        path, fields, others = split_flags(arguments)
         rest: list[str] = flags.FLAGS(others, known_only=known_only)
     except flags.UnrecognizedFlagError as error:
         raise UserError(unknown_flag(error.flagname) or str(error)) from error
     except flags.Error as error:
-        raise UserError(str(error)) from error
+        raise UserError(one_line(error)) from error
     config = _saved_config() if path is None else read_config_file(path)
     # A wrong field is told even where there is no config.
     overridden = override(base.get_config() if config is None else config, fields)

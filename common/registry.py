@@ -104,7 +104,18 @@ class Registry(Generic[T]):
         return tuple(dict.fromkeys(origins))
 
     def settings(self, sections: Mapping[str, Mapping[str, Any]], where: str) -> "Components[T]":
-        """The settings of components as a config has them; see `components`."""
+        """The settings of components as a config has them; see `components`.
+
+        Raises UserError: a section is none, or has a field that its component has not.
+        """
+        for name, of in sections.items():
+            if not isinstance(of, Mapping):
+                raise UserError(f"{where}.{name}={of!r} must be a dict of settings")
+            if unknown := sorted(set(of) - set(self.declared(name))):
+                raise UserError(
+                    f"{where}.{name}.{unknown[0]} is no field; choose one of "
+                    f"{', '.join(self.declared(name))}"
+                )
         items = (
             (name, tuple((each, _hashable(value)) for each, value in sorted(dict(of).items())))
             for name, of in sorted(sections.items())

@@ -12,7 +12,7 @@ import numpy as np
 from lengthwise.common.files import write_json
 from lengthwise.configs import base
 from lengthwise.configs.base import RunConfig
-from lengthwise.configs.resolve import from_saved, load
+from lengthwise.configs.resolve import flags_of, from_saved, load
 from lengthwise.data.layouts import SplitDocuments, build_layout
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.store.splits import Split
@@ -118,6 +118,7 @@ def read_run_config(workdir: Path) -> str:
     saved = read_config(workdir)
     if saved is not None:
         from_saved(saved)
+        load(flags_of(saved), saved)  # of --workdir alone
     return ""
 
 

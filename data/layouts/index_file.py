@@ -263,4 +263,5 @@ def _read_summary(directory: Path) -> tuple[Summary, dict[str, str]]:
     block_offsets = arrays["block_offsets"]
     account = Accounting(**accounting)
     summary = Summary(strata, block_offsets, buckets, account, facts["fingerprint"])
-    return summary, dict(facts["checksums"])
+    tables = [_table_name(kind, length) for length in buckets for kind in ("rows", "pieces")]
+    return summary, {table: facts["checksums"][table] for table in tables}

@@ -46,6 +46,7 @@ from tests.app.runs import CONFIG, ROOT
          "'none'); choose one of"),
         ("--config.optimizer.name=Adam", "(here it is called 'adamw')"),
         ("--config.model.compute_dtype=BF16", "(here it is called 'bfloat16')"),
+        ("--flagfile=/nowhere", "Unable to open flagfile: [Errno 2] No such file or directory"),
         ("train", "unexpected argument 'train'"),
     ],
 )  # fmt: skip

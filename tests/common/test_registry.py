@@ -88,6 +88,10 @@ def test_a_component_is_made_of_its_section(kinds):
         built.kinds.make("two", "section.name")
     with pytest.raises(UserError, match=r"section.two is no field; choose one of name"):
         build(Section, {"two": {}}, "section")
+    with pytest.raises(UserError, match=r"section.one.windo is no field; choose one of window"):
+        build(Section, {"one": {"windo": 3}}, "section")
+    with pytest.raises(UserError, match=r"section.one=3 must be a dict of settings"):
+        build(Section, {"one": 3}, "section")
 
 
 def test_a_component_from_outside(kinds):

@@ -143,7 +143,6 @@ class StepLogger:
         state, batch, seconds = self._states[number], done.batch, done.seconds
         run, loop = state.run, state.run.setup.config.train
         metrics = {name: value.item() for name, value in done.metrics.items() if name not in BY_ROW}
-        self._bar.update()
         anomaly = state.rules.record(
             StepFigures(
                 done.step,
@@ -157,6 +156,7 @@ class StepLogger:
         if anomaly is not None:
             if anomaly.action != "skip":
                 raise AnomalyError(anomaly, number)
+            self._bar.update()
             _write_skipped(state, done, anomaly, metrics)
             return
         state.stopping.record_loss(batch.length, metrics["loss"])
@@ -167,6 +167,7 @@ class StepLogger:
             f"{tokens / seconds:,.0f} tokens/s{_interventions(state.rules)}",
             refresh=False,
         )
+        self._bar.update()
         if done.step % loop.log_every:
             return
         row: dict[str, Any] = {

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,17 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
         groups.write_bytes(content)
         with pytest.raises(UserError, match=f"damaged .*; delete {index}"):
             build_layout(PACK, held, 0, tmp_path)
+
+
+def test_an_index_without_a_checksum_of_a_table_is_damaged(tmp_path: Path) -> None:
+    held = MemoryDocuments([100, 70, 33])
+    build_layout(PACK, held, 0, tmp_path)
+    (index,) = tmp_path.iterdir()
+    facts = json.loads((index / "index.json").read_text())
+    del facts["checksums"][next(index.glob("rows-*")).name]
+    (index / "index.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=f"damaged .'rows-.*; delete {index}"):
+        build_layout(PACK, held, 0, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["rows", "pieces"])
