@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.progress import ProgressBar
+from lengthwise.train.machine.meeting import DeferredTermination
 
 T = TypeVar("T")
 
@@ -38,10 +39,6 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
     Raises:
       UserError: some are missing, or the processes don't find each other, or jax no devices.
     """
-    import jax
-
-    from lengthwise.train.machine.devices import platform
-
     arguments = (coordinator, num_processes, process_id)
     if None in arguments and arguments != (None, None, None):
         raise UserError("--coordinator, --num_processes and --process_id must be given together")
@@ -51,13 +48,16 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
             "processes are numbered from 0"
         )
     try:
-        jax.distributed.initialize(
-            coordinator,
-            num_processes,
-            process_id,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
-        )
+        with DeferredTermination():
+            import jax
+
+            jax.distributed.initialize(
+                coordinator,
+                num_processes,
+                process_id,
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+                shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+            )
     except (ValueError, RuntimeError) as error:
         reason = one_line(error)[:300]
         raise UserError(
@@ -65,7 +65,9 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
             "Open MPI give every process --coordinator=HOST:PORT of the first one, "
             "--num_processes and its --process_id"
         ) from error
-    platform()  # whose devices the processes share
+    from lengthwise.train.machine.devices import platform
+
+    platform()  # of devices that the processes share
 
 
 def is_distributed() -> bool:

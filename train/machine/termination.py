@@ -13,7 +13,8 @@ from typing import Any
 
 import jax
 
-STATUS = 143  # as a shell has it of a process that SIGTERM ended
+from lengthwise.train.machine.meeting import STATUS
+
 # Of jax's preemption service, which sets it for all when one of them got the signal.
 _NOTICE = "RECEIVED_PREEMPTION_NOTICE"
 _LEAVING = "lengthwise/leaving"  # a key a process that ends
