@@ -7,7 +7,7 @@ pilots run, under seeds that count for nothing else; they give the plan
 docs/claims/GRID/QUESTION.json, which you read and commit; then the runs start that count. A
 finished run leaves one row in docs/claims/GRID.jsonl, and one that serves several claims is trained
 once: the same command later trains what is missing, and goes on with a run that was killed. Commit
-the rows too.
+the rows too; `python -m lengthwise.experiments.claims` writes docs/claims.md from them.
 """
 
 import sys
