@@ -117,7 +117,9 @@ class _Work(beam.DoFn):
         try:
             progress = self._work(task)
         except UserError as error:
-            atomic_write(self._errors / f"{number:05d}", [str(error).encode("utf-8")])
+            atomic_write(
+                self._errors / f"{number:05d}", [str(error).encode("utf-8", "backslashreplace")]
+            )
             return
         for name in _COUNTERS:
             Metrics.counter(type(self).__name__, name).inc(getattr(progress, name))

@@ -7,8 +7,11 @@ import sys
 import pytest
 
 from lengthwise.app import cli
+from lengthwise.app.harness import __main__ as harness
+from lengthwise.common.errors import UserError
 from lengthwise.common.settings import declarations
 from lengthwise.configs.base import RunConfig
+from lengthwise.experiments import run
 from tests.app.runs import CONFIG, ROOT
 
 
@@ -47,6 +50,9 @@ from tests.app.runs import CONFIG, ROOT
         ("--config.optimizer.name=Adam", "(here it is called 'adamw')"),
         ("--config.model.compute_dtype=BF16", "(here it is called 'bfloat16')"),
         ("--flagfile=/nowhere", "Unable to open flagfile: [Errno 2] No such file or directory"),
+        ("--workdir=gs://bucket/run", "--workdir='gs://bucket/run': mount the bucket (gcsfuse"),
+        ("--config=gs://bucket/c.py", "--config='gs://bucket/c.py': mount the bucket (gcsfuse"),
+        ("--config.data.store=gs://bucket/s", "data.store='gs://bucket/s': mount the bucket"),
         ("train", "unexpected argument 'train'"),
     ],
 )  # fmt: skip
@@ -167,3 +173,14 @@ def test_an_interrupt_is_one_line_and_its_status(monkeypatch, capsys):
     assert ended.value.code == 130
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("interrupted; the same command goes on from the last checkpoint, or")
+
+
+def test_the_paths_of_other_commands_are_local_too(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for main, arguments in (
+        (harness.main, ["--workdir=gs://bucket/run", "--tasks=x"]),
+        (run.main, [next(iter(run.EXPERIMENTS)), "--directory=gs://bucket/runs"]),
+    ):
+        with pytest.raises(UserError, match=r"^--(workdir|directory)='gs://.*: mount the bucket"):
+            main(arguments)
+    assert not list(tmp_path.iterdir())
