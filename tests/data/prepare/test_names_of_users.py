@@ -30,7 +30,7 @@ def test_domains_of_any_name(config: DataConfig, tmp_path: Path, name: str) -> N
         config, dataclasses.replace(corpus, domain=name), dataclasses.replace(corpus, domain="b")
     )
     check = ContaminationConfig(ngram=3, sources=(dataclasses.replace(corpus, domain=name),))
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     store = prepare(dataclasses.replace(mixed, contamination=check), tmp_path / "store")
     assert store.manifest.domains == (name, "b")
     assert name in store.manifest.contamination
