@@ -143,7 +143,10 @@ class Checkpoints:
         except _SAVE_ERRORS as error:
             raise self._save_error(error) from error
 
-    def _save_error(self, error: Exception) -> UserError:
+    def _save_error(self, error: Exception) -> Exception:
+        if isinstance(error.__cause__, jax.errors.JaxRuntimeError):
+            # Not the disk: another process is gone, for which Orbax waited.
+            return jax.errors.JaxRuntimeError(f"{error} ({error.__cause__})")
         good = self._manager.latest_step()
         last = f"step {good} is the last good one" if good is not None else "there is none before"
         text = one_line(error)

@@ -196,3 +196,14 @@ def test_a_directory_that_can_not_be_made_is_one_line(directory, monkeypatch):
     monkeypatch.setattr(ocp.CheckpointManager, "save", refuse)
     with pytest.raises(UserError, match=r"\(No space left on device\); there is none before"):
         checkpoints.save(1, state(1), HOST, None)
+
+
+def test_a_process_that_is_gone_is_no_full_disk(directory, monkeypatch):
+    def wait():
+        lost = jax.errors.JaxRuntimeError("UNAVAILABLE: stopped sending heartbeats")
+        raise TimeoutError("Timed out while waiting for async_write_complete barrier.") from lost
+
+    checkpoints = Checkpoints(directory)
+    monkeypatch.setattr(checkpoints._manager, "wait_until_finished", wait)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="stopped sending heartbeats"):
+        checkpoints.wait()
