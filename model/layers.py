@@ -171,8 +171,9 @@ class Attention(nnx.Module):
     ) -> jax.Array:
         """Keys mixed with those of the preceding tokens of the row, in the cache or not."""
         assert context.follows_BL is not None
-        before_BLKC = preceding_columns(k_BLKC)
-        if cache is not None:
+        if cache is None:
+            before_BLKC = preceding_columns(k_BLKC)
+        else:
             assert context.slots is not None
             rows = k_BLKC.shape[0]
             last_B1KC = cache.keys.plain_key_before(cache.layer, context.slots.first_B, rows)

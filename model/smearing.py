@@ -4,9 +4,9 @@ k_j <- s k_j + (1 - s) k_{j-1}, s the sigmoid of one learned number a key/value 
 arXiv:2209.11895, "smeared key" architecture). One layer can then find what followed an earlier
 occurrence of the query's token; without it, that takes two layers that form one after the other.
 
-Keys are smeared before norm and position: under QK-norm scores keep their scale whatever s is, a
-key has one position, that of its token, and every position scheme, scaling and attention backend
-gets one key a token, as ever.
+Keys are smeared before a head's norm and position: under QK-norm scores keep their scale whatever s
+is, a key has one position, that of its token, and every position scheme, scaling and attention
+backend gets one key a token, as ever.
 """
 
 import jax
