@@ -8,6 +8,7 @@ are of wall time; ratios by round, of wall time and of processor time, the latte
 others use as well.
 """
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -83,13 +84,10 @@ def main(_: list[str]) -> None:
         rows = rng.integers(0, 256, (scored // length, length + 1))
         sizes = dict.fromkeys(WAYS, scored) | {"training": tokens}
         passes: dict[str, Callable[[], object]] = {
-            "training": lambda length=length: workload.seconds([length])
+            "training": functools.partial(workload.seconds, [length])
         }
         for name, (setting, last) in WAYS.items():
-            scorer = model(setting)
-            passes[name] = lambda scorer=scorer, last=last, rows=rows: score(
-                scorer, rows, last=last
-            )
+            passes[name] = functools.partial(score, model(setting), rows, last=last)
         for work in passes.values():
             work()  # compiles
         rounds = [
@@ -101,7 +99,8 @@ def main(_: list[str]) -> None:
                 sizes[name] / tokens * np.array([each["training"] / each[name] for each in rounds])
             )
             cells = [
-                "{:.2f} ({:.2f}-{:.2f})".format(*median_interval(of_training[:, k])) for k in (0, 1)
+                "{:.2f} ({:.2f}-{:.2f})".format(*median_interval(of_training[:, k].tolist()))
+                for k in (0, 1)
             ]
             print(f"| {length:,} | {name} | {rate:,.0f} | {' | '.join(cells)} |", flush=True)
 
