@@ -171,9 +171,12 @@ def test_losses_of_shared_rows_are_those_of_one_device(case, smeared):
     with use_mesh(mesh_of(1, 2, 2, 2)):
         (_, actual), grads = run(params, *(x[:, columns] for x in given_arrays))
     np.testing.assert_allclose(np.asarray(actual)[:, places], expected, rtol=1e-5, atol=1e-5)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), grads, expected_grads
-    )
+
+    def near(a, b):
+        # The rounding of a sum goes by its largest terms, which gradients of near 0 have too.
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=max(1e-5, 3e-6 * np.abs(b).max()))
+
+    jax.tree.map(near, grads, expected_grads)
 
 
 def test_columns_follow_the_mesh():
