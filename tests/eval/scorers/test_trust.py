@@ -149,6 +149,32 @@ def check_sliding_window():
     assert plain[2:] == pytest.approx([nats, nats], rel=1e-6)
 
 
+def check_short_documents():
+    source = skewed_documents(48, 20)
+    held = bench(IDS, (32,), 32, source, documents=24, scorers=("short_documents",))
+
+    def nll(scorer):
+        (curve,) = make_scorers(held)[0](methods(scorer)).curves
+        return scores(curve)
+
+    assert nll(Uniform(VOCAB)) == pytest.approx([np.log(VOCAB)], rel=1e-6)
+    texts = [source.read(20 * int(d), 20)[None] for d in source.documents(Split.REPORT)]
+    nats = np.concatenate([CountingScorer(64)(text)[0] for text in texts]).mean()
+    padded = CountingScorer(64)  # knows no padding, which stands behind all that counts
+    assert nll(lambda tokens: padded(np.minimum(tokens, VOCAB - 1))) == pytest.approx(
+        [nats], rel=1e-6
+    )
+
+
+def check_target_nll():
+    alike, _ = language("target_nll", Uniform(VOCAB))
+    assert scores(alike["nll", "plain"]) == pytest.approx(np.log(VOCAB), rel=1e-6)
+    found, _ = language("target_nll", CountingScorer(64))
+    plain = scores(found["nll", "plain"])
+    assert plain[0] > plain[1] + 0.01
+    assert plain[2:] == pytest.approx([plain[3]] * 2, rel=1e-6)  # no use of what is further back
+
+
 class PowerLawModel:
     """3 x^-0.4 + 1 nats at x preceding tokens, with noise of each token's own, up to `memory`;
     from there on as at `memory`."""
@@ -256,6 +282,8 @@ TRUST = {
     "forgetting": check_forgetting,
     "power_law": check_power_law,
     "sliding_window": check_sliding_window,
+    "short_documents": check_short_documents,
+    "target_nll": check_target_nll,
     "needle_depth": check_needle_depth,
     "needle_distance": check_needle_distance,
     **{name: functools.partial(check_task, name) for name in TASKS.names()},
