@@ -29,7 +29,8 @@ class Mixture:
             try:
                 own = source.units()
             except UserError as error:
-                raise UserError(f"domain {source.domains[0]!r}: {error}") from error
+                what = f"domain {source.domains[0]!r}: {error}"
+                raise UserError(what, advice=error.advice) from error
             for unit in own:
                 key = f"{source.domains[0]} {unit.key}"
                 units.append(dataclasses.replace(unit, index=len(units), domain=domain, key=key))
@@ -73,5 +74,6 @@ def errors_of_items(domains: tuple[str, ...]) -> Iterator[None]:
         items = ", ".join(map(repr, domains))
         raise UserError(
             f"data.contamination.sources, item {items}: {error}; an item takes what it does not "
-            "set from config.data: set it in the item"
+            "set from config.data: set it in the item",
+            advice=error.advice,
         ) from error

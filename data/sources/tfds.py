@@ -118,7 +118,8 @@ def _bytes_an_example(info: tfds.core.DatasetInfo) -> float:
 
 
 def _as_part(path: Path) -> FilePart:
-    status = path.stat()
+    with reading(f"cannot read {path}", "tfds"):
+        status = path.stat()
     return FilePart(path.name, str(path), status.st_size, status.st_mtime_ns)
 
 

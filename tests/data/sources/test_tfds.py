@@ -1,5 +1,6 @@
 """TFDS without TensorFlow: the embedded corpus written as a dataset, and read as it was."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,27 @@ def test_a_dataset_that_vanishes_or_breaks(data_dir: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"cannot read .*dataset_info\.json: No such file"):
         list(source.documents(unit, Skipped()))
     tfds_source._open.cache_clear()
+
+
+@pytest.mark.parametrize("damage", ["emptied", "junk", "cut", "null", "removed"])
+def test_a_damaged_dataset_is_one_line(data_dir: Path, tmp_path: Path, damage: str) -> None:
+    files = sorted(path for path in (data_dir / "numbers").rglob("*") if path.is_file())
+    assert {path.suffix for path in files} >= {".json"}
+    for number, path in enumerate(files):
+        copy = tmp_path / str(number)
+        shutil.copytree(data_dir / "numbers", copy / "numbers")
+        target, content = copy / path.relative_to(data_dir), path.read_bytes()
+        changed = {"emptied": b"", "junk": b"junk" * 50, "cut": content[:-9], "null": b"null"}
+        target.write_bytes(changed.get(damage, b""))
+        if damage == "removed":
+            target.unlink()
+        config = {"tfds_name": "numbers:1.0.0", "field": "ids", "empty_documents": "skip"}
+        message, documents = "", {}
+        try:
+            documents, _ = read_all(source_of(copy, ids=True, **config))
+        except UserError as error:
+            message = str(error)
+        works = [d.tolist() for d in documents.values()] == [[0, 1, 2], [0, 1]]
+        assert works != bool(message), path
+        assert "\n" not in message
+        tfds_source._open.cache_clear()
