@@ -23,6 +23,11 @@ INTERRUPTED = (
     "is none"
 )
 
+LESS_MEMORY = (
+    "lower --config.phase.tokens_per_step (training) or --config.eval.tokens_per_call (scoring); "
+    "--config.phase.microbatches and --config.model.remat=full trade time for memory"
+)
+
 
 def run_command(command: Callable[[], int]) -> NoReturn:
     """Exits with the status that `command` returns, 2 after a mistake of the user, 130 after
@@ -51,7 +56,15 @@ def exit_message_and_status(error: BaseException) -> tuple[str, int]:
         return f"error: {one_line(error)}", 2
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, 128 + signal.SIGINT
+    if is_out_of_memory(error):
+        return f"error: out of memory ({one_line(error)[:200]}); {LESS_MEMORY}", 2
     return "".join(traceback.format_exception(error)).rstrip(), 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether host or device had too little memory. By name: this module doesn't wait for jax."""
+    of_jax = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
+    return isinstance(error, MemoryError) or (of_jax and "RESOURCE_EXHAUSTED" in str(error))
 
 
 def silence_second_tracebacks() -> None:

@@ -46,7 +46,7 @@ class EvalConfig:
     blocks: int = setting(4, "[1, inf)")  # blocks of targets a document, at most
     targets_per_block: int = 16  # tokens, in one row beyond L_train
     targets_per_row: int = 2  # tokens a row up to L_train: contexts exact to 1 token
-    bootstrap_samples: int = setting(1000, "[1, inf)")  # resamples behind each interval
+    bootstrap_samples: int = setting(1000, "[1, 1000000]")  # resamples behind each interval
     confidence: float = setting(0.95, "(0, 1)")  # coverage of the intervals, between 0 and 1
     # What is scored besides, at the tested contexts: forgetting | power_law | sliding_window |
     # short_documents | target_nll | needle_depth | needle_distance. See docs/evaluation.md.

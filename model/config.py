@@ -67,7 +67,7 @@ class ModelConfig:
       UserError: a field has no meaning; names it.
     """
 
-    layers: int = setting(6, "[1, inf)")  # decoder blocks
+    layers: int = setting(6, "[1, 10000]")  # decoder blocks
     embed_dim: int = setting(256, "[1, inf)")  # channels
     num_heads: int = setting(8, "[1, inf)")  # query heads
     num_kv_heads: int = setting(4, "[1, inf)")  # key and value heads; divides num_heads

@@ -30,7 +30,7 @@ from tests.app.runs import CONFIG, ROOT
         ("--config.data=4", "--config.data=4"),
         ("--config.phases=4", "phases[0]=4 must be a dict"),
         ("--config.phases=({'step': 4},)", "phases[0].step is no field; choose one of"),
-        ("--config.model.layers=0", "model.layers is 0, but must lie in [1, inf)"),
+        ("--config.model.layers=0", "model.layers is 0, but must lie in [1, 10000]"),
         ("--config.phase.steps=0", "phases[0].steps is 0, but must lie in [1, inf)"),
         ("--config.optimizer.learning_rate=nan", "optimizer.learning_rate is nan"),
         ("--mode=evaluate", "train|eval|generate|prepare|plan"),

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 
+import jax
 import pytest
 from absl import flags
 
@@ -41,6 +42,12 @@ def exit_of(monkeypatch, capsys):
         (143, 143, None),
         (UserError("two\nlines"), 2, "error: two lines"),
         (PermissionError(13, "Permission denied", "x"), 2, "error: .*Permission denied: 'x'"),
+        (MemoryError("Unable to allocate 233. GiB"), 2, "error: out of memory .Unable to .*233"),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 5.00G of 4.00G\nof HBM"),
+            2,
+            "error: out of memory .RESOURCE_EXHAUSTED: 5.00G of 4.00G of HBM.; lower --config.phas",
+        ),
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on from the last checkpoi"),
         (ValueError("a fault of ours"), 1, "Traceback"),
         (SystemExit(0), 0, None),

@@ -186,7 +186,8 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
             # Under the watch: the first process may write its report for long.
             client.wait_at_barrier("lengthwise/finished", 1000 * SHUTDOWN_SECONDS)
     except BaseException as error:
-        if isinstance(error, jax.errors.JaxRuntimeError):
+        is_full = "RESOURCE_EXHAUSTED" in str(error)  # of memory, for which no other is to blame
+        if isinstance(error, jax.errors.JaxRuntimeError) and not is_full:
             message, status = _lost(error), LOST_STATUS
         else:
             message, status = ending(error)
