@@ -19,12 +19,17 @@ def receptive_columns(model: ModelSpec, mask: Mask, length: int, last: int) -> n
     reads_neighbours = scheme is not None and scheme.lookback > 0
     if reads_neighbours or not all(scheme.beyond_span for scheme in model.schemes):
         return None
-    if mask.window is not None:
-        # A layer sees window - 1 keys back, each smeared with the key before it, or not. At the
-        # beginning of the stretch tokens see too little, and what they reach stays behind the end.
-        seen = mask.window - 1 + model.smeared_keys
-        sinks, first = mask.sinks, length - last - model.layers * seen
-    elif mask.chunk is not None:
+    masks = model.layer_masks(mask)
+    windows = [each.window for each in masks if each.window is not None]
+    if len(windows) == len(masks):
+        # A layer sees window - 1 keys back, each smeared with the key before it, or not. Tokens at
+        # the beginning of the stretch see too little; that doesn't reach the last ones.
+        back = sum(
+            model.layers_at(place) * (window - 1 + model.smeared_keys)
+            for place, window in enumerate(windows)
+        )
+        sinks, first = max(each.sinks for each in masks), length - last - back
+    elif mask.chunk is not None and set(masks) == {mask}:
         # Whole chunks are left out, so that chunks by index stay what they were.
         sinks = -(-mask.sinks // mask.chunk) * mask.chunk
         first = (length - last) // mask.chunk * mask.chunk

@@ -79,6 +79,7 @@ TALL = 64  # tokens of a row
     [
         (Mask(window=4), {"smeared_keys": True}),
         (Mask(window=5, sinks=3), {"positions": position_settings(scheme="cope")}),
+        (CAUSAL, {"layer_pattern": ("rope/window:size=3", "rope/window:size=6")}),
         (Mask(chunk=8), {"smeared_keys": True}),
         (Mask(chunk=8, sinks=3), {"positions": position_settings(scheme="alibi")}),
     ],
