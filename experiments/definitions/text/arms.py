@@ -52,6 +52,9 @@ def forming_arms(scale: Scale) -> tuple[TextArm, ...]:
         TextArm(
             "form_smeared", "smeared keys", {**common, "model.smeared_keys": True}, "form_smeared"
         ),
+        TextArm(
+            "form_muon", "Muon", {**common, "optimizer.name": "muon"}, "form_muon", "helps at 160M"
+        ),
         TextArm("form_uniform", "no curriculum", {**common, **_curriculum("uniform")}, "form"),
         TextArm("form_shrink", "long rows first", {**common, **_curriculum("shrink_p100")}, "form"),
         TextArm("form_chunks", "chunks", {**common, **_CHUNKS}, "form_chunks"),
@@ -85,13 +88,15 @@ def layout_arms(scale: Scale) -> tuple[TextArm, ...]:
     masked = {"phase.layout.document_mask": True}
     dropped = {"phase.layout.cut": "published", "phase.layout.tails": "drop"}
     # Documents below the shortest bucket have a thousandth of the weight of the others.
-    smallest = scale.common["phase.layout.smallest_bucket"]
+    config = scale.base()
+    config.update_from_flattened_dict(dict(scale.common))
+    smallest = config.phase.layout.smallest_bucket
     no_short = {"phase.sampling.length_weights": ({"min_tokens": smallest + 1, "weight": 1000.0},)}
     return (
         TextArm(
             "formed",
             "the start of all",
-            {**_curriculum("uniform"), "phase.steps": scale.forming_steps},
+            {**_curriculum("uniform"), "phase.steps": scale.forming_steps // 2},
             "form_smeared",
         ),
         arm("natural", "natural lengths", natural, "MDQA 24.6, regular 54 (1B)"),

@@ -34,6 +34,7 @@ QUESTIONS = (
             TextClaim("form", "form_large", FORMATION, 1.0),
             TextClaim("form_small", "form", FORMATION, 0.5),
             TextClaim("form_smeared", "form", FORMATION, 1.0),
+            TextClaim("form_muon", "form", FORMATION, 0.5),
             TextClaim("form", "form_uniform", FORMATION, 0.5),
             TextClaim("form", "form_shrink", FORMATION, 0.5),
             TextClaim("form", "form_chunks", FORMATION, 0.5),

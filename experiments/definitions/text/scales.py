@@ -8,8 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lengthwise.configs import bytes as bytes_config
-from lengthwise.configs import dd
+from lengthwise.configs import dd, quickstart
 from lengthwise.experiments.text.design import Changes
 
 
@@ -56,22 +55,11 @@ def _scoring(length: int, documents: int) -> dict[str, Any]:
 
 CPU = Scale(
     "cpu",
-    bytes_config.get_config,
-    {
-        "data.tokenizer": "train:bpe:2048",
-        "model.layers": 3,
-        "model.smeared_keys": True,
-        "optimizer.warmup_steps": 100,
-        "phase.tokens_per_step": 1024,
-        "phase.layout.smallest_bucket": 64,
-        "phase.layout.largest_bucket": 256,
-        "train.eval_every": 500,
-        "train.checkpoint_every": 2000,
-        **_scoring(256, 64),
-    },
+    quickstart.get_config,
+    {"train.checkpoint_every": 1000, **_scoring(256, 64)},
     length=256,
     tokens_per_step=1024,
-    steps=6000,
+    steps=4000,
     forming_steps=4000,
     rate=4e-3,
 )
