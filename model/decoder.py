@@ -13,19 +13,19 @@ from flax import nnx
 
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache, constrain_cache
-from lengthwise.model.layer_stack import run_layers
-from lengthwise.model.layers import (
+from lengthwise.model.layers.block import (
     Block,
     BlockContext,
     CacheSlots,
     dropout,
 )
-from lengthwise.model.norms import normalized, residual_norm
+from lengthwise.model.layers.norms import normalized, residual_norm
+from lengthwise.model.layers.projections import normal_param
+from lengthwise.model.layers.smearing import follows, follows_in_row
+from lengthwise.model.layers.stack import run_layers
 from lengthwise.model.parallel.mesh import constrain_activations, row_devices
 from lengthwise.model.parallel.sharding import lookup
 from lengthwise.model.positions.scheme import Scheme
-from lengthwise.model.projections import normal_param
-from lengthwise.model.smearing import follows, follows_in_row
 from lengthwise.model.spec import ModelSpec
 
 # Numbers of a step's keys; small ones are those of dropout, 2**32 - 1 that of sampled positions.

@@ -5,7 +5,7 @@ each layer that the layer pattern assigns to it. Settings are static. Parameters
 "positions" in the decoder's tree. Arrays that depend on settings alone and are large or must be
 exact are tables: host arrays, and operands of the compiled step.
 
-To add a scheme: one file in `schemes/`, named as the config names it, and a line in `settings.py`.
+To add a scheme: one file in `schemes/`, named as the config names it, and nothing else.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.layers import block_keys, dropout
+from lengthwise.model.layers.block import block_keys, dropout
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from tests.model.decoder_reference import (
     CONFIG,

@@ -10,7 +10,6 @@ import pytest
 from lengthwise.common.errors import UserError
 from lengthwise.common.trees import build, overlay
 from lengthwise.configs import base
-from lengthwise.model import layers
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cudnn import cudnn_attention
 from lengthwise.model.attention.backends.support import (
@@ -23,6 +22,7 @@ from lengthwise.model.attention.backends.support import (
 from lengthwise.model.attention.biases import LinearBias
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.config import ModelConfig
+from lengthwise.model.layers import block
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.spec import ModelSpec
 from lengthwise.model.transformer import apply, init_params, position_tables
@@ -130,7 +130,7 @@ def test_the_traced_backend_is_the_one_announced_at_start(
         backends.add(backend)
         return q_BLHC
 
-    monkeypatch.setattr(layers, "attend", spy)
+    monkeypatch.setattr(block, "attend", spy)
     tokens, positions = make_inputs(1, length)
     context = {
         "positions_BL": positions,

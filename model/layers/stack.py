@@ -13,7 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from lengthwise.model.attention.backends.cached import CachedKeys
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.layers import Block, BlockContext, LayerCache, LayerPositions
+from lengthwise.model.layers.block import Block, BlockContext, LayerCache, LayerPositions
 from lengthwise.model.parallel.mesh import program_devices
 from lengthwise.model.parallel.sharding import save_all_but_gathered
 from lengthwise.model.spec import ModelSpec

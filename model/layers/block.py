@@ -14,11 +14,11 @@ from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cached import CachedKeys, FarQueries, cached_attention
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.attention.softplus import normalizer, unit_queries_and_keys
-from lengthwise.model.norms import Norm, head_norm, normalized, residual_norm
+from lengthwise.model.layers.norms import Norm, head_norm, normalized, residual_norm
+from lengthwise.model.layers.projections import MLP, bias_param, dense, normal_param
+from lengthwise.model.layers.smearing import smear
 from lengthwise.model.parallel.mesh import constrain_activations, preceding_columns, row_columns
 from lengthwise.model.positions.scheme import LayerScheme, Terms
-from lengthwise.model.projections import MLP, bias_param, dense, normal_param
-from lengthwise.model.smearing import smear
 from lengthwise.model.spec import ModelSpec
 
 

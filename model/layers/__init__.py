@@ -1,0 +1,1 @@
+"""The layers of a decoder: blocks and their parts, and running them all."""
