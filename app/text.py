@@ -230,6 +230,9 @@ class TextScoring:
                 "--config.eval.checkpoint=best or train with a lower optimizer.learning_rate"
             ) from error
         others = self._run_scorers(model, results)
+        for reason in dict.fromkeys((*results.left_out, *others.left_out)):
+            if reason not in self.left_out:  # which the start has told
+                print(f"note: left out: {reason}")
         left_out = (*self.left_out, *results.left_out)
         return dataclasses.replace(results, left_out=left_out), others
 
