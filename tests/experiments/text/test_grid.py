@@ -4,6 +4,7 @@ import json
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +160,32 @@ def test_a_run_that_serves_several_questions_is_one():
     assert [(run.arm.name, run.seed) for run in both] == [
         (arm, seed) for seed in (0, 1, 2) for arm in ("good", "bad")
     ]
+
+
+def test_an_arm_starts_from_the_weights_of_another_under_its_seed(tmp_path, monkeypatch):
+    grid = replace(GRID, arms=(replace(GRID.arms[0], after="bad"), GRID.arms[1]))
+    run = runs.Run(grid, grid.arms[0], 2, 1e-3)
+    log = []
+
+    def train(mode, config, workdir):
+        (Path(workdir) / "checkpoints").mkdir(parents=True)
+        log.append((workdir, config.seed, config.train.init_from))
+        return 0
+
+    def row_of(workdir, length, **about):
+        of = run if about["settings"] == run.settings else run.parent
+        return row_for(of, 2.0)
+
+    monkeypatch.setattr(runs.modes, "run", train)
+    monkeypatch.setattr(runs, "row_of", row_of)
+    file = tmp_path / "rows.jsonl"
+    assert runs.train_missing([run], file, tmp_path, None) == (0, [])
+    start = str(run.parent.folder(tmp_path))
+    assert log == [(start, 2, ""), (str(run.folder(tmp_path)), 2, start)]
+    # The start is there: another arm takes it as it is.
+    other = runs.Run(grid, replace(grid.arms[0], changes={"phase.steps": 9}), 2, 1e-3)
+    assert other.parent.settings == run.parent.settings
+    assert set(read_rows(file)) == {run.settings, run.parent.settings}
 
 
 def test_hours_are_those_of_the_arm_else_by_tokens():
