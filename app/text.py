@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lengthwise.app.scoring import Checkpoint, Subject
+from lengthwise.app.text_results import exposure_of, write_in_range
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_figures
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.base import RunConfig
-from lengthwise.data.schedule.exposure import total_exposure
 from lengthwise.eval.card.contestants import load_others
 from lengthwise.eval.config import EvalConfig, targets_per_row
 from lengthwise.eval.inference.dry_run import dry_model
@@ -27,7 +27,7 @@ from lengthwise.eval.losses.methods import (
     every_setting,
     without_rope,
 )
-from lengthwise.eval.losses.results import SAME_TARGET_NLL, Results, save_results
+from lengthwise.eval.losses.results import Results, save_results
 from lengthwise.eval.losses.scorable import scorable
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.complexity import complexity
@@ -36,7 +36,6 @@ from lengthwise.eval.scoring.scheduled import ScheduledScorers
 from lengthwise.eval.statistics.curves import ScorerResult
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.saved_config import training_fingerprint
-from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.score import stopping_score
 
 if TYPE_CHECKING:
@@ -138,22 +137,6 @@ class TextScoring:
         randomized = self._subject.experiment.model.positions.randomized
         return "position ids are drawn at random" if randomized else ""
 
-    def _exposure(self, step: int, anomalies: dict[str, Any] | None) -> dict[str, Any]:
-        """Trained targets by context after `step` steps, for exposure.json."""
-        rules = AnomalyRules(self._subject.experiment.anomaly)
-        rules.restore(anomalies)
-        subject_phases = self._subject.phases
-        phases = subject_phases.exposure(step, rules)
-        return {
-            "l_train": self._subject.l_train,
-            "phases": [
-                {"layout": phase.layout.accounting.layout, **each.as_dict()}
-                for phase, each in zip(subject_phases.phases, phases, strict=False)
-            ],
-            "total": total_exposure(phases).as_dict(),
-            "epochs": subject_phases.epochs(step, rules),
-        }
-
     @property
     def _joins_documents(self) -> bool:
         """Whether the longest rows that were trained on last may hold several documents."""
@@ -240,7 +223,9 @@ class TextScoring:
         """See `Scoring`: results.json, exposure.json, report and card; the last two where there is
         text beyond the training length."""
         if not self.contexts or self.contexts[-1] <= self._subject.l_train:
-            self._report_in_range(checkpoint, workdir)
+            results = self.scores(checkpoint)[0] if self.contexts else None
+            if is_first_process():
+                write_in_range(self._subject, checkpoint, results, workdir)
             return
         # Here, so that nothing that draws is imported by a run before it draws.
         from lengthwise.eval.report.card.page import write_card
@@ -254,7 +239,7 @@ class TextScoring:
         if not is_first_process():
             return
         save_results(results, workdir / "eval" / "results.json")
-        exposure = self._exposure(checkpoint.step, checkpoint.host.get("anomalies"))
+        exposure = exposure_of(self._subject, checkpoint)
         write_figures(workdir / "exposure.json", exposure)
         inputs = ReportInputs(**vars(run()), exposure=exposure, results=results)
         page = write_report(workdir, inputs)
@@ -280,24 +265,6 @@ class TextScoring:
         )
         for line in write_card(workdir, [evaluation, *self._others], self.config):
             print(line)
-
-    def _report_in_range(self, checkpoint: Checkpoint, workdir: Path) -> None:
-        """Writes exposure.json, and results.json where anything can be scored."""
-        results = self.scores(checkpoint)[0] if self.contexts else None
-        if not is_first_process():
-            return
-        exposure = self._exposure(checkpoint.step, checkpoint.host.get("anomalies"))
-        write_figures(workdir / "exposure.json", exposure)
-        if results is None:
-            print("nothing is scored; the notes at the start say why and what would help")
-            return
-        path = workdir / "eval" / "results.json"
-        save_results(results, path)
-        for row in results.select(metric=SAME_TARGET_NLL, role="result"):
-            print(
-                f"{row.context} tokens: {row.value:.3f} [{row.low:.3f}, {row.high:.3f}] nats/token"
-            )
-        print(f"scores: {path}; no report and no card, which are about longer contexts")
 
     def _run_scorers(self, model: ScorerFactory, losses: Results) -> ScorerResult:
         """Runs eval.scorers and eval.tasks by the methods whose losses are there, and prints their
