@@ -1,6 +1,6 @@
-"""The command line, see `python main.py --help` and app/cli.py."""
+"""The command line, see `python main.py --help` and app/command/cli.py."""
 
-from lengthwise.app import cli
+from lengthwise.app.command import cli
 
 if __name__ == "__main__":
     cli.entry()

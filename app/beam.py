@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from lengthwise.app import cli, shell
+from lengthwise.app.command import cli, shell
 from lengthwise.common.errors import UserError
 from lengthwise.common.paths import user_path
 

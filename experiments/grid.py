@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lengthwise.app import shell
+from lengthwise.app.command import shell
 from lengthwise.common.errors import UserError
 from lengthwise.experiments.definitions.text import GRIDS, grid_of
 from lengthwise.experiments.page import DOCS

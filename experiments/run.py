@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 
-from lengthwise.app import shell
+from lengthwise.app.command import shell
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.common.paths import user_path

@@ -1,5 +1,5 @@
 """`python -m lengthwise`, as `python main.py`, from any folder."""
 
-from lengthwise.app import cli
+from lengthwise.app.command import cli
 
 cli.entry()

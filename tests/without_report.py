@@ -3,7 +3,7 @@
 import os
 import time
 
-from lengthwise.app import cli
+from lengthwise.app.command import cli
 
 run = cli._run
 

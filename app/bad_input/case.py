@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from lengthwise.app.shell import exit_message_and_status
+from lengthwise.app.command.shell import exit_message_and_status
 from lengthwise.common.registry import Registry
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from lengthwise.app import shell
+from lengthwise.app.command import shell
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_figures
 from lengthwise.common.paths import user_path

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from absl import flags
 
-from lengthwise.app import flag_command
 from lengthwise.app.bad_input.case import BROKEN, KINDS, Ending, Outcome, outcome
+from lengthwise.app.command import flag_command
 from lengthwise.common.progress import ProgressBar
 
 _CASES = flags.DEFINE_integer("cases", 200, "Cases, shared out over the kinds.", lower_bound=1)

@@ -26,7 +26,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.app.lives import (
     differences,
     end_all,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lengthwise.app import cli
+from lengthwise.app.command import cli
 
 BEGAN = "LENGTHWISE_BENCHMARK_BEGAN"  # in the environment
 

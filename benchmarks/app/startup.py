@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.app import start_parts
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar

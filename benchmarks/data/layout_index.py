@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.data.layouts import LayoutConfig, build_layout
 
 _DOCUMENTS = flags.DEFINE_integer("documents", 100_000_000, "Documents.", lower_bound=1000)

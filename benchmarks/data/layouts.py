@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.data.layout_index import layout_config
 from lengthwise.configs.resolve import load
 from lengthwise.data.layouts import SplitDocuments

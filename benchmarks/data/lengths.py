@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.data.store.token_store import TokenStore
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.data import prepare as preparing
 from lengthwise.benchmarks.data import serving
 from lengthwise.benchmarks.workload import STORE, median_interval

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.workload import median_interval
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import base

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.data.serving import AllDocuments, layout_config
 from lengthwise.benchmarks.workload import STORE
 from lengthwise.configs import base

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.workload import Workload
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import task as task_config

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.common.errors import UserError
 from lengthwise.eval.card.card import CARD
 

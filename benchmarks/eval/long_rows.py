@@ -13,7 +13,7 @@ from absl import flags
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict, config_flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.configs.bytes import get_config
 from lengthwise.configs.resolve import build
 from lengthwise.eval.inference.cache_programs import ScoreChunk

@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.workload import Workload, median_interval
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.bytes import get_config

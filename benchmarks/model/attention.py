@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.support import ANYWHERE, PLATFORMS, Request, refusal
 from lengthwise.model.attention.biases import Bias, BlockBias, LinearBias

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.common.errors import UserError
 from lengthwise.model.attention.backends.splash import mask_grids
 from lengthwise.model.attention.mask_blocks import block_classes

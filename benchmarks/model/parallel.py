@@ -20,7 +20,7 @@ from typing import Any
 from absl import flags
 from ml_collections.config_flags import config_flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.resolve import load

@@ -9,7 +9,7 @@ doesn't show means that short buckets run less efficiently than long ones.
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.workload import Workload, median_interval
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, config_flags
 from scipy.stats import linregress
 from scipy.stats import t as student
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.workload import Workload
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.benchmarks.workload import Workload, median_interval
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs import base

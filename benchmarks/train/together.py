@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from lengthwise.configs.resolve import load
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.experiments.definition import ExperimentDefinition

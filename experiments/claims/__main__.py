@@ -1,6 +1,6 @@
 """Writes docs/claims.md from the list of claims and all stored results."""
 
-from lengthwise.app import shell
+from lengthwise.app.command import shell
 from lengthwise.common.files import atomic_write
 from lengthwise.experiments.claims.page import PAGE, page
 from lengthwise.experiments.page import DOCS

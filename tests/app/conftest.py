@@ -7,7 +7,8 @@ import warnings
 import pytest
 from absl import flags
 
-from lengthwise.app import cli, session
+from lengthwise.app import session
+from lengthwise.app.command import cli
 from lengthwise.app.session import Session
 from lengthwise.app.text import TextScoring
 from lengthwise.configs.resolve import load

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lengthwise.app import cli
+from lengthwise.app.command import cli
 from lengthwise.app.harness import __main__ as harness
 from lengthwise.common.errors import UserError
 from lengthwise.common.settings import declarations
@@ -151,7 +151,7 @@ def test_help_names_the_flags():
 
 
 def test_what_is_refused_waits_for_no_jax(tmp_path):
-    code = "from lengthwise.app import cli, shell; import sys\n"
+    code = "from lengthwise.app.command import cli, shell; import sys\n"
     code += "try:\n    cli.main(sys.argv)\nexcept Exception as error: print(error)\n"
     code += "assert not {'jax', 'flax', 'optax', 'grain', 'matplotlib'} & set(sys.modules)"
     for argument in ("--config.model.layers=0", "--config.modl.layers=1", "--help"):

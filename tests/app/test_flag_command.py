@@ -6,7 +6,7 @@ import sys
 import pytest
 from absl import flags
 
-from lengthwise.app import flag_command
+from lengthwise.app.command import flag_command
 from tests.app.runs import ROOT
 
 

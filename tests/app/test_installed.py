@@ -18,7 +18,7 @@ ROOMS = ("common", "configs", "data", "model", "train", "eval", "app")
 # The command line, then a look at every loaded module of FOLDER: each has one name.
 RUN = """
 import collections, sys
-from lengthwise.app import cli
+from lengthwise.app.command import cli
 try:
     cli.entry()
 except SystemExit as end:

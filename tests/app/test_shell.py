@@ -8,8 +8,8 @@ import jax
 import pytest
 from absl import flags
 
-from lengthwise.app import shell
 from lengthwise.app.beam import prepare_on_beam
+from lengthwise.app.command import shell
 from lengthwise.app.harness.__main__ import main as harness
 from lengthwise.common.errors import UserError
 from lengthwise.experiments.run import main as experiment

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lengthwise.app.config_file import field_names, override
-from lengthwise.app.help import PAGE, markdown
+from lengthwise.app.command.config_file import field_names, override
+from lengthwise.app.command.help import PAGE, markdown
 from lengthwise.common.errors import UserError
 from lengthwise.common.registry import Registry
 from lengthwise.common.settings import declarations, declared_fields, default_of, item_class
@@ -64,7 +64,7 @@ def test_what_is_read_from_a_source_is_what_its_class_has():
 
 
 def test_docs_list_every_field():
-    assert PAGE.read_text() == markdown(), "run: python -m lengthwise.app.help"
+    assert PAGE.read_text() == markdown(), "run: python -m lengthwise.app.command.help"
 
 
 def test_flags_and_objects_nest_alike():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lengthwise.app.config_file import field_names
+from lengthwise.app.command.config_file import field_names
 from lengthwise.configs import base
 
 ROOT = Path(__file__).parents[2]

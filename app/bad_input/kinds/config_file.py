@@ -6,7 +6,7 @@ import numpy as np
 
 from lengthwise.app.bad_input.case import KINDS, Case
 from lengthwise.app.bad_input.values import literal, some_fields
-from lengthwise.app.config_file import override, read_config_file
+from lengthwise.app.command.config_file import override, read_config_file
 from lengthwise.configs.resolve import load
 
 _HEAD = """from lengthwise.configs import base

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lengthwise.app import cli
 from lengthwise.app.bad_input.case import KINDS, Case
 from lengthwise.app.bad_input.values import flag_text, some_fields
+from lengthwise.app.command import cli
 from lengthwise.common.synonyms import FIELDS
 from lengthwise.configs.resolve import load
 

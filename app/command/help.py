@@ -1,6 +1,6 @@
 """`--help`, and docs/config.md: every flag and every field, from their declarations.
 
-python -m lengthwise.app.help     # writes docs/config.md
+python -m lengthwise.app.command.help     # writes docs/config.md
 """
 
 import textwrap
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from lengthwise.app.config_file import PACKAGE
+from lengthwise.app.command.config_file import PACKAGE
 from lengthwise.common.settings import Declared, declarations
 from lengthwise.configs.base import RunConfig
 
@@ -48,8 +48,9 @@ def markdown() -> str:
     lines = [
         "# Every field of a config",
         "",
-        "Written by `python -m lengthwise.app.help` from the declarations, never by hand. Set a",
-        "field by `--config.FIELD=VALUE` or in a config file; `python main.py --help` lists them.",
+        "Written by `python -m lengthwise.app.command.help` from the declarations, never by hand.",
+        "Set a field by `--config.FIELD=VALUE` or in a config file; `python main.py --help` lists",
+        "them.",
         "Ranges are intervals: `[0, 1)` holds 0 and not 1.",
     ]
     for section, fields in _sections():

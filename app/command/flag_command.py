@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 from absl import flags
 
-from lengthwise.app import shell
-from lengthwise.app.help import HELP
+from lengthwise.app.command import shell
+from lengthwise.app.command.help import HELP
 from lengthwise.common.errors import UserError, one_line
 
 

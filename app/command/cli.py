@@ -17,15 +17,15 @@ from typing import NamedTuple
 from absl import flags
 from ml_collections import ConfigDict
 
-from lengthwise.app import shell
-from lengthwise.app.config_file import (
+from lengthwise.app.command import shell
+from lengthwise.app.command.config_file import (
     field_of,
     override,
     read_config_file,
     split_flags,
     unknown_flag,
 )
-from lengthwise.app.help import HELP, help_page
+from lengthwise.app.command.help import HELP, help_page
 from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.paths import user_path
 from lengthwise.configs import base
