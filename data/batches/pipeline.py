@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import grain  # never beside other threads: while it loads, imports of all are lazy
 import numpy as np
 
 from lengthwise.common.errors import UserError
@@ -121,8 +122,6 @@ def batches(
     Args:
       local_slices: this process's part of a bucket's batch.
     """
-
-    import grain  # here: reading a layout, as scoring does, needs no pipeline
 
     def make(step: int) -> HostBatch:
         draw = schedule.draw(step)

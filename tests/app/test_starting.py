@@ -60,12 +60,14 @@ def test_preparing_imports_nothing_that_computes(run, tmp_path):
 @pytest.mark.parametrize(
     ("module", "unused"),
     [
-        ("app.session, lengthwise.app.text, lengthwise.app.task", {"grain", "tensorboardX"}),
+        ("app.session, lengthwise.app.text, lengthwise.app.task", {"tensorboardX"}),
         ("app.checkpoint, lengthwise.eval.inference.generation", {"tensorboardX"}),
-        ("train.plan.planner", {"tensorboardX", "orbax"}),
+        ("train.plan.planner", {"tensorboardX"}),
     ],
 )
 def test_a_module_imports_what_its_mode_uses(module, unused):
     found, _ = imported("-c", f"import lengthwise.{module}")
     assert "jax" in found
+    # While Grain loads, imports of all threads are lazy, so that jax fails in one that compiles.
+    assert "grain" in found
     assert not found & (SOURCES | DRAWING | unused)
