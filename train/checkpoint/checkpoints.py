@@ -27,6 +27,7 @@ from lengthwise.train.checkpoint.damage import (
 from lengthwise.train.checkpoint.retention import retention
 from lengthwise.train.machine.processes import (
     all_agree,
+    another_is_gone,
     first_alone,
     is_first_process,
     wait_for_all,
@@ -144,8 +145,7 @@ class Checkpoints:
             raise self._save_error(error) from error
 
     def _save_error(self, error: Exception) -> Exception:
-        if isinstance(error.__cause__, jax.errors.JaxRuntimeError):
-            # Not the disk: another process is gone, for which Orbax waited.
+        if another_is_gone(error) or another_is_gone(error.__cause__):  # for which Orbax waited
             return jax.errors.JaxRuntimeError(f"{error} ({error.__cause__})")
         good = self._manager.latest_step()
         last = f"step {good} is the last good one" if good is not None else "there is none before"

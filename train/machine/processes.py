@@ -186,8 +186,7 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
             # Under the watch: the first process may write its report for long.
             client.wait_at_barrier("lengthwise/finished", 1000 * SHUTDOWN_SECONDS)
     except BaseException as error:
-        is_full = "RESOURCE_EXHAUSTED" in str(error)  # of memory, for which no other is to blame
-        if isinstance(error, jax.errors.JaxRuntimeError) and not is_full:
+        if another_is_gone(error):
             message, status = _lost(error), LOST_STATUS
         else:
             message, status = ending(error)
@@ -196,6 +195,19 @@ def together(work: Callable[[], int], ending: Callable[[BaseException], tuple[st
         os._exit(status)
     jax.distributed.shutdown()
     return status
+
+
+def another_is_gone(error: BaseException | None) -> bool:
+    """Whether an error is most likely that of a connection to a process that is gone.
+
+    jax makes a ValueError of what breaks while an array is fetched, as of a wrong value.
+    """
+    import jax
+
+    if isinstance(error, ValueError):
+        return "Gloo" in str(error)
+    is_full = "RESOURCE_EXHAUSTED" in str(error)  # of memory, for which no other is to blame
+    return isinstance(error, jax.errors.JaxRuntimeError) and not is_full
 
 
 def _lost(error: BaseException) -> str:

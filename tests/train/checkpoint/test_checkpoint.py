@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lengthwise.common.errors import UserError
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.machine.processes import another_is_gone
 from lengthwise.train.mesh import abstract_like
 from lengthwise.train.step.update import TrainState
 
@@ -198,12 +199,24 @@ def test_a_directory_that_can_not_be_made_is_one_line(directory, monkeypatch):
         checkpoints.save(1, state(1), HOST, None)
 
 
-def test_a_process_that_is_gone_is_no_full_disk(directory, monkeypatch):
+LOST = jax.errors.JaxRuntimeError("UNAVAILABLE: stopped sending heartbeats")
+GLOO = "UNKNOWN: Gloo AllGather failed: [external/gloo/pair.cc:538] Read error: Connection reset"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "said"),
+    [
+        (TimeoutError("Timed out in async_write_complete."), LOST, "stopped sending heartbeats"),
+        (ValueError(GLOO), None, "Gloo AllGather failed"),
+    ],
+)
+def test_a_process_that_is_gone_is_no_full_disk(directory, monkeypatch, error, cause, said):
     def wait():
-        lost = jax.errors.JaxRuntimeError("UNAVAILABLE: stopped sending heartbeats")
-        raise TimeoutError("Timed out while waiting for async_write_complete barrier.") from lost
+        raise error from cause
 
     checkpoints = Checkpoints(directory)
     monkeypatch.setattr(checkpoints._manager, "wait_until_finished", wait)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="stopped sending heartbeats"):
+    with pytest.raises(jax.errors.JaxRuntimeError, match=said) as caught:
         checkpoints.wait()
+    assert another_is_gone(caught.value)  # for which the status is 75
+    assert not another_is_gone(ValueError("a fault of ours"))
