@@ -6,12 +6,17 @@ from lengthwise.model.attention.masks import Mask
 from lengthwise.model.spec import ModelSpec
 
 
-def receptive_columns(model: ModelSpec, mask: Mask, length: int, last: int) -> np.ndarray | None:
+def receptive_columns(
+    model: ModelSpec, mask: Mask, length: int, last: int, halved: bool = False
+) -> np.ndarray | None:
     """Columns of a row of `length` tokens on which the states of the last `last` tokens depend.
 
     A pass over these columns alone, at the positions of the whole row, gives these states: masks go
     by index, and among the columns every index that matters sees what it sees in the row. They are
     those of the sinks, and a stretch up to the end.
+
+    halved: they are a half of the row, a quarter ..., so that devices that divide rows of `length`
+    tokens divide these too.
 
     Returns: int [n], ascending; None: all, or so many that leaving out the others doesn't pay.
     """
@@ -35,6 +40,13 @@ def receptive_columns(model: ModelSpec, mask: Mask, length: int, last: int) -> n
         first = (length - last) // mask.chunk * mask.chunk
     else:
         return None
+    if halved:
+        count = length
+        while count % 2 == 0 and count // 2 >= sinks + length - first:
+            count //= 2
+        first = length - count + sinks
+        if mask.chunk is not None and first % mask.chunk:
+            return None
     if 4 * (first - sinks) < length:
         return None
     return np.concatenate([np.arange(sinks), np.arange(first, length)])

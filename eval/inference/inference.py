@@ -146,7 +146,8 @@ class Inference:
         far = setting.scaling.far or trained.far
         if last is None or far is not None:
             return None
-        return receptive_columns(self.architecture.model, setting.mask, length, last)
+        several = self.architecture.view(self.batching.rows(length), length).mesh.size > 1
+        return receptive_columns(self.architecture.model, setting.mask, length, last, several)
 
     def chunked(
         self, length: int, setting: Setting, trained: RopeScaling, last: int | None

@@ -217,7 +217,8 @@ def reference_logits(config, params, tokens, positions, segments=None, log_n=0, 
             own = of_layer(scheme, used[scheme])
             used[scheme] += 1
             layer_mask = config._layers.masks[n % len(config.layer_schemes)]
-            seen = shown & visible(len(row), layer_mask, row_segments + 1)
+            of_layer_alone = visible(len(row), layer_mask, row_segments + 1)
+            seen = shown if layer_mask == CAUSAL else shown & of_layer_alone
             block = jax.tree.map(lambda leaf: leaf[n], p["blocks"])  # noqa: B023
             attention, mlp = block["attention"], block["mlp"]
             y = x if style.norm_placement == "post" else norm(x, block["attention_norm"])

@@ -117,6 +117,16 @@ def test_columns_that_the_last_tokens_depend_on_are_enough_and_none_too_many(mas
     assert np.abs(nats(changed_tokens, positions) - whole).max() > 0
 
 
+@pytest.mark.parametrize("mask", [Mask(window=9), Mask(window=4, sinks=3), Mask(chunk=16)], ids=str)
+def test_for_several_devices_the_columns_are_a_half_of_the_row_or_a_quarter(mask):
+    config, length = changed(CONFIG, layers=2), 256
+    fewest = receptive_columns(config, mask, length, LAST)
+    halved = receptive_columns(config, mask, length, LAST, halved=True)
+    assert length % len(halved) == 0
+    assert len(fewest) <= len(halved) < 2 * len(fewest)
+    assert set(fewest) <= set(halved)
+
+
 @pytest.mark.parametrize("mask", [CAUSAL, Mask(window=20)], ids=str)
 def test_all_columns_are_computed_where_leaving_some_out_does_not_pay(mask):
     assert receptive_columns(changed(CONFIG, layers=3), mask, TALL, LAST) is None

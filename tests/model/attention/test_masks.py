@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lengthwise.common.errors import UserError
@@ -74,6 +74,10 @@ def test_masks_without_meaning_are_refused(fields):
 
 @given(st.integers(1, 16), masks(14), masks(14))
 def test_a_mask_within_that_of_a_layer_shows_what_both_do(length, mask, layer):
+    assume(not layer.prefix)  # no layer has one; without a mask of its own it is under the other
+    if layer == CAUSAL:
+        assert mask.within(layer) == mask
+        return
     try:
         both = mask.within(layer)
     except UserError:
