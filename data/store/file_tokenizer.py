@@ -61,7 +61,15 @@ class FileTokenizer:
         self.special_tokens = {name: int(number) for name, number in ids if number is not None}
         self._end_of_text = int(end_of_text)
         # Ids may have holes, so the number of tokens is not the size of the embedding table.
-        self._vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        vocab = self._tokenizer.get_vocab(with_added_tokens=True)
+        self._vocab_size = max(vocab.values()) + 1
+        shown = {new: name for name, new in hidden.items()}
+        if twice := _same_id(vocab):
+            number, names = twice[0], sorted(shown.get(name, name) for name in twice[1:])
+            raise UserError(
+                f"{path}: the tokens {names[0]!r} and {names[1]!r} have the same id {number}: "
+                "give each its own, and have the special ones in the vocabulary too"
+            )
         digest = hashlib.blake2b(text + end_of_text_token.encode("utf-8"), digest_size=8)
         self._describe = f"tokenizer.json {digest.hexdigest()}"
 
@@ -158,6 +166,15 @@ def _is_complete(content: dict[str, Any]) -> bool:
 
 def _special_tokens(content: dict[str, Any]) -> set[str]:
     return {token["content"] for token in content["added_tokens"] if token["special"]}
+
+
+def _same_id(vocab: dict[str, int]) -> tuple[int, str, str] | None:
+    """The first id that two tokens have, with their names."""
+    known: dict[int, str] = {}
+    for name, number in vocab.items():
+        if (other := known.setdefault(number, name)) != name:
+            return number, other, name
+    return None
 
 
 def _unspellable() -> str:

@@ -105,6 +105,21 @@ def test_vocabulary_with_holes_counts_to_its_last_id(trained: Path, tmp_path: Pa
     assert FileTokenizer(path, END).vocab_size == 901
 
 
+@pytest.mark.parametrize("kind", ["two pieces", "an added token and a piece"])
+def test_tokens_of_the_same_id_are_refused(trained: Path, tmp_path: Path, kind: str) -> None:
+    content = json.loads(trained.read_text(encoding="utf-8"))
+    vocab = content["model"]["vocab"]
+    if kind == "two pieces":
+        one, other = list(vocab)[-2:]
+        vocab[one] = vocab[other]
+    else:  # The library then gives it the number of pieces as its id.
+        del vocab["<|endoftext|>"]
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match="have the same id"):
+        FileTokenizer(path, "<|endoftext|>")
+
+
 def test_description_tells_files_apart(trained: Path, tmp_path: Path) -> None:
     other = tmp_path / "tokenizer.json"
     other.write_bytes(train_bpe(TEXTS * 20, 290, END))
