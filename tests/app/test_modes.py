@@ -114,7 +114,9 @@ def test_the_tasks_were_asked_at_every_tested_context(workdir):
     controls = {"no_context", "truncated", "distance_0", "easy_filler", "far_positions"}
     assert set(passkey["controls"]) == controls
     assert passkey["findings"]
-    assert ["scratchpad: " in said for said in entry["said"]] == [True] * 2
+    start, *others = entry["said"]
+    assert start.startswith("forgetting: the end of text was never an input in training")
+    assert ["scratchpad: " in said for said in others] == [True] * 2
     assert sum("scratchpad, at 64 tokens" in why for why in entry["left_out"]) == 1
 
 
