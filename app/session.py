@@ -177,15 +177,22 @@ class Session:
         params = checkpoints.restore_params(step, self.setup.blueprint.abstract_params)
         self.scoring.report(Checkpoint(step, params, host), self.workdir, self._run_inputs)
 
+    def train(self) -> int:
+        """Trains to the end; returns the exit status."""
+        with self._checkpoints() as checkpoints:
+            return self._train(checkpoints)
+
     def train_and_score(self) -> int:
         """Trains to the end, then scores; returns the exit status."""
-        keep_every = self.experiment.train.keep_every
-        directory = self.workdir / "checkpoints"
-        with contextlib.closing(Checkpoints(directory, keep_every=keep_every)) as checkpoints:
+        with self._checkpoints() as checkpoints:
             status = self._train(checkpoints)
             if not status:
                 self.score_checkpoint(checkpoints)
         return status
+
+    def _checkpoints(self) -> contextlib.closing[Checkpoints]:
+        keep_every = self.experiment.train.keep_every
+        return contextlib.closing(Checkpoints(self.workdir / "checkpoints", keep_every=keep_every))
 
     def _claim(self) -> None:
         """Only now: a config that can't be run must not own the directory."""

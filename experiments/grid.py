@@ -6,7 +6,8 @@ Each question goes by steps, and the command does what comes next: learning rate
 pilots run, under seeds that count for nothing else; they give the plan
 docs/claims/GRID/QUESTION.json, which you read and commit; then the runs start that count. A
 finished run leaves one row in docs/claims/GRID.jsonl, and one that serves several claims is trained
-once: the same command later trains what is missing, and goes on with a run that was killed. Commit
+once: the same command later trains what is missing, and goes on with a run that was killed. Started
+several times side by side, on cores or machines that share the folders, it divides the runs. Commit
 the rows too; `python -m lengthwise.experiments.claims` writes docs/claims.md from them.
 """
 
@@ -127,7 +128,7 @@ def _parser() -> shell.ArgumentParser:
         formatter_class=shell.HelpFormatter,
     )
     parser.add_argument("questions", nargs="*", help="of the grid, in this order; none: all")
-    parser.add_argument("--corpus", default="stdlib", help=" | ".join(GRIDS))
+    parser.add_argument("--corpus", default="aws_docs", help=" | ".join(GRIDS))
     parser.add_argument("--scale", default="cpu", help="cpu | gpu | pod")
     parser.add_argument("--hours", type=float, help="after which no run starts")
     parser.add_argument("--directory", default="runs/text", help="the folder of all runs")

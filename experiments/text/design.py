@@ -34,7 +34,7 @@ class TextArm:
     changes: Changes
     family: str  # arms of a family share the choice of a learning rate
     published: str = "-"  # the number that the source reports for it
-    after: str = ""  # arm whose weights, of the same seed, it starts from
+    after: str = ""  # arm whose weights, of the same seed and at the base's rate, it starts from
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,12 @@ class RunGrid:
                 return question
         names = [question.name for question in self.questions]
         raise UserError(f"{self.title}: there is no question {name!r}; choose among {names}")
+
+    @property
+    def compared(self) -> set[str]:
+        """Names of the arms that questions compare, and of their baselines."""
+        sides = {arm for question in self.questions for arm in question.arms}
+        return sides | {self.baseline_of(question).name for question in self.questions}
 
     @property
     def _names(self) -> list[str]:

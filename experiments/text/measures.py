@@ -46,9 +46,9 @@ def nll(ratio: float, method: str = "plain") -> Measure:
 
 
 def _short(row: Row) -> float:
-    if row.short is None:
+    if row.scored.short is None:
         raise UserError(f"{row.arm}, seed {row.seed}: short documents weren't scored")
-    return row.short
+    return row.scored.short
 
 
 def formed(row: Row, level: float = math.nan) -> EventTime:
@@ -56,7 +56,9 @@ def formed(row: Row, level: float = math.nan) -> EventTime:
     return row.until("tokens", [row.gain_at(point) >= FORMED for point in row.curve])
 
 
-GAIN = Measure("gain from L/4 to L", "nats/token", lambda row: row.gain[0], higher_is_better=True)
+GAIN = Measure(
+    "gain from L/4 to L", "nats/token", lambda row: row.scored.gain[0], higher_is_better=True
+)
 SHORT = Measure("NLL of short documents", "nats/token", _short)
 FORMATION = Measure(f"tokens until that gain is {FORMED:g}", "doublings", event=formed)
 
@@ -67,9 +69,11 @@ def _doublings(length: int) -> float:
 
 
 USEFUL = Measure(
-    "useful length", "doublings", lambda row: _doublings(row.useful), higher_is_better=True
+    "useful length", "doublings", lambda row: _doublings(row.scored.useful), higher_is_better=True
 )
-SAFE = Measure("safe length", "doublings", lambda row: _doublings(row.safe), higher_is_better=True)
+SAFE = Measure(
+    "safe length", "doublings", lambda row: _doublings(row.scored.safe), higher_is_better=True
+)
 
 
 def behind(mask: str, distance: int = BOUNDARY) -> Measure:
@@ -77,7 +81,7 @@ def behind(mask: str, distance: int = BOUNDARY) -> Measure:
     return Measure(
         f"NLL within {distance} tokens of a boundary, {mask}",
         "nats/token",
-        lambda row: row.behind[mask][str(distance)],
+        lambda row: row.scored.behind[mask][str(distance)],
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,22 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """What the report split says of a run. Losses are nats/token, contexts and lengths tokens."""
+
+    corpus: str  # fingerprint
+    targets: str  # fingerprint of the scored targets
+    nll: Mapping[str, Mapping[str, float]]  # method -> context -> same-target NLL
+    gain: tuple[float, float, float]  # from L/4 to L: value and interval by document
+    useful: int  # useful length; 0: shorter than any tested
+    safe: int
+    behind: Mapping[str, Mapping[str, float]]  # masked | naive -> distance from a boundary -> NLL
+    short: float | None  # NLL of short documents
+
+
+@dataclass(frozen=True)
 class Row:
-    """A finished run. Losses are nats/token, contexts and lengths tokens."""
+    """A finished run."""
 
     arm: str
     seed: int
@@ -43,17 +60,20 @@ class Row:
     settings: str  # fingerprint of all settings that decide the run
     code: str  # fingerprint of the code of data, model and training
     machine: str
-    corpus: str  # fingerprint
-    targets: str  # fingerprint of the scored targets
-    length: int  # L of the grid
-    hours: float  # training and scoring
-    nll: Mapping[str, Mapping[str, float]]  # method -> context -> same-target NLL, report split
-    gain: tuple[float, float, float]  # from L/4 to L: value and interval by document
-    useful: int  # useful length; 0: shorter than any tested
-    safe: int
-    behind: Mapping[str, Mapping[str, float]]  # masked | naive -> distance from a boundary -> NLL
-    short: float | None  # NLL of short documents
+    length: int  # L of the grid, tokens
+    hours: float  # training, and scoring if it was scored
     curve: tuple[Point, ...]
+    scores: Scores | None  # None: only its training was asked for
+
+    @property
+    def scored(self) -> Scores:
+        """Its scores. Raises UserError: it has none."""
+        if self.scores is None:
+            raise UserError(
+                f"{self.arm}, seed {self.seed}: its training alone was asked for; name the arm in "
+                "a question, and delete its row"
+            )
+        return self.scores
 
     def budget(self, name: str) -> float:
         """tokens, flops or seconds of its training."""
@@ -66,7 +86,7 @@ class Row:
           UserError: the run wasn't scored like that.
         """
         try:
-            return self.nll[method][f"{context:g}"]
+            return self.scored.nll[method][f"{context:g}"]
         except KeyError as error:
             raise UserError(
                 f"{self.arm}, seed {self.seed}: no loss at {context:g} tokens by {method!r} was "
@@ -108,13 +128,28 @@ def read_rows(path: Path) -> dict[str, Row]:
 
 
 def add_row(path: Path, row: Row) -> None:
-    """Writes the file anew with one row more, whole or not at all; ordered, so that merges are."""
-    rows = {**read_rows(path), row.settings: row}
-    ordered = sorted(rows.values(), key=lambda each: (each.purpose, each.arm, each.seed, each.rate))
-    lines = (json.dumps(asdict(each), allow_nan=False) + "\n" for each in ordered)
-    atomic_write(path, [line.encode() for line in lines])
+    """Writes the file anew with one row more, whole or not at all; ordered, so that merges are.
+
+    Processes take turns, by a lock on the folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        rows = {**read_rows(path), row.settings: row}
+        by = attrgetter("purpose", "arm", "seed", "rate")
+        lines = (
+            json.dumps(asdict(each), allow_nan=False) + "\n"
+            for each in sorted(rows.values(), key=by)
+        )
+        atomic_write(path, [line.encode() for line in lines])
+    finally:
+        os.close(folder)
 
 
 def _row(stored: dict[str, Any]) -> Row:
     curve = tuple(Point(**point) for point in stored.pop("curve"))
-    return Row(**{**stored, "gain": tuple(stored["gain"]), "curve": curve})
+    scores = stored.pop("scores")
+    if scores is not None:
+        scores = Scores(**{**scores, "gain": tuple(scores["gain"])})
+    return Row(**stored, curve=curve, scores=scores)

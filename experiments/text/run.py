@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -25,7 +26,9 @@ from lengthwise.experiments.text.design import RATE, RunGrid, TextArm
 from lengthwise.experiments.text.row import MAIN, PILOT, TRIED_RATE, Row, add_row, read_rows
 from lengthwise.experiments.text.work_directory import row_of
 from lengthwise.experiments.trials import LOG, redirect_output
+from lengthwise.train.machine.workdir import InUseError
 
+_WAIT = 5.0  # seconds, for runs of other processes
 # Where things lie, and how they are computed: no part of a run.
 _PLACES = (
     *("data.store", "data.path", "data.workers", "data.verify", "extensions"),
@@ -45,16 +48,25 @@ class Run:
 
     @property
     def parent(self) -> Run | None:
-        """The run from whose weights it starts."""
+        """The run from whose weights it starts.
+
+        Its rate is the base's, whatever an arm's own one: all arms of a seed have one start.
+        """
         if not self.arm.after:
             return None
-        return Run(self.grid, self.grid.arm(self.arm.after), self.seed, self.rate, self.purpose)
+        rate = float(self.grid.base().optimizer.learning_rate)
+        return Run(self.grid, self.grid.arm(self.arm.after), self.seed, rate, self.purpose)
 
     def config(self) -> ConfigDict:
         """The config of its run, as `main.py` takes it."""
         config = self.grid.config(self.arm)
         config.update_from_flattened_dict({"seed": self.seed, RATE: self.rate})
         return config
+
+    @property
+    def scored(self) -> bool:
+        """Whether it is scored: a rate that is tried and a start of others are trained alone."""
+        return self.purpose != TRIED_RATE and self.arm.name in self.grid.compared
 
     @functools.cached_property
     def settings(self) -> str:
@@ -126,7 +138,8 @@ def train_missing(
 ) -> tuple[int, list[Run]]:
     """Trains runs without a row and adds their rows; returns (exit status, what is missing still).
 
-    A status other than 0 is that of a run that a signal ended.
+    A status other than 0 is that of a run that a signal ended. Several processes may do so side by
+    side: each takes a run that none of the others has, and waits for theirs in the end.
 
     Args:
       file: of the rows.
@@ -140,13 +153,25 @@ def train_missing(
     done = len(runs) - len(left)
     with ProgressBar(total=len(runs), initial=done, desc="runs", unit="run") as bar:
         while left and (deadline is None or time.monotonic() < deadline):
-            run = left[0]
-            bar.set_postfix_str(f"{run.arm.name}, seed {run.seed}")
-            if status := _train(run, file, directory):
+            if status := _train_one(left, file, directory, bar):
                 return status, left
             left = missing(left, read_rows(file))
-            bar.update()
+            bar.update(len(runs) - len(left) - bar.n)
     return 0, left
+
+
+def _train_one(left: Sequence[Run], file: Path, directory: Path, bar: ProgressBar) -> int:
+    """Trains the first run that no other process has; returns its status.
+
+    Where others have them all it waits for a moment.
+    """
+    for run in left:
+        bar.set_postfix_str(f"{run.arm.name}, seed {run.seed}")
+        with contextlib.suppress(InUseError):
+            return _train(run, file, directory)
+    bar.set_postfix_str("others train what is left")
+    time.sleep(_WAIT)
+    return 0
 
 
 def _train(run: Run, file: Path, directory: Path) -> int:
@@ -163,7 +188,13 @@ def _train(run: Run, file: Path, directory: Path) -> int:
         config.train.compilation_cache = str(directory / "compiled")
     try:
         with redirect_output(workdir / LOG):
-            status = modes.run("train", config, str(workdir))
+            if run.scored:
+                status = modes.run("train", config, str(workdir))
+            else:
+                with modes.training_session(config, workdir) as session:
+                    status = session.train()
+    except InUseError:
+        raise
     except UserError as error:
         raise UserError(f"{run.arm.name}, seed {run.seed}: {error}") from error
     if not status:
@@ -173,6 +204,7 @@ def _train(run: Run, file: Path, directory: Path) -> int:
             row_of(
                 workdir,
                 run.grid.length,
+                run.scored,
                 arm=run.arm.name,
                 seed=run.seed,
                 purpose=run.purpose,

@@ -106,7 +106,7 @@ def arm_table(results: QuestionResults) -> str:
     """Losses and budgets of each arm, means over seeds."""
     rows = []
     for name, runs in results.rows.items():
-        stored = runs[0].nll["plain"]
+        stored = runs[0].scored.nll["plain"]
         losses = {
             ratio: -_mean(runs, nll(ratio).score)
             for ratio in RATIOS
@@ -118,7 +118,7 @@ def arm_table(results: QuestionResults) -> str:
                 results.grid.label(name),
                 *(f"{losses[ratio]:.3f}" if ratio in losses else "-" for ratio in RATIOS),
                 f"{_mean(runs, GAIN.score):.3f}",
-                "-" if runs[0].short is None else f"{-_mean(runs, SHORT.score):.3f}",
+                "-" if runs[0].scored.short is None else f"{-_mean(runs, SHORT.score):.3f}",
                 f"{sum(each.happened for each in times)} of {len(times)}",
                 f"{_mean(runs, lambda row: row.budget('tokens')) / 1e6:.1f}M",
                 f"{_mean(runs, lambda row: row.budget('flops')):.2e}",

@@ -103,7 +103,7 @@ class QuestionResults:
 
 def _gate_value(row: Row) -> float:
     """The gain from L/4 to L, or its lower bound where that is not above 0."""
-    value, low, _ = row.gain
+    value, low, _ = row.scored.gain
     return value if low > 0 else min(value, low)
 
 
@@ -131,7 +131,8 @@ def results_of(
 def _check_alike(grid: RunGrid, question: TextQuestion, rows: Sequence[Row]) -> None:
     first = rows[0]
     for row in rows:
-        if (row.corpus, row.targets) != (first.corpus, first.targets):
+        one, other = row.scored, first.scored
+        if (one.corpus, one.targets) != (other.corpus, other.targets):
             raise UserError(
                 f"{grid.title}: {question.name}: {row.arm}, seed {row.seed}, was scored on other "
                 f"documents or targets than {first.arm}, seed {first.seed}; train it again on the "

@@ -16,7 +16,7 @@ from lengthwise.eval.losses.results import BOUNDARY_NLL, SAME_TARGET_NLL, Result
 from lengthwise.eval.statistics.bootstrap import ClusterBootstrap
 from lengthwise.eval.statistics.curves import PLAIN_CONTROL, Curve
 from lengthwise.experiments.text.measures import BOUNDARY
-from lengthwise.experiments.text.row import Point, Row
+from lengthwise.experiments.text.row import Point, Row, Scores
 from lengthwise.train.metrics.writer import read_rows
 
 DURING = "target_nll"  # scorer of eval.during, at L/4 and L
@@ -24,8 +24,29 @@ SHORT = "short_documents"
 _BOOTSTRAP: dict[str, Any] = {"samples": 1000, "confidence": 0.95, "seed": 0}
 
 
-def row_of(workdir: Path, length: int, **about: Any) -> Row:
-    """The row of a finished run. length: L of the grid. about: the fields that it doesn't hold."""
+def row_of(workdir: Path, length: int, scored: bool, **about: Any) -> Row:
+    """The row of a finished run.
+
+    Args:
+      length: L of the grid.
+      scored: whether it was scored, not trained alone.
+      about: the fields that the work directory doesn't hold.
+    """
+    curve = tuple(points(read_rows(workdir / "metrics.jsonl"), length))
+    seconds = curve[-1].seconds
+    if scored:
+        seconds = sum(load_evaluation(workdir).seconds.values())
+    return Row(
+        length=length,
+        hours=seconds / 3600,
+        curve=curve,
+        scores=scores(workdir, length) if scored else None,
+        **about,
+    )
+
+
+def scores(workdir: Path, length: int) -> Scores:
+    """The scores of a run that was scored. length: L of the grid."""
     evaluation = load_evaluation(workdir)
     curves = {
         (curve.scorer, curve.method): curve
@@ -35,11 +56,9 @@ def row_of(workdir: Path, length: int, **about: Any) -> Row:
     plain = curves[SAME_TARGET_NLL, PLAIN]
     short = curves.get((SHORT, PLAIN))
     useful, safe = _lengths(workdir)
-    return Row(
+    return Scores(
         corpus=evaluation.identity.corpus_fingerprint,
         targets=plain.population,
-        length=length,
-        hours=sum(evaluation.seconds.values()) / 3600,
         nll={
             method: dict(zip(map(str, curve.lengths), _means(curve), strict=True))
             for (scorer, method), curve in curves.items()
@@ -50,8 +69,6 @@ def row_of(workdir: Path, length: int, **about: Any) -> Row:
         safe=safe,
         behind=behind(load_results(workdir / "eval" / "results.json")),
         short=None if short is None else _means(short)[0],
-        curve=tuple(points(read_rows(workdir / "metrics.jsonl"), length)),
-        **about,
     )
 
 

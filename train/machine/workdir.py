@@ -10,6 +10,10 @@ from lengthwise.common.errors import UserError
 from lengthwise.train.machine.processes import check_shared, is_first_process
 
 
+class InUseError(UserError):
+    """Another run holds the work directory."""
+
+
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Locks the work directory; the lock ends with the process, however that ends.
@@ -17,7 +21,8 @@ def locked(workdir: Path) -> Iterator[None]:
     Of the processes of one run the first one holds it, for all.
 
     Raises:
-      UserError: another run holds it, it can't be written, or not all processes see it.
+      InUseError: another run holds it.
+      UserError: it can't be written, or not all processes see it.
     """
     if not is_first_process():
         check_shared(workdir)
@@ -34,7 +39,7 @@ def locked(workdir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             owner = file.read().strip()
-            raise UserError(
+            raise InUseError(
                 f"--workdir={workdir} is in use by process {owner}; wait for it or choose another"
             ) from error
         file.truncate(0)

@@ -96,7 +96,7 @@ def layout_arms(scale: Scale) -> tuple[TextArm, ...]:
         TextArm(
             "formed",
             "the start of all",
-            {**_curriculum("uniform"), "phase.steps": scale.forming_steps // 2},
+            {**_curriculum("uniform"), "phase.steps": scale.formed_steps},
             "form_smeared",
         ),
         arm("natural", "natural lengths", natural, "MDQA 24.6, regular 54 (1B)"),
@@ -106,7 +106,7 @@ def layout_arms(scale: Scale) -> tuple[TextArm, ...]:
         arm("equal", "equal tokens a length", {**_NATURAL, "phase.layout.mixture": "equal_tokens"},
             "MDQA 21.3"),
         arm("only_short", f"rows of {length // 4}", one_bucket(length // 4), "MDQA 0.2 at L/8"),
-        arm("only_long", f"rows of {4 * length}", one_bucket(4 * length)),
+        arm("only_long", f"rows of {2 * length}", one_bucket(2 * length)),
         arm("chunks", "chunks", _CHUNKS, "MDQA 20.5, regular 51.5 (1B)"),
         arm("chunks_no_short", "chunks without short documents", {**_CHUNKS, **no_short}),
         arm("masked", "chunks under a document mask", {**_CHUNKS, **masked}, "MDQA 16.0"),

@@ -10,7 +10,7 @@ import numpy as np
 from lengthwise.configs import base
 from lengthwise.experiments.text.design import RunGrid, TextArm, TextClaim, TextQuestion
 from lengthwise.experiments.text.measures import FORMATION, nll, until_loss
-from lengthwise.experiments.text.row import Point, Row
+from lengthwise.experiments.text.row import Point, Row, Scores
 from lengthwise.experiments.text.run import Run
 
 L = 64
@@ -80,19 +80,22 @@ def row_for(run: Run, loss: float, **changes) -> Row:
         "settings": run.settings,
         "code": "0",
         "machine": "a machine",
-        "corpus": "corpus-1",
-        "targets": "targets-1",
         "length": L,
         "hours": 0.5,
+        "curve": curve([loss + 1, loss + 0.5, loss]),
+    }
+    scores = {
+        "corpus": "corpus-1",
+        "targets": "targets-1",
         "nll": {"plain": {str(n): loss for n in (L // 4, L, 2 * L, 4 * L)}},
         "gain": (0.2, 0.1, 0.3),
         "useful": L,
         "safe": 2 * L,
         "behind": {},
         "short": loss + 1,
-        "curve": curve([loss + 1, loss + 0.5, loss]),
     }
-    return Row(**{**fields, **changes})
+    of_scores = {name: changes.pop(name, value) for name, value in scores.items()}
+    return Row(**{"scores": Scores(**of_scores), **fields, **changes})
 
 
 def noise(run: Run) -> float:

@@ -86,7 +86,7 @@ def test_published_grids_can_be_run(corpus, scale):
 
 
 def test_unknown_corpora_scales_and_questions_are_named():
-    with pytest.raises(UserError, match=r"--corpus=x is unknown; choose one of stdlib"):
+    with pytest.raises(UserError, match=r"--corpus=x is unknown; choose one of aws_docs, stdlib"):
         grid_of("x", "cpu")
     with pytest.raises(UserError, match=r"--scale=pod: stdlib has text for cpu; choose"):
         grid_of("stdlib", "pod")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lengthwise.experiments.text.design import TextClaim
 from lengthwise.experiments.text.measures import nll
 from lengthwise.experiments.text.plan import make_plan, plan_path, read_plan, write_plan
 from lengthwise.experiments.text.row import read_rows
+from lengthwise.train.machine.workdir import InUseError
 from tests.experiments.text.planted import GRID, WHEN, WORTH, losses, row_for
 
 
@@ -162,6 +164,45 @@ def test_a_run_that_serves_several_questions_is_one():
     ]
 
 
+def test_processes_side_by_side_divide_the_runs(tmp_path, monkeypatch):
+    file, waits, log = tmp_path / "rows.jsonl", [], []
+    mine, others = (runs.Run(GRID, GRID.arm("good"), seed, 1e-3) for seed in (1, 0))
+
+    def train(mode, config, workdir):
+        """Another process has seed 0, and this one all others."""
+        if workdir == str(others.folder(tmp_path)):
+            raise InUseError("in use")
+        log.append(config.seed)
+        return 0
+
+    def wait(_):
+        """The other process ends its run."""
+        waits.append(read_rows(file).keys())
+        runs.add_row(file, row_for(others, 2.0))
+
+    monkeypatch.setattr(runs.modes, "run", train)
+    monkeypatch.setattr(runs, "row_of", lambda *_, **__: row_for(mine, 2.0))
+    monkeypatch.setattr(runs.time, "sleep", wait)
+    assert runs.train_missing([others, mine], file, tmp_path, None) == (0, [])
+    assert log == [1]
+    assert waits == [{mine.settings}]
+    assert set(read_rows(file)) == {mine.settings, others.settings}
+
+
+def test_rows_that_processes_add_at_once_all_stay(tmp_path):
+    some = [runs.Run(GRID, GRID.arm("good"), seed, 1e-3) for seed in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda run: runs.add_row(tmp_path / "rows", row_for(run, 2.0)), some))
+    assert set(read_rows(tmp_path / "rows")) == {run.settings for run in some}
+
+
+def test_all_arms_of_a_seed_have_one_start_whatever_their_rates():
+    grid = replace(GRID, arms=(replace(GRID.arms[0], after="bad"), GRID.arms[1]))
+    slow, fast = (runs.Run(grid, grid.arms[0], 2, rate) for rate in (1e-3, 2e-3))
+    assert slow.parent.settings == fast.parent.settings
+    assert slow.parent.rate == grid.base().optimizer.learning_rate
+
+
 def test_an_arm_starts_from_the_weights_of_another_under_its_seed(tmp_path, monkeypatch):
     grid = replace(GRID, arms=(replace(GRID.arms[0], after="bad"), GRID.arms[1]))
     run = runs.Run(grid, grid.arms[0], 2, 1e-3)
@@ -172,7 +213,7 @@ def test_an_arm_starts_from_the_weights_of_another_under_its_seed(tmp_path, monk
         log.append((workdir, config.seed, config.train.init_from))
         return 0
 
-    def row_of(workdir, length, **about):
+    def row_of(workdir, length, scored, **about):
         of = run if about["settings"] == run.settings else run.parent
         return row_for(of, 2.0)
 
@@ -212,7 +253,7 @@ def test_wrong_arguments_are_refused(monkeypatch, tmp_path):
         command.main(["--hours=0"])
     with pytest.raises(UserError, match=r"no question 'formtion'; choose among"):
         command.main(["formtion"])
-    with pytest.raises(UserError, match=r"--scale=gpu: stdlib has text for cpu"):
+    with pytest.raises(UserError, match=r"--scale=gpu: aws_docs has text for cpu"):
         command.main(["--scale=gpu"])
 
 

@@ -14,7 +14,7 @@ from lengthwise.eval.losses.curve_file import load_evaluation
 from lengthwise.eval.losses.targets import choose_targets
 from lengthwise.eval.report import page
 from lengthwise.experiments.text import run as runs
-from lengthwise.experiments.text.design import TextArm
+from lengthwise.experiments.text.design import TextArm, TextClaim
 from lengthwise.experiments.text.measures import FORMATION, SHORT, behind, loss_at, nll
 from lengthwise.experiments.text.row import read_rows
 from lengthwise.train.machine.peak import Peak
@@ -66,7 +66,7 @@ def finished(tmp_path_factory):
         length=L,
         baseline="chunks",
         arms=(TextArm("chunks", "chunks", {}, "one"),),
-        questions=(),
+        questions=(replace(GRID.questions[0], claims=(TextClaim("chunks", "chunks", nll(1), 1),)),),
     )
     run = runs.Run(grid, grid.arms[0], 3, 2e-3)
     with pytest.MonkeyPatch.context() as patch:
@@ -91,10 +91,10 @@ def test_the_row_has_what_the_run_wrote(finished):
             and (each["context"], each["method"], each["role"]) == (context, "plain", "result")
         )
         assert nll(context / L).value(row) == pytest.approx(stored["value"])
-    assert row.gain[0] == pytest.approx(row.at_context(8) - row.at_context(32))
-    assert row.gain[1] < row.gain[0] < row.gain[2]
-    assert row.useful in (0, 8, 32, 64)
-    assert row.safe in (0, 32, 64)
+    assert row.scored.gain[0] == pytest.approx(row.at_context(8) - row.at_context(32))
+    assert row.scored.gain[1] < row.scored.gain[0] < row.scored.gain[2]
+    assert row.scored.useful in (0, 8, 32, 64)
+    assert row.scored.safe in (0, 32, 64)
     curves = load_evaluation(workdir).scored.curves
     (short,) = (each for each in curves if each.scorer == "short_documents")
     assert SHORT.value(row) == pytest.approx(short.sums_NK.sum() / short.counts_NK.sum())
@@ -113,7 +113,7 @@ def test_behind_boundaries_bins_are_weighed_by_their_targets(finished):
         nats = sum(r["value"] * r["n_targets"] for r in near)
         assert len(near) > 1
         assert behind(mask).value(row) == pytest.approx(nats / sum(r["n_targets"] for r in near))
-        assert [row.behind[mask]["all"]] == [r["value"] for r in whole]
+        assert [row.scored.behind[mask]["all"]] == [r["value"] for r in whole]
 
 
 def test_the_curve_is_that_of_the_metrics(finished):
@@ -146,4 +146,4 @@ def test_an_arm_of_another_length_is_scored_on_the_same_targets(finished):
     config.data.store = str(workdir.parent / "store")
     experiment = load(config, None)
     targets = choose_targets(open_store(experiment, workdir), Split.REPORT, 64, experiment.eval)
-    assert targets.fingerprint == row.targets
+    assert targets.fingerprint == row.scored.targets
