@@ -31,8 +31,8 @@ from lengthwise.experiments.text.verdicts import QuestionResults, results_of
 
 PAGE, ROWS = "claims.md", "claims"  # in docs/
 _SURE = {REPRODUCED, EQUIVALENT, CONTRADICTED}  # verdicts that settle something
-_GRIDS = (("stdlib", "cpu"),)
-_SCALE = "cpu"  # of the task lab
+_SCALE = "cpu"
+_CORPUS = "aws_docs"  # of the questions on text
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,11 @@ class StoredResults:
             experiment, results = read(path, EXPERIMENTS)
             self.tasks[experiment.name] = results
         self.answers: dict[str, QuestionAnswer] = {}
-        for corpus, scale in _GRIDS:
-            grid = grid_of(corpus, scale)
-            rows = read_rows(docs / ROWS / f"{grid.title}.jsonl")
-            for question in grid.questions:
-                plan = read_plan(plan_path(docs / ROWS, grid, question), grid, question)
-                self.answers[question.name] = answer(grid, question, plan, rows)
+        grid = grid_of(_CORPUS, _SCALE)
+        rows = read_rows(docs / ROWS / f"{grid.title}.jsonl")
+        for question in grid.questions:
+            plan = read_plan(plan_path(docs / ROWS, grid, question), grid, question)
+            self.answers[question.name] = answer(grid, question, plan, rows)
 
     def of_task(self, name: str) -> str:
         """The verdict of an experiment of the task lab, with its link."""
@@ -192,6 +191,6 @@ margins committed before a run. Verdicts are those of [reproductions](reproducti
 **equivalent**: the effect is surely smaller than the smallest that counts, either way (two
 one-sided tests). **Not at this scale**: the baseline gains less than 0.03 nats/token from L/4 to L
 in a seed. Arms about layouts start from the same checkpoints, one a seed, in which use of context
-has formed. At the CPU scale L is 256 tokens of a BPE of 2,048, on the sources of the standard
-library; `experiments/definitions/text/scales.py` has one GPU and a pod beside.
+has formed. At the CPU scale L is 512 tokens of a BPE of 2,048, on pages of an API reference, half
+of which have fewer than 400; `experiments/definitions/text/scales.py` has one GPU and a pod beside.
 """

@@ -44,7 +44,7 @@ def test_the_list_is_whole_and_names_what_there_is():
     claims = listed_claims()
     numbers = [f"A{n}" for n in range(1, 38)] + [f"B{n}" for n in range(1, 25)]
     assert [claim.number for claim in claims] == numbers
-    questions = {question.name for question in grid_of("stdlib", "cpu").questions}
+    questions = {question.name for question in grid_of("aws_docs", "cpu").questions}
     for claim in claims:
         assert set(claim.experiments) <= set(EXPERIMENTS)
         assert set(claim.questions) <= questions
