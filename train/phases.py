@@ -84,7 +84,6 @@ class Phases:
           workdir: where the index of a large store is kept, in `layouts/`; None: nowhere.
           verify: whether an index that is kept there is read whole and compared with its checksums.
         """
-        documents = SplitDocuments(store, Split.TRAIN)
         large = store.manifest.num_documents > IN_MEMORY_DOCUMENTS
         directory = workdir / "layouts" if workdir is not None and large else None
         self.store = store
@@ -94,6 +93,7 @@ class Phases:
             if config.steps < 1:
                 raise UserError(f"phase {number + 1}: steps={config.steps} must be at least 1")
             phase_seed = _of_phase(seeds.order, number)
+            documents = SplitDocuments(store, Split.TRAIN, config.sampling.share, seeds.order)
             layout = build_layout(
                 config.layout, documents, phase_seed, directory, config.sampling.length_bins, verify
             )

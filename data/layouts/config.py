@@ -58,7 +58,7 @@ class LayoutConfig:
     # random | related: what concat_and_chunk and window join
     join_order: str = setting("random", choices=JOIN_ORDERS)
     window_start: int = setting(0, "[0, inf)")  # window: keys a query sees at step 0
-    window_rate: float = setting(0.0, "[0, inf)")  # window: keys more a step
+    window_rate: float = setting(0.0, "(-inf, inf)")  # window: keys more a step
     # tokens of the store a block, whose rows are shuffled
     block_tokens: int = setting(1 << 31, "[1, inf)")
     layouts: Components[Any] = components(LAYOUTS, "phase.layout")

@@ -8,6 +8,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.data.layouts.row_groups import Stratum
+from lengthwise.data.shuffle import hash64
 from lengthwise.data.store.document_tables import table_path
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import TokenStore
@@ -39,23 +40,34 @@ class DocumentSet(Protocol):
 
 
 class SplitDocuments:
-    """Documents of a split of a token store."""
+    """Documents of a split of a token store, or a share of them."""
 
-    def __init__(self, store: TokenStore, split: Split):
+    def __init__(self, store: TokenStore, split: Split, share: float = 1.0, seed: int = 0):
+        """Args:
+        share: of the documents, in (0, 1]. Which ones goes by the seed; a smaller share is part of
+          a larger one.
+        """
         self._store, self._split = store, split
+        self._share, self._seed = share, seed
         self.domains = store.manifest.domains
         # Which document is of which domain or group is no part of the store's fingerprint.
         tables = [
             store.manifest.tables[table_path(name)].checksum for name in ("domains", "groups")
         ]
         self.fingerprint = f"{store.manifest.fingerprint} {split.name} {self.domains} {tables}"
+        if share < 1:
+            self.fingerprint += f" share {share} of seed {seed}"
 
     @property
     def offsets(self) -> np.ndarray:
         return self._store.document_offsets
 
     def select(self, first: int, last: int) -> np.ndarray:
-        return first + np.flatnonzero(self._store.document_splits[first:last] == self._split)
+        ids = first + np.flatnonzero(self._store.document_splits[first:last] == self._split)
+        if self._share == 1:
+            return ids
+        drawn: np.ndarray = hash64(ids.astype(np.uint64), self._seed) < self._share * 2.0**64
+        return ids[drawn]
 
     def domain_of(self, ids: np.ndarray) -> np.ndarray:
         return self._store.document_domains[ids]

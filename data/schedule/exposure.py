@@ -131,7 +131,7 @@ def _windows(layout: LayoutIndex, steps: range) -> Iterator[tuple[int, int, int 
     begin = steps.start
     while begin < steps.stop:
         window = window_at(begin)
-        # Windows never shrink: the stretch ends at the first step with another one.
+        # A window grows or shrinks, never both: the stretch ends at the first step with another.
         rest = range(begin, steps.stop)
         length = bisect.bisect_right(rest, 0, key=lambda at: window_at(at) != window)
         yield begin, begin + length, window

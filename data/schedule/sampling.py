@@ -42,6 +42,8 @@ class SamplingConfig:
     stratify: bool = False  # every batch holds domains and length bins in proportion
     # blocks of the store mixed at a time; 0: all (full shuffle)
     shuffle_blocks: int = setting(0, "[0, inf)")
+    # of the training documents, drawn by the seed of the order; the others are never read
+    share: float = setting(1.0, "(0, 1]")
 
     def __post_init__(self) -> None:
         names = [each.domain for each in self.domain_weights]

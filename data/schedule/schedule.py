@@ -144,7 +144,9 @@ class Schedule:
             "format 2",
         )
         if sampling.by_strata or sampling.shuffle_blocks:
-            plan += (astuple(sampling), strata, [_digest(groups) for groups in buckets.values()])
+            # Without the share: the rows are of the documents that it leaves.
+            rates_of = astuple(sampling)[:4]
+            plan += (rates_of, strata, [_digest(groups) for groups in buckets.values()])
         if bucket_seed != seed:
             plan += (("buckets", bucket_seed),)
         self.fingerprint = hashlib.blake2b(repr(plan).encode(), digest_size=8).hexdigest()

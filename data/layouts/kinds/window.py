@@ -1,5 +1,6 @@
 """SkyLadder (arXiv 2503.15450): concatenate-and-chunk under an attention window that grows."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,11 +18,8 @@ class Window(ConcatAndChunk):
     def check(self) -> None:
         super().check()
         config = self.config
-        if config.window_start < 1 or config.window_rate < 0:
-            raise UserError(
-                f"layout.window_start = {config.window_start} must be at least 1 key and "
-                f"layout.window_rate = {config.window_rate} not negative (keys a step)"
-            )
+        if config.window_start < 1:
+            raise UserError(f"layout.window_start = {config.window_start} must be at least 1 key")
 
     @property
     def row_settings(self) -> LayoutConfig:
@@ -34,16 +32,17 @@ class Window(ConcatAndChunk):
         """See `Layout.window_at`; None once the window has reached the row.
 
         Segments are split into blocks of so many tokens, counted from the segment's start, which
-        don't see each other. The window grows linearly, w(t) = w_s + rate * t, up to the row. In
-        SkyLadder blocks are counted from the start of the row, which is the same without a document
-        mask; with one, ours cut no document that is shorter than the window.
+        don't see each other. The window grows linearly, w(t) = w_s + rate * t, up to the row; at a
+        negative rate it falls, and ends at 1. In SkyLadder blocks are counted from the start of the
+        row, which is the same without a document mask; with one, ours cut no document that is
+        shorter than the window.
         """
-        window = self.config.window_start + int(self.config.window_rate * step)
+        window = max(1, self.config.window_start + math.floor(self.config.window_rate * step))
         return None if window >= self.config.largest_bucket else window
 
     def notes(self, buckets: Sequence[BucketAccount], dropped: int) -> Iterator[str]:
         yield from super().notes(buckets, dropped)
         yield (
-            "the window grows: contexts above are those of the whole row of "
+            "the window changes: contexts above are those of the whole row of "
             f"{self.config.largest_bucket}"
         )

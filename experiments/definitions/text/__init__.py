@@ -1,7 +1,7 @@
 """The grids of experiments on text, by corpus and scale."""
 
 from lengthwise.common.errors import UserError
-from lengthwise.experiments.definitions.text.arms import forming_arms, layout_arms
+from lengthwise.experiments.definitions.text.arms import epoch_arms, forming_arms, layout_arms
 from lengthwise.experiments.definitions.text.questions import QUESTIONS
 from lengthwise.experiments.definitions.text.scales import CORPORA, Scale
 from lengthwise.experiments.text.design import Changes, RunGrid
@@ -22,7 +22,7 @@ def grid_of(corpus: str, scale: str) -> RunGrid:
 
 
 def _grid(corpus: str, changes: Changes, scale: Scale) -> RunGrid:
-    arms = (*forming_arms(scale), *layout_arms(scale))
+    arms = (*forming_arms(scale), *layout_arms(scale), *epoch_arms(scale))
     return RunGrid(
         name=corpus,
         scale=scale.name,

@@ -61,6 +61,26 @@ def forming_arms(scale: Scale) -> tuple[TextArm, ...]:
     )
 
 
+def epoch_arms(scale: Scale) -> tuple[TextArm, ...]:
+    """Arms about repeated text, from random weights: one budget over ever less text."""
+
+    def arm(epochs: int, dropout: float) -> TextArm:
+        # Chunks of all documents are two thirds of an epoch of the least corpus at most.
+        share = min(1.0, scale.steps * scale.tokens_per_step / epochs / scale.corpus_tokens)
+        changes = {
+            **_CHUNKS,
+            "phase.steps": scale.steps,
+            "phase.sampling.share": 1.0 if epochs == 1 else share,
+            "model.dropout": dropout,
+        }
+        times = f"{epochs} epochs" if epochs > 1 else "1 epoch"
+        with_dropout = f", dropout {dropout:g}" if dropout else ""
+        name = f"epochs_{epochs}" + (f"_dropout_{round(10 * dropout)}" if dropout else "")
+        return TextArm(name, times + with_dropout, changes, "epochs")
+
+    return tuple(arm(epochs, dropout) for epochs in (1, 4, 16, 40) for dropout in (0.0, 0.1, 0.3))
+
+
 def layout_arms(scale: Scale) -> tuple[TextArm, ...]:
     """Arms about what layouts are worth once use of context has formed.
 
@@ -68,12 +88,18 @@ def layout_arms(scale: Scale) -> tuple[TextArm, ...]:
     random order have formed.
     """
     length, steps = scale.length, {"phase.steps": scale.steps}
-    window = {
-        **_CHUNKS,
-        "phase.layout.name": "window",
-        "phase.layout.window_start": length // 8,
-        "phase.layout.window_rate": (length - length // 8) / (0.64 * scale.steps),
-    }
+
+    def window(start: int, rate: float) -> Changes:
+        return {
+            **_CHUNKS,
+            "phase.layout.name": "window",
+            "phase.layout.window_start": start,
+            "phase.layout.window_rate": rate,
+        }
+
+    # From L/8 to L in 64 % of the steps; the same windows from last to first.
+    rate = (length - length // 8) / (0.64 * scale.steps)
+    grows, shrinks = window(length // 8, rate), window(int(length // 8 + rate * scale.steps), -rate)
 
     def one_bucket(tokens: int) -> Changes:
         buckets = ("phase.layout.smallest_bucket", "phase.layout.largest_bucket")
@@ -111,7 +137,8 @@ def layout_arms(scale: Scale) -> tuple[TextArm, ...]:
         arm("chunks_no_short", "chunks without short documents", {**_CHUNKS, **no_short}),
         arm("masked", "chunks under a document mask", {**_CHUNKS, **masked}, "MDQA 16.0"),
         arm("packed", "best-fit packing", {**_PLAIN, "phase.layout.name": "pack"}, "MDQA 16.9"),
-        arm("window", "chunks, growing window", window, "1B: 55.2 against 52.5"),
+        arm("window", "chunks, growing window", grows, "1B: 55.2 against 52.5"),
+        arm("window_shrinks", "chunks, shrinking window", shrinks, "1B: 52.6 against 52.5"),
         arm("uniform", "no curriculum", _curriculum("uniform"), "MDQA 19.6"),
         arm("shrink", "long rows first", _curriculum("shrink_p100")),
         arm("one_cycle", "short rows first, one cycle", _curriculum("grow_p2", 1)),

@@ -25,6 +25,7 @@ class Scale:
     forming_steps: int  # of runs about when use of context forms
     formed_steps: int  # of the runs that form it for those about layouts
     rate: float  # in the middle of those that are tried
+    corpus_tokens: int  # of the training split, about
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -54,7 +55,7 @@ def _scoring(length: int, documents: int) -> dict[str, Any]:
     }
 
 
-def _cpu(length: int) -> Scale:
+def _cpu(length: int, corpus_tokens: int) -> Scale:
     """Minutes a run on one core."""
     return Scale(
         "cpu",
@@ -71,6 +72,7 @@ def _cpu(length: int) -> Scale:
         forming_steps=4000,
         formed_steps=1000,
         rate=4e-3,
+        corpus_tokens=corpus_tokens,
     )
 
 
@@ -96,6 +98,7 @@ GPU = Scale(
     forming_steps=8000,
     formed_steps=4000,
     rate=2e-3,
+    corpus_tokens=4_000_000_000,
 )
 POD = Scale(
     "pod",
@@ -118,13 +121,14 @@ POD = Scale(
     forming_steps=16_384,
     formed_steps=8192,
     rate=3e-3,
+    corpus_tokens=100_000_000_000,
 )
 # Corpus -> its settings, and the scales that it has enough text for.
 CORPORA: Mapping[str, tuple[Changes, tuple[Scale, ...]]] = {
     # Half of the documents have fewer than 400 tokens: rows of all lengths.
-    "aws_docs": ({"data.source": "aws_docs"}, (_cpu(512),)),
+    "aws_docs": ({"data.source": "aws_docs"}, (_cpu(512, 12_300_000),)),
     # 5,000 tokens a document: all but 2 % of its tokens fill the longest bucket.
-    "stdlib": ({"data.source": "stdlib"}, (_cpu(256),)),
+    "stdlib": ({"data.source": "stdlib"}, (_cpu(256, 8_850_000),)),
     # Your own: files of JSON lines in the folder corpus/.
     "jsonl": ({"data.source": "jsonl", "data.path": "corpus/*.jsonl*"}, (GPU, POD)),
 }

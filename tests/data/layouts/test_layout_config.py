@@ -47,4 +47,9 @@ def test_the_window_grows_linearly_up_to_the_row() -> None:
     assert [WINDOW.kind.window_at(step) for step in (0, 1, 2, 55, 56, 10**9)] == [
         4, 4, 5, 31, None, None
     ]  # fmt: skip
+    # The lengths of 0 to 55 in reverse, and no shorter one than a token.
+    back = dataclasses.replace(WINDOW, window_start=32, window_rate=-0.5)
+    assert [back.kind.window_at(step) for step in (0, 1, 2, 55, 56, 10**9)] == [
+        None, 31, 31, 4, 4, 1
+    ]  # fmt: skip
     assert all(config.kind.window_at(3) is None for config in (DECOMPOSE, CONCAT, PACK, PUBLISHED))

@@ -87,7 +87,12 @@ def test_whole_epochs_are_exact(config: LayoutConfig) -> None:
 
 @pytest.mark.parametrize("steps", [1, 37, 200])
 @pytest.mark.parametrize(
-    "config", [CONCAT, dataclasses.replace(WINDOW, document_mask=False, window_rate=0.31)]
+    "config",
+    [
+        CONCAT,
+        dataclasses.replace(WINDOW, document_mask=False, window_rate=0.31),
+        dataclasses.replace(WINDOW, document_mask=False, window_start=36, window_rate=-0.7),
+    ],
 )
 def test_rows_that_are_alike_are_exact_at_any_step(config: LayoutConfig, steps: int) -> None:
     layout, schedule = planned(config)
