@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lengthwise.eval.report.style import LIGHT, png_bytes
 from lengthwise.experiments.claims.lessons import (
     NO_VERDICT,
     NOT_YET,
@@ -23,6 +24,7 @@ from lengthwise.experiments.results import ExperimentResults, read
 from lengthwise.experiments.statistics.verdict import CONTRADICTED, EQUIVALENT, REPRODUCED
 from lengthwise.experiments.tables import table
 from lengthwise.experiments.text.design import RunGrid, TextQuestion
+from lengthwise.experiments.text.picture import draw
 from lengthwise.experiments.text.plan import Plan, plan_path, read_plan
 from lengthwise.experiments.text.row import Row, read_rows
 from lengthwise.experiments.text.run import main_runs, missing
@@ -30,6 +32,7 @@ from lengthwise.experiments.text.tables import plan_table, results_section
 from lengthwise.experiments.text.verdicts import QuestionResults, results_of
 
 PAGE, ROWS = "claims.md", "claims"  # in docs/
+PICTURE, PRIMARY = "claims.png", "training_length"  # of the main question, once it is answered
 _SURE = {REPRODUCED, EQUIVALENT, CONTRADICTED}  # verdicts that settle something
 _SCALE = "cpu"
 _CORPUS = "aws_docs"  # of the questions on text
@@ -42,6 +45,7 @@ class QuestionAnswer:
     verdicts: tuple[str, ...]  # of its claims; (): none yet
     state: str  # in words
     section: str  # Markdown
+    results: QuestionResults | None = None
 
 
 class StoredResults:
@@ -105,7 +109,18 @@ def answer(
         state = f"{len(missing(runs, rows))} of {size}"
         return QuestionAnswer((), state, f"{head}{plan_table(grid, plan)}\nNot yet: {state}.\n")
     verdicts = tuple(verdict.verdict for _, _, verdict in found.verdicts())
-    return QuestionAnswer(verdicts, "", f"{head}{results_section(found)}\n{plan_table(grid, plan)}")
+    section = f"{head}{_picture(found)}{results_section(found)}\n{plan_table(grid, plan)}"
+    return QuestionAnswer(verdicts, "", section, found)
+
+
+def _picture(results: QuestionResults) -> str:
+    """The line that shows the main question's picture; empty of any other."""
+    if results.question.name != PRIMARY:
+        return ""
+    return (
+        f"![Loss of the same targets against context, by arm, mean of {results.question.seeds} "
+        f"seeds with 95 % intervals, and the difference to the rival by seed]({PICTURE})\n\n"
+    )
 
 
 def verdict_of(claim: ListedClaim, evidence: StoredResults) -> tuple[str, str]:
@@ -140,13 +155,15 @@ def _counted(verdicts: Sequence[str]) -> str:
     return ", ".join(f"{count} **{verdict}**" for verdict, count in counts.items())
 
 
-def page(docs: Path) -> str:
-    """The text of docs/claims.md.
+def picture(evidence: StoredResults) -> bytes | None:
+    """The main question's picture, a PNG; None before it is answered."""
+    results = evidence.answers[PRIMARY].results
+    return None if results is None else png_bytes(draw(results, LIGHT), LIGHT)
 
-    Raises:
-      UserError: as `StoredResults`.
-    """
-    evidence, rows = StoredResults(docs), []
+
+def page(evidence: StoredResults) -> str:
+    """The text of docs/claims.md."""
+    rows = []
     counts: Counter[str] = Counter()
     for claim in listed_claims():
         kind, cell = verdict_of(claim, evidence)

@@ -29,8 +29,8 @@ def evidence():
     return StoredResults(DOCS)
 
 
-def test_the_published_page_is_what_its_data_give():
-    given = page(DOCS)
+def test_the_published_page_is_what_its_data_give(evidence):
+    given = page(evidence)
     assert (DOCS / PAGE).read_text("utf-8") == given, "run: python -m lengthwise.experiments.claims"
     # Its links within docs/ lead to headings that there are.
     for file, anchor in re.findall(r"\]\(([\w./]*\.md)?#([\w-]+)\)", given):

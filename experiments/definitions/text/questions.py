@@ -76,7 +76,6 @@ QUESTIONS = (
             TextClaim("chunks_no_short", "chunks", nll(1), 0.02, equal=True),
             TextClaim("natural_half", "chunks", nll(1), 0.02, equal=True),
             TextClaim("natural", "chunks", until_loss("flops"), 0.25),
-            TextClaim("natural", "chunks", until_loss("seconds"), 0.25),
         ),
         seeds=6,
     ),
