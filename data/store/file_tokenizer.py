@@ -15,17 +15,25 @@ import tokenizers
 from lengthwise.common.errors import UserError
 from lengthwise.common.library_errors import reading
 from lengthwise.common.texts import BYTE_ORDER_MARK
+from lengthwise.data.store.long_words import LongWords
 
 _BYTES = frozenset(tokenizers.pre_tokenizers.ByteLevel.alphabet())
 _BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
+# Cuts a text that spells the name of a byte's token within that name.
+_WITHIN_BYTE_TOKENS = {
+    "type": "Split",
+    "pattern": {"Regex": "<(?=0x[+0-9A-Fa-f][0-9A-Fa-f]>)"},
+    "behavior": "MergedWithPrevious",
+    "invert": False,
+}
 
 
 class FileTokenizer:
     """A `tokenizer.json` of the `tokenizers` library.
 
-    A text that spells a special token is encoded as its characters, by every model type. Of the
-    file's options those that would make other documents of texts aren't taken: truncation, padding,
-    templates, dropout.
+    A text that spells a special token, or that of a byte, is encoded as its characters, by every
+    model type. Of the file's options those that would make other documents of texts aren't taken:
+    truncation, padding, templates, dropout.
     """
 
     def __init__(self, path: Path, end_of_text_token: str) -> None:
@@ -41,6 +49,7 @@ class FileTokenizer:
             try:
                 content = {"added_tokens": [], **json.loads(text)}
                 hidden = _hide(content, {end_of_text_token, *_special_tokens(content)})
+                _keep_bytes_apart(content)
             except (ValueError, LookupError, TypeError, AttributeError):
                 tokenizers.Tokenizer.from_buffer(text)  # which says what is missing
                 raise
@@ -70,6 +79,14 @@ class FileTokenizer:
                 f"{path}: the tokens {names[0]!r} and {names[1]!r} have the same id {number}: "
                 "give each its own, and have the special ones in the vocabulary too"
             )
+        for token in content["added_tokens"]:
+            listed, number = token["id"], vocab[token["content"]]
+            if listed != number:  # the library counts on from the vocabulary
+                name = shown.get(token["content"], token["content"])
+                raise UserError(
+                    f"{path}: the added token {name!r} has the id {listed}, but would be encoded "
+                    f"as {number}: have it in model.vocab too, with the id that it was trained with"
+                )
         digest = hashlib.blake2b(text + end_of_text_token.encode("utf-8"), digest_size=8)
         self._describe = f"tokenizer.json {digest.hexdigest()}"
 
@@ -128,7 +145,8 @@ class FileTokenizer:
             return _load(content), int(model["unk_id"])
         if model.get("unk_token") not in model["vocab"]:
             model["unk_token"] = name
-            model["vocab"][name] = self._vocab_size
+            # The library gives added tokens ids behind those of the vocabulary.
+            model["vocab"][name] = self._vocab_size + len(content["added_tokens"])
         return _load(content), int(model["vocab"][model["unk_token"]])
 
 
@@ -150,6 +168,10 @@ def train_bpe(texts: Iterable[str], vocab_size: int, end_of_text_token: str) -> 
 def _load(content: dict[str, Any]) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer.from_buffer(json.dumps(content).encode("utf-8"))
     tokenizer.encode_special_tokens = True
+    if LongWords.needed(content["model"]):
+        before = [tokenizer.pre_tokenizer] if tokenizer.pre_tokenizer else []
+        cutting = tokenizers.pre_tokenizers.PreTokenizer.custom(LongWords(content["model"]))
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([*before, cutting])
     return tokenizer
 
 
@@ -205,3 +227,19 @@ def _hide(content: dict[str, Any], names: set[str]) -> dict[str, str]:
         pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
         model["merges"] = [[a, b] for a, b in pairs if not names & {a, b, a + b[prefix:]}]
     return hidden
+
+
+def _keep_bytes_apart(content: dict[str, Any]) -> None:
+    """Has a text that spells the token of a byte, such as <0x41>, encoded as characters.
+
+    Decoding makes a byte of that token, whoever meant it. BPE makes none of a text, unless it
+    merges up to it or looks whole words up.
+    """
+    if '"type": "ByteFallback"' not in json.dumps(content.get("decoder")):
+        return
+    model, before = content["model"], content.get("pre_tokenizer")
+    is_looked_up = "merges" not in model or model.get("ignore_merges")
+    if not (is_looked_up or any(a + b in _BYTE_TOKENS for a, b in model["merges"])):
+        return
+    steps = [*([before] if before else []), _WITHIN_BYTE_TOKENS]
+    content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}

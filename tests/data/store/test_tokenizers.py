@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.pre_tokenizers import PreTokenizer
 
 from lengthwise.common.errors import UserError
+from lengthwise.data.store import long_words
 from lengthwise.data.store.file_tokenizer import FileTokenizer, train_bpe
+from lengthwise.data.store.long_words import LongWords
 from lengthwise.data.store.tokenizers import ByteTokenizer, trained_vocab_size
 from tests.data.store import tokenizer_files as files
 
@@ -120,6 +123,35 @@ def test_tokens_of_the_same_id_are_refused(trained: Path, tmp_path: Path, kind: 
         FileTokenizer(path, "<|endoftext|>")
 
 
+@pytest.mark.parametrize("special", [True, False])
+def test_an_added_token_that_the_library_gives_another_id_is_refused(
+    special: bool, tmp_path: Path
+) -> None:
+    content = json.loads(files.bpe().to_str())
+    pad = content["added_tokens"][0] | {"content": "<pad>", "special": special}
+    library_id = len(content["model"]["vocab"])
+    content["added_tokens"].append(pad | {"id": library_id + 5})
+    library = Tokenizer.from_str(json.dumps(content))
+    assert library.token_to_id("<pad>") == library_id
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    says = f"'<pad>' has the id {library_id + 5}, but would be encoded as {library_id}"
+    with pytest.raises(UserError, match=says):
+        FileTokenizer(path, files.END)
+    content["model"]["vocab"]["<pad>"] = library_id + 5  # the way out
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert FileTokenizer(path, files.END).vocab_size == library_id + 6
+
+
+def test_added_tokens_behind_the_vocabulary_keep_their_ids(tmp_path: Path) -> None:
+    plain = files.bpe()
+    plain.add_tokens(["HELLO", "WORLD"])
+    tokenizer = files.save(plain, tmp_path)
+    text = "hello WORLD HELLO"
+    assert tokenizer.encode_batch([text])[0].tolist() == plain.encode(text).ids
+    assert tokenizer.unknown(f"{text} 日") == ["日"]
+
+
 def test_description_tells_files_apart(trained: Path, tmp_path: Path) -> None:
     other = tmp_path / "tokenizer.json"
     other.write_bytes(train_bpe(TEXTS * 20, 290, END))
@@ -184,6 +216,78 @@ def test_hiding_special_tokens_changes_no_other_ids(model: str, tmp_path: Path) 
         assert tokenizer.encode_batch([text])[0].tolist() == expected
     assert tokenizer.end_of_text == plain.token_to_id(files.END)
     assert tokenizer.vocab_size == max(plain.get_vocab().values()) + 1
+
+
+def word_level_with_bytes() -> Tokenizer:
+    plain = files.word_level("hello", *files.BYTE_TOKENS)
+    plain.decoder = decoders.ByteFallback()
+    return plain
+
+
+MERGES_A_BYTE = [("<", "0"), ("x", "4"), ("1", ">"), ("x4", "1>"), ("<0", "x41>")]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        files.sentencepiece_bpe,
+        files.sentencepiece_unigram,
+        word_level_with_bytes,
+        lambda: files.bpe("<0x41>ab", MERGES_A_BYTE),
+    ],
+)
+def test_text_that_spells_the_token_of_a_byte_is_characters(
+    model: Callable[[], Tokenizer], tmp_path: Path
+) -> None:
+    plain = model()
+    if not plain.get_vocab().keys() >= {"▁"}:
+        plain.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer = files.save(plain, tmp_path)
+    byte = plain.token_to_id("<0x41>")
+    for text in ("<0x41>", "a<0x41>b", "<0x41><0x41>"):
+        (ids,) = tokenizer.encode_batch([text])
+        assert byte not in ids
+        if plain.get_vocab().keys() >= {"a"}:
+            assert tokenizer.decode(ids) == text
+    for text in ("hello <0x4", "a <0 x41>", "<0xZ1>"):  # as the library has them
+        assert tokenizer.encode_batch([text])[0].tolist() == plain.encode(text).ids
+
+
+def word_piece_of_long_words(longest: int = 10**9) -> Tokenizer:
+    content = json.loads(files.word_piece().to_str())
+    content["model"]["max_input_chars_per_word"] = longest
+    for number, piece in enumerate(["hell", "##orl", "##ld", "##wor", "o" * 30, "##" + "l" * 40]):
+        content["model"]["vocab"][piece] = 1000 + number
+    return Tokenizer.from_str(json.dumps(content))
+
+
+@given(
+    st.lists(st.sampled_from(["hello", "world", "#", "o" * 31, "l" * 41, "日", " "]), min_size=1)
+)
+def test_long_words_have_the_pieces_of_the_library(parts: list[str]) -> None:
+    plain = word_piece_of_long_words()
+    model = json.loads(plain.to_str())["model"]
+    cutting = Tokenizer.from_str(plain.to_str())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(long_words, "LONGEST_WORD", 3)  # with real ones the library takes minutes
+        cutting.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), PreTokenizer.custom(LongWords(model))]
+        )
+        text = "".join(parts)
+        expected, encoded = plain.encode(text), cutting.encode(text)
+    assert (encoded.ids, encoded.offsets) == (expected.ids, expected.offsets)
+
+
+def test_a_word_of_many_letters_is_encoded(tmp_path: Path) -> None:
+    """By the library alone it would take ten minutes."""
+    plain = word_piece_of_long_words(30_001)
+    tokenizer = files.save(plain, tmp_path)
+    words = ["orl" * 10_000, "orl" * 10_000 + "日", "o" * 30_002]
+    made, unknown, longer = tokenizer.encode_batch(words)
+    ids = [plain.token_to_id(piece) for piece in ("o", "##r", "##l", "##orl")]
+    assert made.tolist() == [*ids[:3], *ids[3:] * 9_999]
+    assert unknown.tolist() == longer.tolist() == [plain.token_to_id("[UNK]")]
+    assert tokenizer.unknown("hello " + "orl" * 999 + "日 world") == ["orl" * 999 + "日"]
 
 
 def test_dropout_of_the_file_is_not_taken(tmp_path: Path) -> None:
