@@ -229,7 +229,12 @@ class Blueprint:
         return self.lower_step(key).compile()
 
     def lower_step(self, key: Key) -> jax.stages.Lowered:
-        """The step of `compile_step`, traced and not yet compiled."""
+        """The step of `compile_step`, not yet compiled."""
+        with use_mesh(self.mesh(key)):
+            return self.trace_step(key).lower()
+
+    def trace_step(self, key: Key) -> jax.stages.Traced:
+        """The step of `compile_step`, traced and not yet lowered."""
         number, length = key
         phase = self.phase_shapes[number]
         sharding = self.shardings[key]
@@ -250,7 +255,7 @@ class Blueprint:
             self.train_step(key), donate_argnums=0, out_shardings=(state_shardings, everywhere)
         )
         with use_mesh(self.mesh(key)):
-            return compiled.lower(state, batch, inputs)
+            return compiled.trace(state, batch, inputs)
 
     def step_flops(self, phase: PhaseShape, length: int) -> float:
         """Analytic FLOPs of one step, forward and backward."""

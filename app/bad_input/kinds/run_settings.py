@@ -17,6 +17,8 @@ from lengthwise.configs.base import RunConfig
 from lengthwise.configs.resolve import load
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.train.phases import Phases
+from lengthwise.train.programs.blueprint import Blueprint
+from lengthwise.train.programs.execution import Key
 from lengthwise.train.programs.setup import Setup
 from lengthwise.train.rules.data_steps import EVERY_DATA_STEP
 
@@ -57,4 +59,23 @@ def _start(run: RunConfig, folder: Path) -> None:
     scoring = TextScoring(Subject(run, store, phases, setup))
     scoring.compare_with_others(folder)
     for key in phases.keys(0, EVERY_DATA_STEP):
-        setup.blueprint.lower_step(key)
+        _trace(setup.blueprint, key)
+
+
+# What is traced already: what a case changes is often of the scoring alone.
+_TRACED: set[str] = set()
+
+
+def _trace(blueprint: Blueprint, key: Key) -> None:
+    """Traces a bucket's step, and lowers the longest one's, unless an earlier case had the same."""
+    config, phase = blueprint.config, blueprint.phase_shapes[key[0]]
+    of_the_step = (config.optimizer, config.train, config.anomaly, config.mesh, config.seed)
+    settings = (key, blueprint.model, phase.config, config.phases, *of_the_step)
+    name = repr(settings)
+    if name in _TRACED:
+        return
+    if key[1] == max(phase.lengths):
+        blueprint.lower_step(key)
+    else:
+        blueprint.trace_step(key)
+    _TRACED.add(name)
