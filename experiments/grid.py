@@ -79,8 +79,7 @@ class Sitting:
         if status or left:
             return self._stopped(status, "rates to try", left)
         rates = choose_rates(grid, families, self.rows())
-        baseline = grid.baseline_of(question)
-        status, left = self.train(pilot_runs(grid, baseline, rates[baseline.family]))
+        status, left = self.train(pilot_runs(grid, question, rates))
         if status or left:
             return self._stopped(status, "pilots", left)
         plan = read_plan(path, grid, question)

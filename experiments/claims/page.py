@@ -32,7 +32,7 @@ from lengthwise.experiments.text.tables import plan_table, results_section
 from lengthwise.experiments.text.verdicts import QuestionResults, results_of
 
 PAGE, ROWS = "claims.md", "claims"  # in docs/
-PICTURE, PRIMARY = "claims.png", "training_length"  # of the main question, once it is answered
+PICTURE, PRIMARY = "claims.png", "natural_lengths"  # of the main question, once it is answered
 _SURE = {REPRODUCED, EQUIVALENT, CONTRADICTED}  # verdicts that settle something
 _SCALE = "cpu"
 _CORPUS = "aws_docs"  # of the questions on text
@@ -207,7 +207,9 @@ rates tried on the selection split by throw-away seeds, seeds by the deviation o
 margins committed before a run. Verdicts are those of [reproductions](reproductions.md), and
 **equivalent**: the effect is surely smaller than the smallest that counts, either way (two
 one-sided tests). **Not at this scale**: the baseline gains less than 0.03 nats/token from L/4 to L
-in a seed. Arms about layouts start from the same checkpoints, one a seed, in which use of context
-has formed. At the CPU scale L is 512 tokens of a BPE of 2,048, on pages of an API reference, half
-of which have fewer than 400; `experiments/definitions/text/scales.py` has one GPU and a pod beside.
+in a seed. Arms about layouts start from the same checkpoints, one a seed, and are compared in pairs
+of one start, in which use of L/4 tokens of context has formed; that of L forms in the arms
+themselves, and the tables say in how many runs it did (**formed**). At the CPU scale L is 512
+tokens of a BPE of 2,048, on pages of an API reference, half of which have fewer than 400;
+`experiments/definitions/text/scales.py` has one GPU and a pod beside.
 """

@@ -134,6 +134,14 @@ class RunGrid:
         """The arm of a question's gate and pilots."""
         return self.arm(question.baseline or self.baseline)
 
+    def pilots_of(self, question: TextQuestion) -> list[TextArm]:
+        """The arms of a question's pilots: the baseline's, and that of the main claim's other side
+        where both start from the same weights, since seeds pair them."""
+        baseline, main = self.baseline_of(question), question.claims[0]
+        others = [self.arm(name) for name in (main.better, main.worse) if name != baseline.name]
+        paired = [arm for arm in others if arm.after and arm.after == baseline.after]
+        return [baseline, *paired[:1]] if len(others) == 1 else [baseline]
+
     def config(self, arm: TextArm) -> ConfigDict:
         """The config of an arm, without seed and rate.
 

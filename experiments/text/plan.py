@@ -84,12 +84,13 @@ def make_plan(grid: RunGrid, question: TextQuestion, rows: Mapping[str, Row]) ->
       UserError: the question has fewer seeds than its claims need.
     """
     rates = choose_rates(grid, families_of(grid, question), rows)
-    baseline = grid.baseline_of(question)
-    runs = pilot_runs(grid, baseline, rates[baseline.family])
+    runs = pilot_runs(grid, question, rates)
     if unfinished := missing(runs, rows):
         raise ValueError(f"{len(unfinished)} pilots: not run yet")
-    pilots = [rows[run.settings] for run in runs]
-    level = float(np.mean([row.curve[-1].nll[str(grid.length)] for row in pilots]))
+    pilots = [
+        [rows[run.settings] for run in runs if run.arm is arm] for arm in grid.pilots_of(question)
+    ]
+    level = float(np.mean([row.curve[-1].nll[str(grid.length)] for row in pilots[0]]))
     planned = tuple(_planned(grid, question, claim, pilots, level) for claim in question.claims)
     plan = Plan(
         question.name,
@@ -105,9 +106,14 @@ def make_plan(grid: RunGrid, question: TextQuestion, rows: Mapping[str, Row]) ->
 
 
 def _planned(
-    grid: RunGrid, question: TextQuestion, claim: TextClaim, pilots: Sequence[Row], level: float
+    grid: RunGrid,
+    question: TextQuestion,
+    claim: TextClaim,
+    pilots: Sequence[Sequence[Row]],
+    level: float,
 ) -> PlannedClaim:
-    deviation = claim_deviation(claim, pilots, level)
+    paired = grid.arm(claim.better).after == grid.arm(claim.worse).after != ""
+    deviation = claim_deviation(claim, pilots if paired else pilots[:1], level)
     # Pilots that agree to the last digit have no noise to plan for.
     design = Design(claim.margin, max(deviation, 1e-9), len(question.claims))
     return PlannedClaim(
@@ -115,14 +121,26 @@ def _planned(
     )
 
 
-def claim_deviation(claim: TextClaim, pilots: Sequence[Row], level: float) -> float:
-    """Deviation of a seed's difference between the sides of a claim, from runs of one arm."""
+def claim_deviation(claim: TextClaim, pilots: Sequence[Sequence[Row]], level: float) -> float:
+    """Deviation of a seed's difference between the sides of a claim.
+
+    Args:
+      pilots: rows of one arm, which say nothing of what seeds share between arms; or of two that
+        start from the same weights, in the same order of seeds.
+      level: selection loss that pilots ended at.
+    """
+
+    def score(row: Row) -> float:
+        event = claim.measure.event
+        return claim.measure.score(row) if event is None else math.log2(event(row, level).time)
+
     if claim.against is not None and claim.better == claim.worse:  # measures of one run: paired
-        pairs = [claim.measure.score(row) - claim.against.score(row) for row in pilots]
-        return float(np.std(pairs, ddof=1))
-    if (event := claim.measure.event) is not None:
-        return difference_deviation([math.log2(event(row, level).time) for row in pilots])
-    return difference_deviation([claim.measure.score(row) for row in pilots])
+        pairs = [claim.measure.score(row) - claim.against.score(row) for row in pilots[0]]
+    elif len(pilots) == 2:
+        pairs = [score(one) - score(other) for one, other in zip(*pilots, strict=True)]
+    else:
+        return difference_deviation([score(row) for row in pilots[0]])
+    return float(np.std(pairs, ddof=1))
 
 
 def _check_seeds(grid: RunGrid, question: TextQuestion, plan: Plan) -> None:

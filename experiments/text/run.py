@@ -22,7 +22,7 @@ from lengthwise.common.progress import ProgressBar
 from lengthwise.common.trees import flatten
 from lengthwise.configs.resolve import load
 from lengthwise.experiments.text.code_version import code_fingerprint
-from lengthwise.experiments.text.design import RATE, RunGrid, TextArm
+from lengthwise.experiments.text.design import RATE, RunGrid, TextArm, TextQuestion
 from lengthwise.experiments.text.row import MAIN, PILOT, TRIED_RATE, Row, add_row, read_rows
 from lengthwise.experiments.text.work_directory import row_of
 from lengthwise.experiments.trials import LOG, redirect_output
@@ -99,9 +99,13 @@ def rate_runs(grid: RunGrid, families: Iterable[str]) -> list[Run]:
     return runs
 
 
-def pilot_runs(grid: RunGrid, baseline: TextArm, rate: float) -> list[Run]:
-    """Runs of a baseline that give the deviation over seeds; they count for nothing else."""
-    return [Run(grid, baseline, seed, rate, PILOT) for seed in grid.pilot_seeds]
+def pilot_runs(grid: RunGrid, question: TextQuestion, rates: Mapping[str, float]) -> list[Run]:
+    """Runs that give the deviation over seeds; they count for nothing else."""
+    return [
+        Run(grid, arm, seed, rates[arm.family], PILOT)
+        for seed in grid.pilot_seeds
+        for arm in grid.pilots_of(question)
+    ]
 
 
 def main_runs(grid: RunGrid, questions: Iterable[str], rates: Mapping[str, float]) -> list[Run]:

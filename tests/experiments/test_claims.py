@@ -77,7 +77,7 @@ def test_a_question_is_answered_when_all_its_runs_are_there(evidence):
         "Not yet: rates, pilots and a committed plan, then 6 runs, 49M tokens." in waiting.section
     )
     rates = {"one": 1e-3, "two": 1e-3}
-    chosen = [*rate_runs(GRID, ["one", "two"]), *pilot_runs(GRID, GRID.arm("bad"), 1e-3)]
+    chosen = [*rate_runs(GRID, ["one", "two"]), *pilot_runs(GRID, WORTH, rates)]
     rows = {run.settings: row_for(run, losses(run)) for run in chosen}
     plan = make_plan(GRID, WORTH, rows)
     runs = main_runs(GRID, ["worth"], rates)

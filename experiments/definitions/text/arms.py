@@ -82,10 +82,11 @@ def epoch_arms(scale: Scale) -> tuple[TextArm, ...]:
 
 
 def layout_arms(scale: Scale) -> tuple[TextArm, ...]:
-    """Arms about what layouts are worth once use of context has formed.
+    """Arms about what layouts are worth from a common start.
 
-    They start from the same checkpoints, one a seed, which smeared keys and rows of all lengths in
-    random order have formed.
+    They start from the same checkpoints, one a seed, of rows of all lengths in random order. Use
+    of L/4 tokens has formed there; that of L may form in the arms' first steps, and their tables
+    say in how many runs it did.
     """
     length, steps = scale.length, {"phase.steps": scale.steps}
 

@@ -18,7 +18,7 @@ from lengthwise.experiments.text.measures import (
 )
 
 FORMING = "when use of context forms"
-FORMED = "what layouts are worth once use of context has formed"
+STARTED = "what layouts are worth from a common start"
 _DD = "dataset decomposition (Pouransari et al. 2024, arXiv 2405.13226)"
 _SKYLADDER = "SkyLadder (arXiv 2503.15450)"
 
@@ -43,15 +43,27 @@ QUESTIONS = (
         baseline="form",
     ),
     TextQuestion(
+        "natural_lengths",
+        "Do models of natural lengths generalize further than those of chunks?",
+        _DD,
+        "MDQA 24.6 against 20.5, regular tasks 54 against 51.5 (1B, two seeds or one)",
+        STARTED,
+        (
+            TextClaim("natural", "chunks", nll(2), 0.05),
+            TextClaim("natural", "chunks", nll(4), 0.1),
+            TextClaim("natural", "chunks", USEFUL, 1.0),
+            TextClaim("natural", "chunks", nll(1), 0.02),
+            TextClaim("natural", "chunks", SHORT, 0.02),
+        ),
+        seeds=8,
+    ),
+    TextQuestion(
         "training_length",
-        "Do natural lengths generalize further than chunks, and who wins at which length?",
+        "Which training length wins at which tested length, and does a mixture have both?",
         _DD,
         "MDQA 0.2 at one length of 1k, 21.9 under the natural mixture; regular tasks 54 and 54",
-        FORMED,
+        STARTED,
         (
-            TextClaim("natural", "chunks", nll(2), 0.02),
-            TextClaim("natural", "chunks", nll(4), 0.02),
-            TextClaim("natural", "chunks", USEFUL, 1.0),
             TextClaim("only_short", "only_long", nll(0.25), 0.02),
             TextClaim("only_long", "only_short", nll(4), 0.1),
             TextClaim("natural", "only_short", nll(0.25), 0.02, equal=True),
@@ -65,13 +77,11 @@ QUESTIONS = (
         _DD,
         "at 1B +2 to +3 points on regular tasks at equal tokens; an independent repeat in "
         "arXiv 2503.15450 finds a tenth of it",
-        FORMED,
+        STARTED,
         (
-            TextClaim("natural", "chunks", nll(1), 0.02),
             TextClaim("natural", "masked", nll(1), 0.02),
             TextClaim("natural", "packed", nll(1), 0.02),
             TextClaim("natural", "window", nll(1), 0.02),
-            TextClaim("natural", "chunks", SHORT, 0.02),
             TextClaim("natural", "published", SHORT, 0.02),
             TextClaim("chunks_no_short", "chunks", nll(1), 0.02, equal=True),
             TextClaim("natural_half", "chunks", nll(1), 0.02, equal=True),
@@ -84,7 +94,7 @@ QUESTIONS = (
         "Does a document mask help near boundaries, and overall?",
         "arXiv 2402.13991 (quoted by others, its text not read here)",
         "lowest perplexity of three ways to pack, at 2k and 8k, one seed",
-        FORMED,
+        STARTED,
         (
             TextClaim("masked", "chunks", behind("masked"), 0.02, against=behind("naive")),
             TextClaim("masked", "chunks", nll(1), 0.02, equal=True),
@@ -97,7 +107,7 @@ QUESTIONS = (
         "Which method extends a trained model without training?",
         "PI (arXiv 2306.15595), NTK, YaRN (arXiv 2309.00071), LM-Infinite (arXiv 2308.16137)",
         "YaRN ahead of NTK ahead of PI; masks keep the loss of the training length",
-        FORMED,
+        STARTED,
         (
             TextClaim("natural", "natural", nll(4, "yarn"), 0.02, against=nll(4, "ntk")),
             TextClaim("natural", "natural", nll(2, "ntk"), 0.02, against=nll(2, "linear")),
@@ -112,7 +122,7 @@ QUESTIONS = (
         "Short rows first or long rows first, under a decaying and under a constant rate?",
         _DD,
         "MDQA 28.0 growing, 23.0 uniform, 19.6 shrinking",
-        FORMED,
+        STARTED,
         (
             TextClaim("natural", "shrink", nll(1), 0.02),
             TextClaim("natural", "uniform", nll(1), 0.02),
@@ -127,7 +137,7 @@ QUESTIONS = (
         "Does a window that grows from short to long beat the constant one?",
         _SKYLADDER,
         "0.03 to 0.1 nats at 120M parameters, one seed",
-        FORMED,
+        STARTED,
         (
             TextClaim("window", "chunks", nll(1), 0.02),
             TextClaim("window", "window_shrinks", nll(1), 0.02),
@@ -142,7 +152,7 @@ QUESTIONS = (
         "Within one epoch, does regularization cost?",
         "One Epoch (arXiv 1906.06669); arXiv 2505.24788 (abstract)",
         "no overfitting within one epoch; dropout only slows training",
-        FORMED,
+        STARTED,
         (
             TextClaim("chunks", "dropout", nll(1), 0.02),
             TextClaim("chunks", "decay_small", nll(1), 0.02, equal=True),
@@ -179,7 +189,7 @@ QUESTIONS = (
         "Does the loss beyond the training length rise while the training loss falls?",
         "an article's 83 % of runs, for which no source was found",
         "83 % of runs beyond 200B tokens lose more than 5 %, says the article",
-        FORMED,
+        STARTED,
         (TextClaim("stopped", "chunks", nll(2), 0.02, equal=True),),
         seeds=4,
         exploratory=True,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lengthwise.common.errors import UserError
@@ -92,6 +93,28 @@ def test_pilots_must_be_quiet_enough_for_the_seeds(sitting, trained):
     exploratory = replace(tight, exploratory=True)
     grid = replace(GRID, questions=(exploratory,))
     assert replace(sitting, grid=grid).advance(exploratory) == 0
+
+
+def test_pilots_of_arms_with_one_start_are_paired_by_seed(tmp_path):
+    """Seeds differ by far more than the arms of a seed do from each other."""
+    arms = tuple(replace(arm, after="start") for arm in GRID.arms)
+    start = replace(GRID.arms[0], name="start", family="one")
+    luck = {1000: 0.0, 1001: 0.4, 1002: -0.3, 1003: 0.1}
+    for grid, expected in (
+        (replace(GRID, arms=(*arms, start)), np.std([0.0, 0.02, 0.0, -0.02], ddof=1)),
+        (GRID, np.sqrt(2) * np.std(list(luck.values()), ddof=1)),
+    ):
+        rates = {"one": 1e-3, "two": 1e-3}
+        rows = {
+            run.settings: row_for(run, losses(run)) for run in runs.rate_runs(grid, ["one", "two"])
+        }
+        pilots = runs.pilot_runs(grid, WORTH, rates)
+        assert len(pilots) == (8 if grid is not GRID else 4)
+        for run in pilots:
+            apart = {1001: 0.02, 1003: -0.02}.get(run.seed, 0.0) if run.arm.name == "good" else 0.0
+            rows[run.settings] = row_for(run, 2.0 + luck[run.seed] + apart)
+        planned = make_plan(grid, replace(WORTH, exploratory=True), rows).claims[0]
+        assert planned.deviation == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
