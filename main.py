@@ -1,6 +1,6 @@
 """The command line, see `python main.py --help` and app/command/cli.py."""
 
-from lengthwise.app.command import cli
+from lengthwise.__main__ import main
 
 if __name__ == "__main__":
-    cli.entry()
+    main()

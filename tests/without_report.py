@@ -1,14 +1,14 @@
 """`python main.py` without what these tests don't look at: the report's pictures, or all scores."""
 
+import functools
 import os
+import sys
 import time
 
-from lengthwise.app.command import cli
-
-run = cli._run
+from lengthwise.train.machine.meeting import early_meeting
 
 
-def run_without_report(config, workdir):
+def run_without_report(run, config, workdir):
     # Not before the process has joined the others, as in main.
     from lengthwise.app import session, text
     from lengthwise.eval.report.run import report
@@ -23,7 +23,9 @@ def run_without_report(config, workdir):
     return run(config, workdir)
 
 
-cli._run = run_without_report
-
 if __name__ == "__main__":
-    cli.entry()
+    with early_meeting(sys.argv) as meeting:
+        from lengthwise.app.command import cli
+
+        cli._run = functools.partial(run_without_report, cli._run)
+        cli.entry(meeting)

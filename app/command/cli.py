@@ -11,7 +11,9 @@ makes the token store; `plan` chooses how each bucket is computed on the TPUs th
 names, with no data and no TPU.
 """
 
+import contextlib
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from absl import flags
@@ -30,6 +32,7 @@ from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.paths import user_path
 from lengthwise.configs import base
 from lengthwise.configs.resolve import flags_of, load
+from lengthwise.train.machine.meeting import Meeting
 from lengthwise.train.machine.saved_config import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything of the run is kept.")
@@ -47,8 +50,11 @@ _MODE = flags.DEFINE_enum(
 )
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command; returns the exit status."""
+def main(argv: list[str], meeting: Meeting | None = None) -> int:
+    """Runs the command; returns the exit status.
+
+    meeting: of the processes of the run, where it has begun.
+    """
     if HELP & set(argv[1:]):
         print(help_page(__doc__ or ""))
         return 0
@@ -73,7 +79,9 @@ def main(argv: list[str]) -> int:
     if _DISTRIBUTED.value:
         from lengthwise.train.machine import processes
 
-        processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+        with contextlib.ExitStack() as stack:
+            meeting = meeting or stack.enter_context(Meeting(Path(workdir)))
+            processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, meeting)
         processes.quiet_unless_first()
         return processes.together(lambda: _run(command, workdir), shell.exit_message_and_status)
     for flag in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID):
@@ -131,6 +139,6 @@ def _saved_config() -> ConfigDict | None:
     return None if saved is None else flags_of(saved)
 
 
-def entry() -> None:
+def entry(meeting: Meeting | None = None) -> None:
     """Parses the flags of sys.argv and runs; exits as every command does."""
-    shell.run_command(lambda: main(sys.argv))
+    shell.run_command(lambda: main(sys.argv, meeting))

@@ -161,6 +161,15 @@ def test_a_signal_saves_once_for_all_and_a_kill_ends_all(tmp_path, shared_data, 
     assert checksums(workdir) == checksums(of_two)
 
 
+def test_a_process_that_is_killed_before_they_have_met_ends_the_others(tmp_path, shared_data):
+    run = Run(2, tmp_path / "run", shared_data)
+    run.wait(lambda: len([*(tmp_path / "run" / "meeting").glob("*.process")]) == 2)
+    run.processes[0].kill()  # to which the other one would connect for five minutes
+    outputs = run.outputs(SECONDS_TO_NOTICE)
+    assert run.processes[1].returncode == 75, outputs
+    assert "another process of the run ended before all of them had met" in outputs[1]
+
+
 @pytest.mark.parametrize("receiver", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_signal_while_the_first_one_scores_ends_all(tmp_path, shared_data, of_two, receiver):
     workdir = tmp_path / "run"

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.progress import ProgressBar
-from lengthwise.train.machine.meeting import DeferredTermination
+from lengthwise.train.machine.meeting import LOST_STATUS, Meeting
 
 T = TypeVar("T")
 
@@ -27,14 +27,16 @@ T = TypeVar("T")
 HEARTBEAT_SECONDS = 30
 # How long those that are done wait for the first one, which still writes the report.
 SHUTDOWN_SECONDS = 600
-LOST_STATUS = 75  # EX_TEMPFAIL: nothing is wrong with this process, and a new start goes on
 
 
-def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+def join(
+    coordinator: str | None, num_processes: int | None, process_id: int | None, meeting: Meeting
+) -> None:
     """Makes this process one of several; to be called before jax looks for devices.
 
     Args: all None where the cluster says them (Cloud TPU, GKE, Slurm, Open MPI).
       coordinator: host:port of the first process, where they meet.
+      meeting: which this ends.
 
     Raises:
       UserError: some are missing, or the processes don't find each other, or jax no devices.
@@ -48,16 +50,16 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
             "processes are numbered from 0"
         )
     try:
-        with DeferredTermination():
-            import jax
+        import jax
 
-            jax.distributed.initialize(
-                coordinator,
-                num_processes,
-                process_id,
-                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-                shutdown_timeout_seconds=SHUTDOWN_SECONDS,
-            )
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+        )
+        meeting.all_have_met()
     except (ValueError, RuntimeError) as error:
         reason = one_line(error)[:300]
         raise UserError(
