@@ -8,6 +8,7 @@ from lengthwise.common.settings import section, setting
 from lengthwise.common.trees import as_tree, check_fields, flatten
 from lengthwise.model.layer_pattern import scheme_names
 from lengthwise.model.positions.registry import SCHEMES
+from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.positions.settings import PositionSettings
 
 ATTENTION_WEIGHTS = ("softmax", "lssa", "lssar")
@@ -77,6 +78,8 @@ class ModelConfig:
     # schemes, and masks, of successive layers, repeated, such as ('rope/window:size=512', 'rope');
     # (): scheme in all
     layer_pattern: tuple[str, ...] = ()
+    # of the weights, in layers whose scheme is scaled; those of a phase and of a method come on top
+    rope_scaling: RopeScaling = section(RopeScaling)
     block: BlockConfig = section(BlockConfig)
     # RMSNorm on queries and keys before RoPE: none | head (a head at a time) | full (all heads)
     qk_norm: str = setting("head", choices=QK_NORMS)
@@ -111,6 +114,11 @@ class ModelConfig:
             raise UserError(
                 f"model.num_heads={self.num_heads} must be a multiple of "
                 f"model.num_kv_heads={self.num_kv_heads}"
+            )
+        if self.rope_scaling.extras:
+            raise UserError(
+                f"model.rope_scaling has {self.rope_scaling.extras}, which a phase or a method "
+                "has, and not a model; move it to phase.rope_scaling"
             )
 
     def tree(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from lengthwise.model.attention.backends.support import Request, choose_backend
 from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.config import ModelConfig
 from lengthwise.model.placement import Layers, layers_of
-from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling, check_on_top
 from lengthwise.model.positions.scheme import BIASES, Dims, InputScheme, LayerScheme, Scheme
 
 
@@ -41,6 +41,14 @@ class ModelSpec(ModelConfig):
         super().__post_init__()
         for scheme in self.schemes:
             scheme.check(self.dims)
+        if self.rope_scaling.kind != "none" and not any(
+            s.takes_model_scaling for s in self.schemes
+        ):
+            raise UserError(
+                f"model.rope_scaling.kind={self.rope_scaling.kind!r} applies to no layer of "
+                f"{self.position_scheme!r}: those of RoPE alone are scaled, without scaled=False; "
+                "leave it 'none'"
+            )
         if 0 < self.vocab_rows < self.vocab_size:
             raise UserError(
                 f"model.vocab_rows={self.vocab_rows} is below the {self.vocab_size} ids of the "
@@ -93,7 +101,8 @@ class ModelSpec(ModelConfig):
 
     @property
     def dims(self) -> Dims:
-        return Dims(self.embed_dim, self.num_heads, self.num_kv_heads, self.head_dim)
+        sizes = self.embed_dim, self.num_heads, self.num_kv_heads, self.head_dim
+        return Dims(*sizes, self.rope_scaling)
 
     @property
     def random(self) -> bool:
@@ -115,8 +124,9 @@ class ModelSpec(ModelConfig):
     ) -> None:
         """Checks that rows of `length` tokens can be computed; raises UserError with the reason.
 
-        The arguments are those of `backend`, but for the scaling of RoPE.
+        The arguments are those of `backend`, but for the scaling of RoPE, on top of the model's.
         """
+        check_on_top(self.rope_scaling, scaling)
         scheme = self.input_scheme
         if row_devices > 1 and scheme is not None and scheme.lookback:
             raise UserError(

@@ -18,7 +18,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.cache import KVCache
 from lengthwise.model.decoder import PENALTY_KEY, Decoder
-from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.rope_scaling import RopeScaling, check_on_top
 from lengthwise.model.spec import ModelSpec
 from lengthwise.model.token_losses import project, token_losses, token_scores
 
@@ -56,9 +56,14 @@ def position_tables(
     """Host tables of the position schemes by name, see `Scheme.tables`; beside them "log_n",
     1 / ln log_n, where queries are scaled by it.
 
+    scaling comes on top of `trained`, that on top of model.rope_scaling.
+
     Raises:
-      UserError: a scaling of RoPE for a decoder without RoPE.
+      UserError: a scaling of RoPE for a decoder without RoPE, or one that the model's own leaves
+        no meaning.
     """
+    for added in (trained, scaling):
+        check_on_top(config.rope_scaling, added)
     turns = scaling.kind != "none" or scaling.far is not None
     if turns and not any(s.scalable for s in config.schemes):
         raise UserError(

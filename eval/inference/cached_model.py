@@ -65,7 +65,8 @@ class CachedModel:
             raise UserError(
                 f"the positions of rows of {shortest} tokens are others than those of {longest}, "
                 "since the scaling (or CLEX) follows the length; a row that grows can't keep its "
-                "cache: keep within one length, or use a scaling that doesn't"
+                "cache: keep within one length (of model.rope_scaling: its original_length), or "
+                "use a scaling that doesn't"
             )
         return tables
 

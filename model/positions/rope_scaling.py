@@ -1,5 +1,9 @@
 """RoPE scalings: frequencies for contexts longer than the trained one.
 
+One may belong to the model (`model.rope_scaling`: part of what its weights mean), to the phase of a
+training, and to a method of running it: each takes the frequencies that the one before made, and
+their temperatures multiply.
+
 Each kind changes the frequencies f_i = theta^(-2i/C) (radians a position, one a channel pair) in
 float64; s is `factor`, L is `original_length` and r_i = L f_i / (2 pi) counts the turns that pair i
 makes over L positions.
@@ -13,8 +17,10 @@ dynamic:    ntk with s -> s l / L - (s - 1) where the sequence length l exceeds 
 by_parts:   f_i / s where r_i < low_turns, f_i where r_i > high_turns, between them mixed linearly
             in r_i ("NTK-by-parts", YaRN's section 3.2, arXiv:2309.00071).
 yarn:       like by_parts, mixed linearly in the index i, between the whole indices around those
-            that make high_turns and low_turns; logits times (0.1 ln s + 1)^2. So the authors' code
-            and transformers; the paper's own ramp is by_parts.
+            that make high_turns and low_turns (without `truncate`: between those themselves);
+            logits times (0.1 ln s + 1)^2, or with mscale m and mscale_all_dim n, as DeepSeek has
+            them, ((0.1 m ln s + 1) / (0.1 n ln s + 1))^2. So the authors' code and transformers;
+            the paper's own ramp is by_parts.
 llama3:     like by_parts with high_turns 4, the mix linear in r_i between 1/s and 1 (Llama 3.1,
             arXiv:2407.21783).
 longrope:   f_i / short_factors[i] up to L, f_i / long_factors[i] beyond; logits times
@@ -39,10 +45,8 @@ log_n:      queries at position n - 1 are multiplied by max(1, ln n / ln log_n),
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from lengthwise.common.errors import UserError
 
@@ -56,10 +60,13 @@ class RopeScaling:
     original_length: int = 0  # tokens that the positions were trained on before
     low_turns: float = 0.0  # turns in it up to which a pair is interpolated; 0: 1
     high_turns: float = 0.0  # turns in it from which a pair is left alone; 0: by kind
+    truncate: bool = True  # yarn: its ramp begins and ends at whole indices
     # longrope: a divisor a channel pair, up to original_length
     short_factors: tuple[float, ...] = ()
     long_factors: tuple[float, ...] = ()  # longrope: the same beyond it
     attention_factor: float = 0.0  # on cos and sin; 0: by kind
+    mscale: float = 0.0  # yarn: the weight of 0.1 ln factor in that, with mscale_all_dim; 0: 1
+    mscale_all_dim: float = 0.0  # yarn: its weight in the divisor of that; 0: no divisor
     exponent: float = 0.0  # power; 0: 0.5
     ceiling: int = 0  # tokens that distances count as, at most; 0: as they are
     shift: int = 0  # distances from so many tokens on count as ...
@@ -96,9 +103,14 @@ class RopeScaling:
             factors = getattr(self, name)
             if self.kind == "longrope" and not (factors and min(factors) > 0):
                 raise UserError(f"rope scaling 'longrope' needs positive {name}, got {factors}")
-        for name in ("exponent", "attention_factor", *_OF_ALL):
+        for name in ("exponent", "attention_factor", "mscale", "mscale_all_dim", *_OF_ALL):
             if getattr(self, name) < 0:
                 raise UserError(f"rope scaling's {name} must not be negative")
+        if bool(self.mscale) != bool(self.mscale_all_dim):
+            raise UserError(
+                f"rope scaling has mscale={self.mscale} and mscale_all_dim={self.mscale_all_dim}, "
+                "of which one alone has no effect in transformers; give both, or attention_factor"
+            )
         if self.ceiling and self.shift:
             raise UserError("rope scaling has a ceiling or a shift, not both; drop one of them")
         if self.shift_kept and not self.shift > self.shift_kept:
@@ -144,7 +156,10 @@ class RopeScaling:
         if self.attention_factor:
             return self.attention_factor
         if self.kind == "yarn":
-            return 0.1 * math.log(self.factor) + 1
+            grown = 0.1 * math.log(self.factor)
+            if self.mscale:
+                return (self.mscale * grown + 1) / (self.mscale_all_dim * grown + 1)
+            return grown + 1
         if self.kind == "longrope":
             return math.sqrt(1 + math.log(self.factor) / math.log(self.original_length))
         return 1.0
@@ -157,6 +172,16 @@ class FarPositions:
     boundary: int
     ceiling: bool  # all count as `counted_as`; else d counts as d - boundary + counted_as
     counted_as: int
+
+
+def check_on_top(own: RopeScaling, added: RopeScaling) -> None:
+    """Raises UserError: the model's own scaling does already what one on top of it is for."""
+    by_length = own.kind == "dynamic" or (own.follows_length and added.follows_length)
+    if added.kind != "none" and by_length:
+        raise UserError(
+            f"model.rope_scaling.kind={own.kind!r} follows the length of a text by itself: rope "
+            f"scaling {added.kind!r} on top would count it twice; leave that out"
+        )
 
 
 def static_scaling(scaling: RopeScaling, trained: RopeScaling) -> RopeScaling:
@@ -172,128 +197,28 @@ def static_scaling(scaling: RopeScaling, trained: RopeScaling) -> RopeScaling:
     )
 
 
-def scaled_frequencies(
-    frequencies: np.ndarray, scaling: RopeScaling, length: int | None
-) -> np.ndarray:
-    """Frequencies under `scaling`, float64 [C / 2].
-
-    Args:
-      frequencies: float64 [C / 2], radians a position, fastest first: RoPE's own, or what another
-        scaling made of them.
-      length: tokens of the sequence; may be None unless `scaling.follows_length`.
-
-    Raises:
-      UserError: a kind that needs several channel pairs, or another number of them.
-    """
-    if scaling.follows_length and length is None:
-        raise ValueError(f"rope scaling {scaling.kind!r} needs the length of the sequence")
-    return SCALINGS[scaling.kind].apply(frequencies, scaling, length or 0)
+_OF_ALL = ("ceiling", "shift", "shift_kept", "log_n")
+_PARTS = ("factor", "original_length", "low_turns", "high_turns")
 
 
-def _linear(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    return frequencies / scaling.factor
-
-
-def _ntk(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    return _raised_base(frequencies, scaling.factor)
-
-
-def _dynamic(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    stretch = max(length, scaling.original_length) / scaling.original_length
-    return _raised_base(frequencies, scaling.factor * stretch - (scaling.factor - 1))
-
-
-def _raised_base(frequencies: np.ndarray, factor: float) -> np.ndarray:
-    """theta -> theta factor^(C / (C - 2)), which is f_i -> f_i factor^(-2i / (C - 2))."""
-    pairs = len(frequencies)
-    if pairs < 2:
-        raise UserError("rope scaling by a raised base needs at least 4 rotated channels a head")
-    return frequencies * factor ** (-np.arange(pairs) / (pairs - 1))
-
-
-def _turns(frequencies: np.ndarray, scaling: RopeScaling) -> np.ndarray:
-    return frequencies * scaling.original_length / (2 * math.pi)
-
-
-def _by_parts(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    low, high = scaling.turns
-    unscaled = np.clip((_turns(frequencies, scaling) - low) / (high - low), 0, 1)
-    return frequencies * (unscaled + (1 - unscaled) / scaling.factor)
-
-
-def _yarn(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    low, high = scaling.turns
-    pairs = len(frequencies)
-    first = max(math.floor(_index_of(high, frequencies, scaling)), 0)
-    # The authors' code limits the end of the ramp by the channels, not by their pairs.
-    last = min(math.ceil(_index_of(low, frequencies, scaling)), 2 * pairs - 1)
-    interpolated = np.clip((np.arange(pairs) - first) / max(last - first, 0.001), 0, 1)
-    return frequencies * (1 - interpolated + interpolated / scaling.factor)
-
-
-def _index_of(turns: float, frequencies: np.ndarray, scaling: RopeScaling) -> float:
-    """Fractional index of the channel pair that makes `turns` turns in L; may lie beyond the ends.
-
-    Exact for geometric frequencies, which those of RoPE, linear and ntk are; others are taken as
-    geometric between neighbours, and beyond the ends as from the first to the last.
-    """
-    if len(frequencies) < 2:
-        raise UserError("rope scaling 'yarn' needs at least 4 rotated channels a head")
-    logs = -np.log(_turns(frequencies, scaling) / turns)  # ascending; 0 at the index looked for
-    slope = (logs[-1] - logs[0]) / (len(logs) - 1)
-    if logs[0] >= 0:
-        return float(-logs[0] / slope)
-    if logs[-1] <= 0:
-        return float(len(logs) - 1 - logs[-1] / slope)
-    return float(np.interp(0.0, logs, np.arange(len(logs))))
-
-
-def _longrope(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    beyond = length > scaling.original_length
-    factors = scaling.long_factors if beyond else scaling.short_factors
-    if len(factors) != len(frequencies):
-        raise UserError(
-            f"rope scaling 'longrope' has {len(factors)} {'long' if beyond else 'short'}_factors, "
-            f"but the model rotates {len(frequencies)} channel pairs a head; give one a pair"
-        )
-    return frequencies / np.array(factors)
-
-
-def _truncated(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    cut = 2 * math.pi / scaling.original_length
-    slow = np.where(frequencies > cut / 8, cut / 16, 0.0)
-    return np.where(frequencies >= cut, frequencies, slow)
-
-
-def _power(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
-    pairs = len(frequencies)
-    return frequencies * (1 - np.arange(pairs) / pairs) ** (scaling.exponent or 0.5)
-
-
-@dataclass(frozen=True)
-class _Kind:
-    apply: Callable[[np.ndarray, RopeScaling, int], np.ndarray]
+class _Kind(NamedTuple):
     uses: tuple[str, ...]  # fields of RopeScaling
     high_turns: float = 32.0
 
 
-_OF_ALL = ("ceiling", "shift", "shift_kept", "log_n")
-_PARTS = ("factor", "original_length", "low_turns", "high_turns")
-
 SCALINGS = {
-    "none": _Kind(lambda frequencies, *_: frequencies, ()),
-    "linear": _Kind(_linear, ("factor",)),
-    "ntk": _Kind(_ntk, ("factor",)),
-    "dynamic": _Kind(_dynamic, ("factor", "original_length")),
-    "by_parts": _Kind(_by_parts, _PARTS),
-    "yarn": _Kind(_yarn, (*_PARTS, "attention_factor")),
-    "llama3": _Kind(_by_parts, _PARTS, high_turns=4.0),
+    "none": _Kind(()),
+    "linear": _Kind(("factor",)),
+    "ntk": _Kind(("factor",)),
+    "dynamic": _Kind(("factor", "original_length")),
+    "by_parts": _Kind(_PARTS),
+    "yarn": _Kind((*_PARTS, "truncate", "attention_factor", "mscale", "mscale_all_dim")),
+    "llama3": _Kind(_PARTS, high_turns=4.0),
     "longrope": _Kind(
-        _longrope,
-        ("factor", "original_length", "short_factors", "long_factors", "attention_factor"),
+        ("factor", "original_length", "short_factors", "long_factors", "attention_factor")
     ),
-    "truncated": _Kind(_truncated, ("original_length",)),
-    "power": _Kind(_power, ("exponent",)),
+    "truncated": _Kind(("original_length",)),
+    "power": _Kind(("exponent",)),
 }
 
 UNSCALED = RopeScaling("none")

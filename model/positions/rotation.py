@@ -17,12 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lengthwise.common.errors import UserError
-from lengthwise.model.positions.rope_scaling import (
-    UNSCALED,
-    FarPositions,
-    RopeScaling,
-    scaled_frequencies,
-)
+from lengthwise.model.positions.rope_scaling import UNSCALED, FarPositions, RopeScaling
+from lengthwise.model.positions.scaled_frequencies import scaled_frequencies
 from lengthwise.model.positions.settings import MAX_POSITION
 
 _LOW = 1024
@@ -52,17 +48,19 @@ def rope_frequencies(
     scaling: RopeScaling,
     trained: RopeScaling = UNSCALED,
     *,
+    own: RopeScaling = UNSCALED,
     length: int | None = None,
 ) -> np.ndarray:
     """RoPE frequencies: radians per position of each channel pair; float64 [head_dim / 2].
 
-    trained: the scaling that the model was trained with, on which `scaling` comes on top.
+    trained: the scaling of the phase that the model was trained in, on which `scaling` comes on
+      top, as it does itself on the model's own, `own`.
     length: tokens of the sequence; needed where a scaling follows it.
     """
     if head_dim < 2 or head_dim % 2:
         raise UserError(f"RoPE needs an even head_dim, got {head_dim}")
     frequencies = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
-    for applied in (trained, scaling):
+    for applied in (own, trained, scaling):
         frequencies = scaled_frequencies(frequencies, applied, length)
     return frequencies
 
@@ -73,14 +71,15 @@ def rope_tables(
     scaling: RopeScaling,
     trained: RopeScaling = UNSCALED,
     *,
+    own: RopeScaling = UNSCALED,
     length: int | None = None,
 ) -> RopeTables:
     """Tables for positions 0 .. 2^20, computed in float64 on the host; see rope_frequencies.
 
     The scalings' temperature is in the high tables, and so in every product of the two parts.
     """
-    frequencies = rope_frequencies(head_dim, theta, scaling, trained, length=length)
-    temperature = trained.temperature * scaling.temperature
+    frequencies = rope_frequencies(head_dim, theta, scaling, trained, own=own, length=length)
+    temperature = own.temperature * trained.temperature * scaling.temperature
     low = np.arange(_LOW)[:, None] * frequencies
     high = (_LOW * np.arange(MAX_POSITION // _LOW + 1))[:, None] * frequencies
     return RopeTables(

@@ -17,19 +17,20 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from lengthwise.model.attention.biases import Bias, ContextBias, FarField
-from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.positions.settings import MAX_POSITION
 
 BIASES = (None, "linear", "block", "context")  # kinds of a bias, the least demanding first
 
 
 class Dims(NamedTuple):
-    """Sizes of a decoder that a scheme may depend on."""
+    """What a scheme may know of its decoder."""
 
     embed_dim: int
     num_heads: int
     num_kv_heads: int
     head_dim: int
+    rope_scaling: RopeScaling = UNSCALED  # the model's own
 
 
 class Parameter(NamedTuple):
@@ -70,6 +71,11 @@ class Scheme:
 
     def check(self, dims: Dims) -> None:
         """Raises UserError for a decoder that the scheme can't serve."""
+
+    @property
+    def takes_model_scaling(self) -> bool:
+        """Whether model.rope_scaling applies to its layers."""
+        return False
 
     @property
     def longest(self) -> int:

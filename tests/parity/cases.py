@@ -33,6 +33,41 @@ ROPE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "original_max_position_embeddings": ORIGINAL,
         },
     ),
+    "yarn, mscale": (
+        {
+            "kind": "yarn",
+            "factor": SCALE,
+            "original_length": ORIGINAL,
+            "high_turns": 4.0,
+            "truncate": False,
+            "mscale": 0.707,
+            "mscale_all_dim": 0.5,
+        },
+        {
+            "rope_type": "yarn",
+            "factor": SCALE,
+            "beta_fast": 4.0,
+            "beta_slow": 1.0,
+            "truncate": False,
+            "mscale": 0.707,
+            "mscale_all_dim": 0.5,
+            "original_max_position_embeddings": ORIGINAL,
+        },
+    ),
+    "yarn, attention factor": (
+        {
+            "kind": "yarn",
+            "factor": SCALE,
+            "original_length": ORIGINAL,
+            "attention_factor": 0.8,
+        },
+        {
+            "rope_type": "yarn",
+            "factor": SCALE,
+            "attention_factor": 0.8,
+            "original_max_position_embeddings": ORIGINAL,
+        },
+    ),
     "llama3": (
         {"kind": "llama3", "factor": SCALE, "original_length": ORIGINAL},
         {

@@ -79,6 +79,10 @@ def test_rope_scalings_match_a_llama(name, length):
     np.testing.assert_allclose(ours, theirs["frequencies"], rtol=1e-6)
     assert scaling.temperature == pytest.approx(theirs["temperature"], rel=1e-7)
     np.testing.assert_allclose(our_logits(length, scaling), theirs["logits"], atol=1e-5)
+    owned = position_tables(changed(CONFIG, rope_scaling=scaling), UNSCALED, UNSCALED, length)
+    jax.tree.map(
+        np.testing.assert_array_equal, owned, position_tables(CONFIG, scaling, UNSCALED, length)
+    )
 
 
 @pytest.mark.parametrize("length", cases.LENGTHS)

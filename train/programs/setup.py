@@ -99,7 +99,8 @@ class Setup:
     def _tables(
         self, scaling: RopeScaling, length: int, trained: RopeScaling = UNSCALED
     ) -> transformer.Tables:
-        follows = scaling.follows_length or trained.follows_length
+        applied = (self.config.model.rope_scaling, trained, scaling)
+        follows = any(each.follows_length for each in applied)
         key = (scaling, trained, length if follows else 0)
         if key not in self._device_tables:
             tables = self.blueprint.tables(scaling, length, trained)

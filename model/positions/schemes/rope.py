@@ -11,7 +11,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.common.settings import setting
 from lengthwise.model.attention.biases import FarField
 from lengthwise.model.positions.registry import SCHEMES
-from lengthwise.model.positions.rope_scaling import RopeScaling
+from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.positions.rotation import (
     RopeAngles,
     RopeTables,
@@ -41,6 +41,11 @@ class Rope(LayerScheme):
 
     theta: float = setting(10_000.0, "(1, inf)")  # base of the wavelengths
     rotary_share: float = setting(1.0, "(0, 1]")  # share of a head's channels that are turned
+    scaled: bool = True  # model.rope_scaling applies
+
+    @property
+    def takes_model_scaling(self) -> bool:
+        return self.scaled
 
     def rotary_dim(self, head_dim: int) -> int:
         """Number of rotated channels, rounded down to whole pairs (GPT-NeoX, arXiv:2204.06745)."""
@@ -61,7 +66,8 @@ class Rope(LayerScheme):
         self, dims: Dims, scaling: RopeScaling, trained: RopeScaling, length: int
     ) -> RopeTables:
         rotary_dim = self.rotary_dim(dims.head_dim)
-        return rope_tables(rotary_dim, self.theta, scaling, trained, length=length)
+        own = dims.rope_scaling if self.scaled else UNSCALED
+        return rope_tables(rotary_dim, self.theta, scaling, trained, own=own, length=length)
 
     def has_far_field(self, tables: RopeTables) -> bool:
         return tables.far is not None

@@ -29,13 +29,16 @@ def yarn_paper(i, low, high):
     return (1 - gamma) * base(i) / S + gamma * base(i)
 
 
-def yarn_code(i, low, high, theta=THETA):
+def yarn_code(i, low, high, theta=THETA, whole=True):
     """The authors' ramp over the index: from the pair of `high` turns to that of `low`."""
 
     def index(turns):
         return CHANNELS * math.log(LENGTH / (turns * 2 * math.pi)) / (2 * math.log(theta))
 
-    first, last = max(math.floor(index(high)), 0), min(math.ceil(index(low)), CHANNELS - 1)
+    first, last = (
+        (math.floor(index(high)), math.ceil(index(low))) if whole else (index(high), index(low))
+    )
+    first, last = max(first, 0), min(last, CHANNELS - 1)
     ramp = min(max((i - first) / (last - first), 0), 1)
     return base(i, theta) / S * ramp + base(i, theta) * (1 - ramp)
 
@@ -78,6 +81,10 @@ CASES = {
     "yarn, own turns": (
         RopeScaling("yarn", S, original_length=LENGTH, low_turns=0.5, high_turns=8.0),
         lambda i: yarn_code(i, 0.5, 8),
+    ),
+    "yarn, no whole indices": (
+        RopeScaling("yarn", S, original_length=LENGTH, truncate=False),
+        lambda i: yarn_code(i, 1, 32, whole=False),
     ),
     "llama3": (RopeScaling("llama3", S, original_length=LENGTH), lambda i: llama3(i, 1, 4)),
     "longrope": (LONGROPE, lambda i: base(i) / DIVISORS[i]),
@@ -131,6 +138,10 @@ def test_dynamic_and_longrope_follow_the_length(length):
         (LONGROPE, math.sqrt(1 + math.log(4) / math.log(LENGTH))),
         (RopeScaling("yarn", 4.0, original_length=LENGTH, attention_factor=0.7), 0.7),
         (RopeScaling("by_parts", 4.0, original_length=LENGTH), 1.0),
+        (  # DeepSeek-V2: 0.1 * 0.707 ln 4 + 1 above and 0.1 * 0.5 ln 4 + 1 below
+            RopeScaling("yarn", 4.0, original_length=LENGTH, mscale=0.707, mscale_all_dim=0.5),
+            (1 + 0.0707 * math.log(4)) / (1 + 0.05 * math.log(4)),
+        ),
     ],
 )
 def test_temperature_multiplies_cos_and_sin(scaling, expected):
@@ -182,6 +193,8 @@ def test_scalings_come_on_top_of_each_other():
         ({"kind": "llama3", "original_length": 8, "low_turns": 5.0}, "low_turns < high_turns"),
         ({"kind": "longrope", "original_length": 8}, "short_factors"),
         ({"kind": "power", "exponent": -1.0}, "negative"),
+        ({"kind": "linear", "factor": 2.0, "truncate": False}, "no truncate"),
+        ({"kind": "yarn", "factor": 2.0, "original_length": 8, "mscale": 1.0}, "give both"),
         ({"kind": "linear", "ceiling": 4, "shift": 4}, "not both"),
         ({"kind": "none", "shift": 4, "shift_kept": 4}, "below shift"),
         ({"kind": "none", "shift_kept": 4}, "below shift"),
