@@ -35,9 +35,9 @@ def prepare_on_beam(argv: list[str]) -> int:
         ) from error
     from lengthwise.app.store import open_store
     from lengthwise.configs.resolve import load
+    from lengthwise.configs.saved_config import read_config
     from lengthwise.data.config import DataConfig
     from lengthwise.data.prepare.store_builder import StoreBuilder
-    from lengthwise.train.machine.saved_config import read_config
     from lengthwise.train.machine.workdir import locked
 
     def build(settings: DataConfig, directory: Path) -> None:

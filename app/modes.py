@@ -14,9 +14,9 @@ from lengthwise.app.store import open_store
 from lengthwise.common.errors import UserError
 from lengthwise.configs.base import RunConfig
 from lengthwise.configs.resolve import from_saved, load
+from lengthwise.configs.saved_config import FREE_IN_SCORING, check_config, read_config
 from lengthwise.data.store.token_store import summary
 from lengthwise.train.machine.processes import is_first_process
-from lengthwise.train.machine.saved_config import FREE_IN_SCORING, check_config, read_config
 from lengthwise.train.machine.workdir import locked
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from lengthwise.app.checkpoint import step_to_score
 from lengthwise.app.scoring import Checkpoint, Scoring, Subject
 from lengthwise.common.files import write_json
 from lengthwise.configs.base import RunConfig
+from lengthwise.configs.saved_config import claim_config
 from lengthwise.data.batches.pipeline import where_read
 from lengthwise.data.schedule.epochs import epochs_text, repetition_notes
 from lengthwise.data.store.token_store import TokenStore
@@ -27,7 +28,6 @@ from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.machine.devices import platform
 from lengthwise.train.machine.peak import device_peak, machine_facts
 from lengthwise.train.machine.processes import first_alone, is_first_process
-from lengthwise.train.machine.saved_config import claim_config
 from lengthwise.train.machine.signals import STATUS
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.phases import Phases

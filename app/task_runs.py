@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lengthwise.common.errors import UserError
+from lengthwise.configs.saved_config import read_config, training_fingerprint
 from lengthwise.eval.answers.hits_file import load_hits
 from lengthwise.eval.answers.runs import RunKey, TaskRun
-from lengthwise.train.machine.saved_config import read_config, training_fingerprint
 
 
 def run_key(config: Mapping[str, Any], name: str, lengths: tuple[int, ...], samples: int) -> RunKey:

@@ -14,6 +14,7 @@ from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_figures
 from lengthwise.common.progress import ProgressBar
 from lengthwise.configs.base import RunConfig
+from lengthwise.configs.saved_config import training_fingerprint
 from lengthwise.eval.card.contestants import load_others
 from lengthwise.eval.config import EvalConfig, targets_per_row
 from lengthwise.eval.inference.dry_run import dry_model
@@ -35,7 +36,6 @@ from lengthwise.eval.scoring.factory import LeftOut, finite_scores, make_scorers
 from lengthwise.eval.scoring.scheduled import ScheduledScorers
 from lengthwise.eval.statistics.curves import ScorerResult
 from lengthwise.train.machine.processes import is_first_process
-from lengthwise.train.machine.saved_config import training_fingerprint
 from lengthwise.train.rules.score import stopping_score
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from ml_collections import ConfigDict
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.registry import import_extensions
-from lengthwise.common.trees import as_tree, build, flatten, resolve_overlays
+from lengthwise.common.trees import as_tree, build, resolve_overlays
 from lengthwise.configs import base
 from lengthwise.configs.base import RunConfig
+from lengthwise.configs.version import deciding
 from lengthwise.data.sources.tasks import task_tokenizer
 from lengthwise.data.store.tokenizers import BYTES
 
@@ -51,7 +52,7 @@ def from_saved(saved: Mapping[str, Any]) -> RunConfig:
     about = ("version", "extensions")
     tree = {name: value for name, value in saved.items() if name not in about}
     config = _with_task_tokenizer(build(RunConfig, tree))
-    differing = flatten(config.resolved).keys() ^ flatten(saved).keys()
+    differing = deciding(config.resolved).keys() ^ deciding(saved).keys()
     if differing:
         raise UserError(
             f"the saved config is of another version: {', '.join(sorted(differing)[:3])} "

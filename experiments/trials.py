@@ -23,10 +23,11 @@ from lengthwise.common.progress import ProgressBar
 from lengthwise.common.trees import flatten
 from lengthwise.configs import task
 from lengthwise.configs.resolve import load
+from lengthwise.configs.saved_config import read_config
+from lengthwise.configs.version import deciding
 from lengthwise.experiments.definition import Trial
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.start import train_together
-from lengthwise.train.machine.saved_config import read_config
 from lengthwise.train.machine.signals import STATUS
 from lengthwise.train.metrics.writer import read_rows
 from lengthwise.train.programs.stacked import DifferentBucketsError
@@ -71,8 +72,7 @@ def is_finished(trial: Trial, workdir: Path) -> bool:
     saved = read_config(workdir)
     if saved is None or not (workdir / ANSWERS).exists():
         return False
-    settings = flatten(json.loads(json.dumps(load(trial.config(), saved).resolved)))
-    old = flatten(saved)
+    settings, old = deciding(load(trial.config(), saved).resolved), deciding(saved)
     same = all(
         old.get(name) == settings.get(name)
         for name in old.keys() | settings.keys()

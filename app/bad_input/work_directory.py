@@ -13,6 +13,7 @@ from lengthwise.common.files import write_json
 from lengthwise.configs import base
 from lengthwise.configs.base import RunConfig
 from lengthwise.configs.resolve import flags_of, from_saved, load
+from lengthwise.configs.saved_config import read_config
 from lengthwise.data.layouts import SplitDocuments, build_layout
 from lengthwise.data.prepare.prepare import prepare
 from lengthwise.data.store.splits import Split
@@ -24,7 +25,6 @@ from lengthwise.eval.losses.results import RunIdentity
 from lengthwise.eval.report.run.run_page import account_sentences
 from lengthwise.eval.report.training_log import TrainingLog, run_seconds
 from lengthwise.eval.statistics.curves import Curve, ScorerResult, population
-from lengthwise.train.machine.saved_config import read_config
 from lengthwise.train.metrics.goodput import Goodput
 from lengthwise.train.metrics.writer import MetricsWriter, read_rows
 from lengthwise.train.programs.execution import PLAN, read_plan, write_plan

@@ -32,8 +32,8 @@ from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.paths import user_path
 from lengthwise.configs import base
 from lengthwise.configs.resolve import flags_of, load
+from lengthwise.configs.saved_config import read_config
 from lengthwise.train.machine.meeting import Meeting
-from lengthwise.train.machine.saved_config import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where everything of the run is kept.")
 _DISTRIBUTED = flags.DEFINE_bool(

@@ -23,7 +23,7 @@ from lengthwise.common.paths import user_path
 from lengthwise.common.synonyms import field_synonyms
 from lengthwise.configs import base
 from lengthwise.configs.resolve import flags_of
-from lengthwise.train.machine.saved_config import read_config_json
+from lengthwise.configs.saved_config import read_config_json
 
 # Where the rooms are: the root of a clone, or the folder of the installed package.
 PACKAGE = Path(base.__file__).parents[1]

@@ -53,9 +53,9 @@ def run(
 
     # Here, since this is a program of its own: nothing of eval needs these.
     from lengthwise.configs.resolve import from_saved
+    from lengthwise.configs.saved_config import read_config
     from lengthwise.eval.prompts.prompt import Unaskable
     from lengthwise.eval.scoring.bench import Bench
-    from lengthwise.train.machine.saved_config import read_config
     from lengthwise.train.machine.workdir import locked
 
     if jax.process_count() > 1:

@@ -19,8 +19,8 @@ from lengthwise.app import modes
 from lengthwise.common.cores import available_cores
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
-from lengthwise.common.trees import flatten
 from lengthwise.configs.resolve import load
+from lengthwise.configs.version import deciding
 from lengthwise.experiments.text.code_version import code_fingerprint
 from lengthwise.experiments.text.design import RATE, RunGrid, TextArm, TextQuestion
 from lengthwise.experiments.text.row import MAIN, PILOT, TRIED_RATE, Row, add_row, read_rows
@@ -71,8 +71,8 @@ class Run:
     @functools.cached_property
     def settings(self) -> str:
         """Fingerprint of all that decides it: equal for runs that are one."""
-        tree = flatten(json.loads(json.dumps(load(self.config(), None).resolved)))
-        decides = {name: value for name, value in tree.items() if name not in _PLACES}
+        fields = deciding(load(self.config(), None).resolved)
+        decides = {name: value for name, value in fields.items() if name not in _PLACES}
         decides["after"] = None if self.parent is None else self.parent.settings
         decides["L"] = self.grid.length
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -20,11 +20,11 @@ from lengthwise.app.session import Session
 from lengthwise.app.text import TextScoring
 from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import from_saved
+from lengthwise.configs.saved_config import read_config
 from lengthwise.eval.inference.scorer import Setting
 from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.eval.prompts.assemble import PromptMaker
 from lengthwise.train.machine.peak import Peak
-from lengthwise.train.machine.saved_config import read_config
 from tests import tiny
 from tests.app.runs import CONFIG, ROOT, RUN, score_of_step
 

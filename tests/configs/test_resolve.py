@@ -17,8 +17,8 @@ from lengthwise.common.trees import as_tree, check_value, contains, flatten, ove
 from lengthwise.configs import base
 from lengthwise.configs import bytes as bytes_config
 from lengthwise.configs.resolve import flags_of, from_saved, load
+from lengthwise.configs.saved_config import FREE_ON_RESUME, changes
 from lengthwise.data.schedule.sampling import DomainWeight, LengthWeight
-from lengthwise.train.machine.saved_config import FREE_ON_RESUME, changes
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(

@@ -9,6 +9,7 @@ import pytest
 from lengthwise.app import modes, session
 from lengthwise.common.errors import UserError
 from lengthwise.configs.resolve import load
+from lengthwise.configs.saved_config import read_config
 from lengthwise.data.tasks.samples import TaskSamples
 from lengthwise.experiments import trials
 from lengthwise.experiments.definition import (
@@ -35,7 +36,6 @@ from lengthwise.experiments.statistics.verdict import (
 from lengthwise.experiments.trial_results import SelectionScore, TrialResult
 from lengthwise.experiments.trials import LOG, is_finished, run_trials, steps_to_score
 from lengthwise.train.machine.peak import Peak
-from lengthwise.train.machine.saved_config import read_config
 from lengthwise.train.metrics.writer import read_rows
 
 _STEPS = 30

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lengthwise.configs.resolve import load
-from lengthwise.train.machine.saved_config import check_config, claim_config, training_fingerprint
+from lengthwise.configs.saved_config import check_config, claim_config, training_fingerprint
 from lengthwise.train.phases import Phases
 from lengthwise.train.programs.setup import Setup
 from lengthwise.train.seeds import Seeds, SeedsConfig

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.configs.saved_config import training_fingerprint
 from lengthwise.eval.card.card import make_card, save_card
 from lengthwise.eval.card.comparison import Difference, compare
 from lengthwise.eval.card.contestants import contestants, load_others
@@ -26,7 +27,6 @@ from lengthwise.eval.report.style import LIGHT
 from lengthwise.eval.statistics.bootstrap import Estimate
 from lengthwise.eval.statistics.curves import population
 from lengthwise.eval.statistics.reach import Reach
-from lengthwise.train.machine.saved_config import training_fingerprint
 from tests.eval.planted import eval_config
 from tests.eval.report.synthetic_card import LENGTHS, LOSSES, evaluation, task_curve
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import write_json
-from lengthwise.common.trees import flatten
+from lengthwise.configs.version import deciding
 from lengthwise.model.config import EXECUTION
 from lengthwise.train.config import CONFIG_VERSION
 
@@ -40,7 +40,7 @@ def changes(
 
     Returns: (those that may, those that may not).
     """
-    before, now = flatten(saved), flatten(config)
+    before, now = deciding(saved), deciding(config)
     free = (*free, f"phases.{len(saved['phases']) - 1}.steps")
     allowed: list[str] = []
     refused: list[str] = []
@@ -60,7 +60,7 @@ def training_fingerprint(config: Mapping[str, Any]) -> str:
     free = tuple(name for name in FREE_IN_SCORING if name not in LATER_STEPS)
     decides = {
         name: value
-        for name, value in flatten(json.loads(json.dumps(config))).items()
+        for name, value in deciding(config).items()
         if name == "train.init_from" or not (name == "seed" or name.startswith(free))
         if not _MICROBATCHES.fullmatch(name)
         if not (name.startswith("seeds.") and value is None)
@@ -113,8 +113,7 @@ def check_config(
     saved = read_config(workdir)
     if saved is None:
         return []
-    # Through JSON, so that tuples and lists compare alike.
-    allowed, refused = changes(saved, json.loads(json.dumps(config, allow_nan=False)), free)
+    allowed, refused = changes(saved, config, free)
     if refused:
         raise UserError(
             f"--workdir={workdir} belongs to another config: {'; '.join(refused)} "

@@ -5,8 +5,8 @@ import copy
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.configs import saved_config
 from lengthwise.train.config import CONFIG_VERSION
-from lengthwise.train.machine import saved_config
 
 CONFIG = {
     "version": CONFIG_VERSION,
