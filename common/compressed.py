@@ -47,6 +47,8 @@ _PACKINGS = (
     _Packing(".tgz", re.compile(rb"(?!)")),
 )
 SUFFIXES = tuple(packing.suffix for packing in _PACKINGS if packing.decompressor)
+_ALL_SUFFIXES = tuple(packing.suffix for packing in _PACKINGS)
+_FIRST_BYTES = re.compile(b"|".join(p.first_bytes.pattern for p in _PACKINGS), re.DOTALL)
 _HEAD = 262  # bytes, of the longest pattern
 
 
@@ -57,6 +59,8 @@ def is_packed(path: PurePath) -> bool:
 
 def check_packing(path: PurePath) -> None:
     """Raises UserError for a file whose name says that it is packed in a way that isn't read."""
+    if not path.name.endswith(_ALL_SUFFIXES):  # nearly all files, of which there may be millions
+        return
     names = path.suffixes[-2:] if is_packed(path) else [path.suffix]  # such as .tar.gz
     for packing in _PACKINGS:
         if packing.suffix in names and not packing.decompressor:
@@ -76,12 +80,12 @@ def open_unpacked(path: str, after: Callable[[], str] = str) -> BinaryIO:
     name = PurePath(path)
     check_packing(name)
     file = open(path, "rb")  # noqa: SIM115  closed by who asked for it
-    for packing in _PACKINGS:
+    for packing in _PACKINGS if path.endswith(_ALL_SUFFIXES) else ():
         if name.suffix == packing.suffix:
             return io.BufferedReader(_Frames(file, packing, path, after), 1 << 20)
     try:
         head = file.peek(_HEAD)
-        for packing in _PACKINGS:
+        for packing in _PACKINGS if _FIRST_BYTES.match(head) else ():
             if packing.first_bytes.match(head):
                 raise _refused(name, packing)
     except BaseException:

@@ -154,7 +154,7 @@ class _EdgesTask:
 
     @property
     def record(self) -> Path:
-        return self.directory / BUILDING / f"edges-{self.number:05d}.npz"
+        return self.directory / BUILDING / f"edges-{self.number:05d}.record"
 
     @property
     def key(self) -> str:

@@ -32,7 +32,7 @@ SCHEME = "windows 16 bytes, 1 in 4, one permutation, 128 x 16 bits, densified"
 _WINDOW = 16  # bytes, two words of 8
 _SAMPLED = np.uint64(1 << 62)  # one window in four has a smaller hash
 _FEW = 8  # documents with fewer sampled windows than this use all of theirs
-_SLICE = 1 << 15  # windows hashed at a time, to stay in the cache
+_SLICE = 1 << 16  # windows hashed at a time, to stay in the cache
 _FIRST, _SECOND, _MIX = (
     np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93)
 )
@@ -67,25 +67,31 @@ def _least_hashes(texts: Sequence[bytes], *, sample: bool) -> tuple[np.ndarray, 
     bytes_u8 = np.frombuffer(joined, np.uint8)
     least = np.full(len(texts) * NUM_HASHES, _EMPTY)
     counts = np.zeros(len(texts), np.int64)
-    for start in range(0, bytes_u8.size - _WINDOW + 1, _SLICE):
-        piece = bytes_u8[start : start + _SLICE + _WINDOW - 1]
-        words = np.array(np.ndarray((piece.size - 7,), "<u8", piece, strides=(1,)))
-        hashes = words[:-8] * _FIRST
-        hashes += words[8:] * _SECOND
-        at = np.flatnonzero(hashes < _SAMPLED) if sample else np.arange(hashes.size)
+    num_windows = max(bytes_u8.size - _WINDOW + 1, 0)
+    # Reused from slice to slice: new memory costs as much as the hashing.
+    all_words, all_hashes, all_seconds = np.empty((3, min(num_windows, _SLICE) + 8), np.uint64)
+    all_chosen = np.empty(all_hashes.size, np.bool_)
+    for start in range(0, num_windows, _SLICE):
+        size = min(_SLICE, num_windows - start)
+        words, chosen = all_words[: size + 8], all_chosen[:size]
+        words[:] = np.ndarray((size + 8,), "<u8", bytes_u8, start, strides=(1,))
+        hashes = np.multiply(words[:-8], _FIRST, out=all_hashes[:size])
+        hashes += np.multiply(words[8:], _SECOND, out=all_seconds[:size])
         first = int(np.searchsorted(ends, start, side="right"))
-        last = int(np.searchsorted(ends, start + hashes.size)) + 1
+        last = int(np.searchsorted(ends, start + size)) + 1
         text_ends = ends[first:last] - start
+        np.less(hashes, _SAMPLED if sample else _EMPTY, out=chosen)
+        across = np.ravel(text_ends[:, None] - np.arange(1, _WINDOW))  # windows over two texts
+        chosen[across[(across >= 0) & (across < size)]] = False
+        at = np.flatnonzero(chosen)
         number = np.diff(np.searchsorted(at, text_ends), prepend=0)
-        within = at < np.repeat(text_ends - (_WINDOW - 1), number)  # not across two texts
-        owners = np.repeat(np.arange(first, first + number.size), number)[within]
-        hashes = hashes[at[within]]
+        hashes = hashes[at]
         hashes ^= hashes >> np.uint64(29)
         hashes *= _MIX
         bins = (hashes >> _BIN_SHIFT).view(np.int64)
-        bins += owners * NUM_HASHES
+        bins += np.repeat(np.arange(first, first + number.size) * NUM_HASHES, number)
         np.minimum.at(least, bins, hashes)
-        counts[first : first + number.size] += np.bincount(owners - first, minlength=number.size)
+        counts[first : first + number.size] += number
     return least.reshape(len(texts), NUM_HASHES), counts
 
 

@@ -111,7 +111,7 @@ class CollectTask:
 
     @property
     def record(self) -> Path:
-        return self.directory / BUILDING / f"{self.name}-{self.unit.index:05d}.npz"
+        return self.directory / BUILDING / f"{self.name}-{self.unit.index:05d}.record"
 
     @property
     def key(self) -> str:
@@ -137,7 +137,7 @@ class MatchTask:
     @property
     def record(self) -> Path:
         folder = self.scan.directory / BUILDING
-        return folder / f"match-{self.part:03d}-{self.unit.index:05d}.npz"
+        return folder / f"match-{self.part:03d}-{self.unit.index:05d}.record"
 
     @property
     def key(self) -> str:

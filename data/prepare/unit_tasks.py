@@ -21,7 +21,7 @@ class ScanTask:
 
     @property
     def record(self) -> Path:
-        return self.directory / BUILDING / f"scan-{self.unit.index:05d}.npz"
+        return self.directory / BUILDING / f"scan-{self.unit.index:05d}.record"
 
     @property
     def key(self) -> str:
@@ -47,7 +47,7 @@ class TokenizeTask:
 
     @property
     def record(self) -> Path:
-        return self.scan.directory / BUILDING / f"tokenize-{self.unit.index:05d}.npz"
+        return self.scan.directory / BUILDING / f"tokenize-{self.unit.index:05d}.record"
 
     @property
     def key(self) -> str:

@@ -1,6 +1,7 @@
 """Text files, one document a file: the interpreter's own library, or texts below a folder."""
 
 import io
+import os
 import platform
 import sysconfig
 import tokenize
@@ -48,18 +49,24 @@ class StdlibSource(NamedSource):
         return f"standard library of {platform.python_implementation()} {platform.python_version()}"
 
     def units(self) -> list[Unit]:
-        installed = {"site-packages", "dist-packages"}
-        files = [
-            (path.relative_to(self.root), path)
-            for path in self.root.rglob("*.py")
-            if path.is_file() and not installed & set(path.relative_to(self.root).parts)
-        ]
+        files = list(self.files())
         if not files:
             raise UserError(
                 f"the interpreter's library at {self.root} has no .py files; "
                 "use data.source='text' or 'jsonl' with a corpus of your own"
             )
-        return make_units(((name.as_posix(), path) for name, path in files), "stdlib")
+        return make_units(files, "stdlib")
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Name within the library and path of each module, in no order."""
+        for folder, inside, names in os.walk(self.root):
+            # What is installed beside the library may be many times as much.
+            inside[:] = [name for name in inside if name not in ("site-packages", "dist-packages")]
+            path = Path(folder)
+            above = path.relative_to(self.root).as_posix() + "/" if path != self.root else ""
+            for name in names:
+                if name.endswith(".py") and (path / name).is_file():
+                    yield above + name, path / name
 
     def documents(self, unit: Unit, skipped: Skipped) -> Iterator[Document]:
         for part in unit.parts:

@@ -334,7 +334,7 @@ def test_ended_with_its_workers(
         # A shell has what it starts in the background ignore SIGINT, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while not list(directory.glob("building/*.npz")) and process.poll() is None:
+    while not list(directory.glob("building/*.record")) and process.poll() is None:
         time.sleep(0.001)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -360,7 +360,7 @@ def test_killed_with_its_workers(
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        while len(list(directory.glob("building/*.npz"))) < records and process.poll() is None:
+        while len(list(directory.glob("building/*.record"))) < records and process.poll() is None:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.02))
         process.send_signal(signal.SIGKILL)
