@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lengthwise.app.provenance import provenance
 from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.app.text_results import exposure_of, write_in_range
 from lengthwise.common.errors import UserError
@@ -228,6 +229,7 @@ class TextScoring:
                 write_in_range(self._subject, checkpoint, results, workdir)
             return
         # Here, so that nothing that draws is imported by a run before it draws.
+        from lengthwise.eval.report.card.facts import card_facts
         from lengthwise.eval.report.card.page import write_card
         from lengthwise.eval.report.run.report import ReportInputs, write_report
         from lengthwise.eval.report.run.wording import headline
@@ -262,6 +264,7 @@ class TextScoring:
                 (*results.left_out, *others.left_out),
             ),
             seconds={**run_seconds(inputs.metrics), "scoring": seconds},
+            facts=card_facts(inputs, provenance()),
         )
         for line in write_card(workdir, [evaluation, *self._others], self.config):
             print(line)

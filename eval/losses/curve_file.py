@@ -6,7 +6,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ class Evaluation:
     scored: ScorerResult
     # seconds of wall clock: "training", "scores during training", "scoring", ...
     seconds: Mapping[str, float]
+    facts: Mapping[str, str] = field(default_factory=dict)  # of the run, for people: title -> text
 
 
 def save_evaluation(evaluation: Evaluation, path: Path) -> None:
@@ -53,6 +54,7 @@ def save_evaluation(evaluation: Evaluation, path: Path) -> None:
         "length_p95": evaluation.length_p95,
         "targets_by_length": list(evaluation.targets_by_length.items()),
         "seconds": dict(evaluation.seconds),
+        "facts": dict(evaluation.facts),
         "said": evaluation.scored.sentences,
         "left_out": evaluation.scored.left_out,
         "curves": _without_arrays(evaluation.scored.curves, "curve", arrays),
@@ -98,6 +100,7 @@ def load_evaluation(workdir: Path) -> Evaluation:
             tuple(content["left_out"]),
         ),
         seconds=content["seconds"],
+        facts=content.get("facts", {}),
     )
 
 

@@ -6,28 +6,29 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from lengthwise.common.files import atomic_write
 from lengthwise.eval.card.card import CARD, Card, make_card, save_card
 from lengthwise.eval.card.lengths import ABSOLUTE, RELATIVE, SAFE_NATS
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.losses.curve_file import CURVES, Evaluation, save_evaluation
-from lengthwise.eval.report.card.pictures import (
-    draw_grids,
-    draw_heat,
-    draw_losses,
-    draw_tasks,
-    losses_of,
-    tasks_of,
+from lengthwise.eval.report.card.files import (
+    CSV,
+    MARKDOWN,
+    SHARED,
+    card_csv,
+    card_markdown,
+    shared_picture,
 )
+from lengthwise.eval.report.card.heat_maps import draw_grids, draw_heat
+from lengthwise.eval.report.card.number_tables import fitted_table, score_table, truncation_table
+from lengthwise.eval.report.card.pictures import draw_losses, draw_tasks, losses_of, tasks_of
+from lengthwise.eval.report.card.reach_bars import ReachAxis, axis_svg, bar_svg, reach_bars
+from lengthwise.eval.report.card.sentences import sentences
 from lengthwise.eval.report.card.wording import (
     compared_lengths,
     cost_rows,
-    crossing_text,
     difference_cells,
-    drops_text,
-    headline_rows,
     left_out,
-    sentences,
-    share_cell,
     title,
 )
 from lengthwise.eval.report.method_words import method_title
@@ -51,7 +52,18 @@ def write_card(workdir: Path, evaluations: Sequence[Evaluation], config: EvalCon
         _pictures(card),
         lambda figures: render_card(card, figures),
     )
+    _write_files(card, page.parent)
     return [*sentences(card), f"card: {page}"]
+
+
+def _write_files(card: Card, folder: Path) -> None:
+    """Writes what lies beside the page."""
+    first, said = card.first, sentences(card)
+    name, bars = first.contestant.name, reach_bars(first)
+    facts = first.contestant.first.facts
+    atomic_write(folder / CSV, [card_csv(card)])
+    atomic_write(folder / MARKDOWN, [card_markdown(name, said, bars, facts)])
+    atomic_write(folder / SHARED, [shared_picture(name, said[0], bars, first.l_train)])
 
 
 def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
@@ -61,11 +73,11 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
         tokens=token_count,
         title=title,
         method=method_title,
-        share=share_cell,
-        crossing=crossing_text,
-        drops=drops_text,
     )
-    first = card.first
+    first, bars = card.first, reach_bars(card.first)
+    axis = ReachAxis(bars, first.l_train) if bars else None
+    environment.filters["bar_svg"] = lambda bar: bar_svg(bar, axis)
+    truncation_lengths, truncation_rows = truncation_table(first)
     lengths = compared_lengths(card.comparisons, first.l_train)
     of_methods = [n for n in compared_lengths(card.methods, first.l_train, 5) if n > first.l_train]
     return environment.get_template("card.html.j2").render(
@@ -75,7 +87,13 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
         first=first,
         evaluation=first.contestant.first,
         sentences=sentences(card),
-        groups=headline_rows(first),
+        bars=bars,
+        axis=axis_svg(axis) if axis else "",
+        truncation_lengths=truncation_lengths,
+        truncation_rows=truncation_rows,
+        scores=score_table(first),
+        fitted=fitted_table(first),
+        files={"csv": CSV, "json": f"../{CARD}", "markdown": MARKDOWN, "shared": SHARED},
         tasks=tasks_of(first),
         compared=lengths,
         differences=[(c, difference_cells(c, lengths)) for c in card.comparisons],

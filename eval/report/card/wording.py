@@ -1,4 +1,4 @@
-"""Wording of the card: sentences and table cells."""
+"""Wording of the card: table cells."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from lengthwise.eval.card.card import Card, CardEntry
 from lengthwise.eval.card.comparison import Comparison
 from lengthwise.eval.card.judgement import Judgement
-from lengthwise.eval.card.lengths import ABSOLUTE, Crossing, CrossingPoint
+from lengthwise.eval.card.lengths import Crossing, CrossingPoint
 from lengthwise.eval.card.shape import Drop
 from lengthwise.eval.losses.methods import PLAIN
 from lengthwise.eval.report.estimate_text import IntervalCell, decimals, number, ratio_text
-from lengthwise.eval.report.method_words import in_sentence, method_title
+from lengthwise.eval.report.method_words import method_title
 from lengthwise.eval.report.run.data_wording import percent
 from lengthwise.eval.report.style import token_count
 from lengthwise.eval.statistics.bootstrap import Estimate
@@ -152,95 +152,6 @@ def drops_text(drops: Sequence[Drop]) -> str:
         else:
             stretches.append([drop.start, drop.end])
     return ", ".join(f"{token_count(start)} to {token_count(end)}" for start, end in stretches)
-
-
-def sentences(card: Card) -> list[str]:
-    """Outcome of the first entry, then of the comparisons, the most important first."""
-    entry = card.first
-    outcome = [*_loss_sentences(entry), *_task_sentences(entry)]
-    outcome += [_comparison_sentence(card, other) for other in card.entries[1:]]
-    return outcome or ["No score of this card reaches a length that it could be judged by."]
-
-
-def _loss_sentences(entry: CardEntry) -> list[str]:
-    losses = [
-        (each, each.useful)
-        for each in entry.judgements
-        if each.useful is not None and not each.is_task
-    ]
-    if not losses:
-        return []
-    losses = [pair for pair in losses if pair[0].curve.scorer == losses[0][0].curve.scorer]
-    plain = next((pair for pair in losses if pair[0].curve.method == PLAIN), losses[0])
-    safe, used = (_up_to(part, entry.l_train) for part in (plain[0].holds, plain[1]))
-    does = (
-        f"is safe and makes use of context {used}"
-        if safe == used
-        else f"is safe {safe} and makes use of context {used}"
-    )
-    outcome = [
-        f"Trained on up to {token_count(entry.l_train)} tokens and run as it is, "
-        f"{entry.contestant.claim} {does}."
-    ]
-    shorter = [
-        n
-        for n, gain in zip(plain[0].lengths, plain[0].judged, strict=True)
-        if n < entry.l_train and gain.low > 0
-    ]
-    if shorter:
-        outcome.append(
-            f"With {token_count(shorter[0])} tokens of context its loss on the same targets is "
-            "lower than with its training length: it has not learned to use the text further back."
-        )
-    best, useful = max(losses, key=lambda pair: pair[1].tokens or 0)
-    if (useful.tokens or 0) > (plain[1].tokens or 0):
-        outcome.append(
-            f"The best of {len(losses)} methods of running it, {in_sentence(best.curve.method)}, "
-            f"makes use of context {_up_to(useful, entry.l_train)}."
-        )
-    return outcome
-
-
-def _up_to(reach: Reach, l_train: int) -> str:
-    """Text of a reach that begins at L_train."""
-    if reach.tokens is None:
-        return "not even up to its training length"
-    if reach.tokens == l_train:
-        return "up to its training length alone"
-    return f"up to {reach_text(reach)} tokens ({times(reach.tokens / l_train)})"
-
-
-def _task_sentences(entry: CardEntry) -> list[str]:
-    tasks = [each for each in entry.judgements if each.is_task]
-    if not tasks:
-        return []
-    counts = (
-        sum(_above_chance(each, entry.l_train) for each in tasks),
-        sum(each.judged[-1].low > 0 for each in tasks if each.lengths[-1] > entry.l_train),
-        sum(each.useful is not None and each.useful.tokens is not None for each in tasks),
-    )
-    above, far, solved = (str(n) if n else "none" for n in counts)
-    return [
-        f"Of {len(tasks)} tasks it is above chance at {above} within its training length and at "
-        f"{far} at the longest tested length; it solves {solved} "
-        f"({100 * ABSOLUTE:g} % of the way from chance to perfect) at the shortest."
-    ]
-
-
-def _above_chance(each: Judgement, l_train: int) -> bool:
-    """Whether it is above chance at some tested length within L_train."""
-    within = [k for k, length in enumerate(each.lengths) if length <= l_train]
-    return any(each.judged[k].low > 0 for k in within)
-
-
-def _comparison_sentence(card: Card, other: CardEntry) -> str:
-    mine = [c for c in card.comparisons if c.second == other.contestant.name]
-    last = [c.outcomes[-1] for c in mine]
-    counts = ", ".join(f"{last.count(outcome)} {outcome}" for outcome in dict.fromkeys(last))
-    return (
-        f"Beside {card.first.contestant.name}, {other.contestant.name} is, at the longest length "
-        f"of each of {len(mine)} scores: {counts}."
-    )
 
 
 def compared_lengths(comparisons: Sequence[Comparison], l_train: int, most: int = 4) -> list[int]:

@@ -43,12 +43,13 @@ def test_everything_is_written_and_the_page_stands_alone(written):
     assert said[-1] == f"card: {page}"
     assert json.loads((workdir / "eval" / "card.json").read_text())["entries"]
     assert load_evaluation(workdir).name == "quickstart"
-    assert {p.stem for p in (workdir / "report").glob("*.png")} == set(FIGURES)
+    assert {p.stem for p in (workdir / "report").glob("*.png")} == {*FIGURES, "card"}
     text = page.read_text()
     parsed = Page(text)
     assert parsed.open == []
     local = [a for a in parsed.addresses if not a.startswith("data:image/svg+xml;base64,")]
-    assert local == ["index.html"]
+    assert local == ["card.csv", "../eval/card.json", "card.md", "card.png", "index.html"]
+    assert all((page.parent / address).exists() for address in local[:-1])
     without = re.sub(r"data:image[^\"]+", "", text)
     assert not re.search(r"https?://|url\(|@import", without)
     assert not {"script", "link", "iframe"} & set(parsed.tags)
@@ -57,15 +58,14 @@ def test_everything_is_written_and_the_page_stands_alone(written):
 def test_the_sections_come_in_order(written):
     parsed = Page((written[0] / "report" / "card.html").read_text())
     assert parsed.headings == [
+        "Against truncation to 128 tokens",
         "Side by side",
         "Tasks by length",
         "What length is worth",
-        "Methods, compared with the plain model",
         "Where in the input",
         "Why it fails",
         "Also found",
-        "Fitted lengths, areas, sudden drops",
-        "What it cost",
+        "All numbers",
         "Left out",
     ]
     for expected in (
