@@ -6,6 +6,7 @@ import csv
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -83,12 +84,11 @@ def draw_shared(name: str, sentence: str, bars: Sequence[ReachBar], l_train: int
     axes.set_xlim(0, 1200)
     axes.set_ylim(630, 0)
     axes.set_axis_off()
-    text = {"ha": "left", "va": "top", "wrap": True}
-    axes.text(60, 46, name[:48], fontsize=15, color=LIGHT.ink, weight="bold", **text)
-    axes.text(60, 100, _wrapped(sentence, 76), fontsize=8.4, color=LIGHT.ink, **text)
-    shown, axis = bars[:_BARS], ReachAxis(bars, l_train) if bars else None
-    if axis is not None:
-        _draw_bars(axes, shown, axis)
+    top: dict[str, Any] = {"ha": "left", "va": "top", "color": LIGHT.ink}
+    axes.text(60, 46, name[:48], fontsize=15, weight="bold", **top)
+    axes.text(60, 100, _wrapped(sentence, 76), fontsize=8.4, **top)
+    if bars:
+        _draw_bars(axes, bars[:_BARS], ReachAxis(bars, l_train))
     axes.text(60, 596, "Lengthwise report card", fontsize=6.5, color=LIGHT.muted, va="center")
     return figure
 

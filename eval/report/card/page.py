@@ -75,7 +75,7 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
         method=method_title,
     )
     first, bars = card.first, reach_bars(card.first)
-    axis = ReachAxis(bars, first.l_train) if bars else None
+    axis = ReachAxis(bars, first.l_train)
     environment.filters["bar_svg"] = lambda bar: bar_svg(bar, axis)
     truncation_lengths, truncation_rows = truncation_table(first)
     lengths = compared_lengths(card.comparisons, first.l_train)
@@ -88,7 +88,7 @@ def render_card(card: Card, figures: Mapping[str, Figure]) -> str:
         evaluation=first.contestant.first,
         sentences=sentences(card),
         bars=bars,
-        axis=axis_svg(axis) if axis else "",
+        axis=axis_svg(axis),
         truncation_lengths=truncation_lengths,
         truncation_rows=truncation_rows,
         scores=score_table(first),

@@ -77,7 +77,7 @@ class ReachAxis:
     def __init__(self, bars: Sequence[ReachBar], l_train: int):
         lengths = [n for bar in bars for n in (bar.shortest, bar.tested)]
         self.l_train = l_train
-        self.shortest, self.longest = min(*lengths, l_train), max(*lengths, l_train)
+        self.shortest, self.longest = min([*lengths, l_train]), max([*lengths, l_train])
 
     def at(self, tokens: float) -> float:
         """Place of a length."""
