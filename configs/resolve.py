@@ -37,7 +37,8 @@ def load(
             phase["budget_steps"] = earlier[number]["budget_steps"] if is_known else phase["steps"]
     run = build(RunConfig, tree)
     if "optimizer.warmup_steps" in explicit:
-        run.optimizer.check_schedule(run.schedule_steps)
+        first = run.rate_schedules[0]
+        run.phases[0].rate.over(run.optimizer).check_schedule(first.steps)
     return _with_task_tokenizer(run)
 
 

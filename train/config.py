@@ -1,6 +1,7 @@
 """The settings of training, apart from its data and its scoring."""
 
 import dataclasses
+import functools
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.settings import overlays, section, setting
@@ -14,7 +15,12 @@ from lengthwise.model.positions.settings import ContextExtension
 from lengthwise.train.rules.anomaly import AnomalyConfig
 from lengthwise.train.rules.stopping import StoppingConfig
 from lengthwise.train.seeds import Seeds, SeedsConfig
-from lengthwise.train.step.settings import OptimizerConfig
+from lengthwise.train.step.settings import (
+    MOMENTS,
+    OptimizerConfig,
+    PhaseRateConfig,
+    RateSchedule,
+)
 
 CONFIG_VERSION = 3  # of config.json: runs whose config has another are refused
 COMPILE_MODES = ("auto", "ahead", "behind")
@@ -37,6 +43,14 @@ class PhaseConfig:
     layout: LayoutConfig = section(LayoutConfig)
     curriculum: CurriculumConfig = section(CurriculumConfig)
     sampling: SamplingConfig = section(SamplingConfig)
+    rate: PhaseRateConfig = section(PhaseRateConfig)
+    # keep | new: the optimizer's moments, and their counters, as the phase begins
+    moments: str = setting("keep", choices=MOMENTS)
+
+    @property
+    def renews(self) -> bool:
+        """Whether some of the optimizer's state begins anew with the phase."""
+        return self.rate.restart or self.moments == "new"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,29 +152,57 @@ class TrainConfig:
         """The seed of each random choice."""
         return self.seeds.following(self.seed)
 
-    @property
-    def schedule_steps(self) -> int:
-        """Steps of the learning rate's schedule, which a longer run keeps, as its data do."""
-        budget = sum(phase.budget_steps or phase.steps for phase in self.phases)
-        return self.optimizer.schedule_steps or budget
+    @functools.cached_property
+    def rate_schedules(self) -> tuple[RateSchedule, ...]:
+        """The schedules of the learning rate in order: one, and one for each restart.
 
-    @property
-    def scheduled_optimizer(self) -> OptimizerConfig:
-        """The optimizer, its warm-up clipped to the schedule's steps."""
-        return self.optimizer.clipped(self.schedule_steps)
+        Raises:
+          UserError: a phase that restarts none has values of one, or optimizer.schedule_steps
+            stands beside restarts.
+        """
+        starts = [n for n, phase in enumerate(self.phases) if n == 0 or phase.rate.restart]
+        for number, phase in enumerate(self.phases):
+            if number not in starts and phase.rate != PhaseRateConfig():
+                raise UserError(
+                    f"phases[{number}].rate={phase.rate} needs rate.restart=True: the schedule of "
+                    "the phases before goes on"
+                )
+        if len(starts) > 1 and self.optimizer.schedule_steps:
+            raise UserError(
+                f"optimizer.schedule_steps={self.optimizer.schedule_steps} is for one schedule, "
+                f"and phases[{starts[1]}].rate.restart begins another; set it to 0, and "
+                "phase.budget_steps to the steps of each"
+            )
+        schedules = []
+        for first, end in zip(starts, [*starts[1:], len(self.phases)], strict=True):
+            planned = sum(phase.budget_steps or phase.steps for phase in self.phases[first:end])
+            steps = self.optimizer.schedule_steps or planned
+            asked = self.phases[first].rate.over(self.optimizer)
+            schedules.append(RateSchedule(first, steps, asked.clipped(steps), asked.warmup_steps))
+        return tuple(schedules)
+
+    def rate_schedule(self, phase: int) -> RateSchedule:
+        """The schedule of the learning rate in a phase, by its number."""
+        return next(each for each in self.rate_schedules[::-1] if each.first_phase <= phase)
 
     def schedule_notes(self) -> list[str]:
-        """Where the schedule is another than the fields alone say."""
-        notes, steps, total = [], self.schedule_steps, sum(phase.steps for phase in self.phases)
-        asked, warmup = self.optimizer.warmup_steps, self.scheduled_optimizer.warmup_steps
-        if warmup != asked:
-            notes.append(
-                f"optimizer.warmup_steps={asked} does not fit into {steps} steps; "
-                f"the warm-up has {warmup}"
-            )
-        if total != steps and self.optimizer.schedule != "constant":
+        """Where the schedules are others than the fields alone say."""
+        notes = []
+        for schedule in self.rate_schedules:
+            asked, warmup = schedule.asked_warmup, schedule.optimizer.warmup_steps
+            if warmup != asked:
+                notes.append(
+                    f"optimizer.warmup_steps={asked} does not fit into {schedule.steps} steps; "
+                    f"the warm-up has {warmup}"
+                )
+        total = sum(phase.steps for phase in self.phases)
+        steps = sum(schedule.steps for schedule in self.rate_schedules)
+        varies = any(each.optimizer.schedule != "constant" for each in self.rate_schedules)
+        if total != steps and varies:
             notes.append(
                 f"the schedule of the learning rate has {steps} of the {total} steps; "
                 f"--config.optimizer.schedule_steps={total} fits it to them"
+                if len(self.rate_schedules) == 1
+                else f"the schedules of the learning rate have {steps} of the {total} steps"
             )
         return notes

@@ -309,12 +309,12 @@ def test_a_longer_run_keeps_its_schedule_until_another_is_asked_for():
 
     first = load(optimized(30), None)
     longer = load(optimized(60), first.resolved)
-    assert longer.schedule_steps == first.schedule_steps == 30
-    assert longer.scheduled_optimizer == first.scheduled_optimizer
+    assert longer.rate_schedules == first.rate_schedules
+    assert [each.steps for each in first.rate_schedules] == [30]
     assert first.schedule_notes()[1:] == []
     assert "30 of the 60 steps; --config.optimizer.schedule_steps=60" in longer.schedule_notes()[1]
     asked = load(optimized(60, schedule_steps=60), first.resolved)
-    assert asked.schedule_steps == 60
+    assert [each.steps for each in asked.rate_schedules] == [60]
     saved, now = (json.loads(json.dumps(run.resolved)) for run in (first, asked))
     assert changes(saved, now, FREE_ON_RESUME)[1] == []
 
@@ -323,7 +323,7 @@ def test_a_warm_up_is_clipped_with_a_note_or_refused_where_it_was_asked_for():
     config = bytes_config.get_config()  # a warm-up of 40
     config.phase.steps = 20
     run = load(config, None)
-    assert run.scheduled_optimizer.warmup_steps == 5
+    assert run.rate_schedules[0].optimizer.warmup_steps == 5
     assert run.schedule_notes() == [
         "optimizer.warmup_steps=40 does not fit into 20 steps; the warm-up has 5"
     ]

@@ -103,10 +103,13 @@ class StepLogger:
         self._host_seconds: list[list[float]] = [[] for _ in states]
         # Compiled before the first step, as what gathers is. Equal for all: only seeds differ.
         setup = states[0].run.setup
-        steps = setup.phases.total_steps
-        config = setup.config
-        schedule = learning_rate_schedule(config.scheduled_optimizer, config.schedule_steps)
-        self._learning_rates = np.asarray(jax.jit(jax.vmap(schedule))(np.arange(steps)))
+        steps = np.arange(setup.phases.total_steps)
+        self._learning_rates = {
+            each.first_phase: np.asarray(
+                jax.jit(jax.vmap(learning_rate_schedule(each.optimizer, each.steps)))(steps)
+            )
+            for each in setup.config.rate_schedules
+        }
         gather(0.0)
 
     def restart_clock(self) -> None:
@@ -175,8 +178,7 @@ class StepLogger:
             "tokens": _tokens_until(run, done),
             "targets": metrics["targets"],
             "loss": metrics["loss"],
-            # The schedule counts updates, and so stands still where one was skipped.
-            "learning_rate": float(self._learning_rates[done.step - 1 - len(state.rules.skipped)]),
+            "learning_rate": self._learning_rate(state, done),
             "grad_norm": metrics["grad_norm"],
             "param_norm": metrics["param_norm"],
             "seconds": seconds,
@@ -193,6 +195,14 @@ class StepLogger:
         if loop.checksums:
             row["checksum"] = _checksum(batch, metrics["loss"], metrics["checksum"])
         state.writer.write(row)
+
+    def _learning_rate(self, state: RunState, done: RunStep) -> float:
+        """The schedule counts its own updates, and so stands still where one was skipped."""
+        setup = state.run.setup
+        first = setup.config.rate_schedule(done.phase.number).first_phase
+        start = setup.phases.phases[first].first_step
+        skipped = sum(step > start for step, *_ in state.rules.skipped)
+        return float(self._learning_rates[first][done.step - 1 - start - skipped])
 
     def write_account(self, number: int) -> None:
         """A row of kind "goodput": where a run's time went, and which process is the slowest."""

@@ -32,7 +32,7 @@ from lengthwise.train.mesh import (
 from lengthwise.train.phases import PhaseShape
 from lengthwise.train.programs.execution import BucketExecution, Key, default_executions
 from lengthwise.train.programs.inputs import step_inputs
-from lengthwise.train.step.optimizer import make_optimizer
+from lengthwise.train.step.optimizer import make_optimizer, renewed
 from lengthwise.train.step.positions import training_positions
 from lengthwise.train.step.update import (
     StepConfig,
@@ -68,7 +68,8 @@ class Blueprint:
         self.devices = device_order(devices, config.mesh)
         self.platform = self.devices[0].platform
         self.vocab_size = vocab_size
-        self.optimizer = make_optimizer(config.scheduled_optimizer, config.schedule_steps)
+        first = config.rate_schedules[0]
+        self.optimizer = make_optimizer(first.optimizer, first.steps)
         self.model = ModelSpec.of(config.model, vocab_size, self.platform)
         self.model.check_length(max(max(phase.lengths) for phase in phases))
         self._check_stretched_positions()
@@ -176,6 +177,8 @@ class Blueprint:
         execution = self.executions[key]
         segmented = phase.segmented(length)
         model = dataclasses.replace(self.model, remat=execution.remat)
+        schedule = self.config.rate_schedule(number)
+        optimizer = make_optimizer(schedule.optimizer, schedule.steps)
 
         def losses(
             params: transformer.Params,
@@ -211,10 +214,15 @@ class Blueprint:
         def penalty(params: transformer.Params, key: jax.Array | None) -> jax.Array | float:
             return 0.0 if key is None else transformer.position_penalty(model, params, key, length)
 
+        def renew(params: transformer.Params, state: Any) -> Any:
+            of = phase.config
+            fresh: Any = optimizer.init(params)
+            return renewed(state, fresh, moments=of.moments == "new", schedule=of.rate.restart)
+
         return make_train_step(
             losses,
             penalty,
-            self.optimizer,
+            optimizer,
             StepConfig(
                 microbatches=execution.microbatches,
                 z_loss=self.config.optimizer.z_loss,
@@ -222,6 +230,7 @@ class Blueprint:
                 checksum=self.config.train.checksums,
                 guarded=self.config.anomaly.skips,
             ),
+            renew if number > 0 and phase.config.renews else None,
         )
 
     def compile_step(self, key: Key) -> Callable:

@@ -31,7 +31,13 @@ def step_inputs(
     seed: of dropout and of random positions.
     """
     scaling, stretched = phase.config.rope_scaling, phase.config.positions
-    inputs = StepInputs(step=np.int32(step), seed=np.uint32(seed), tables=tables(scaling, length))
+    renews = phase.number > 0 and phase.config.renews
+    inputs = StepInputs(
+        step=np.int32(step),
+        seed=np.uint32(seed),
+        tables=tables(scaling, length),
+        begins=np.bool_(step == phase.first_step) if renews else None,
+    )
     draw = (stretched, seed, step, max(phase.lengths), length)
     if stretched.kind == "e2_llm":
         scale, offset = e2_llm_scale(*draw)

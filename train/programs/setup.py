@@ -25,7 +25,8 @@ from lengthwise.train.step.update import StepInputs, TrainState
 
 def check_settings(config: TrainConfig, platform: str) -> None:
     """Raises UserError for settings that no data can put right, before any is read."""
-    make_optimizer(config.scheduled_optimizer, config.schedule_steps)
+    for schedule in config.rate_schedules:
+        make_optimizer(schedule.optimizer, schedule.steps)
     # The size of the vocabulary is not known yet; nothing here depends on it.
     model = ModelSpec.of(config.model, vocab_size=2, platform=platform)
     if config.optimizer.no_decay:

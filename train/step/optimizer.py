@@ -5,6 +5,7 @@ import fnmatch
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +106,8 @@ def add_decayed_signs(l1: float) -> optax.GradientTransformation:
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """The chain clip -> optimizer -> decoupled L2 and L1 -> -learning_rate.
 
+    Its state is a tuple, the last item of which counts the updates of the learning rate's schedule.
+
     Raises:
       UserError: an unknown optimizer, settings that it can't have, or an impossible schedule.
     """
@@ -117,3 +120,15 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         optax.masked(add_decayed_signs(config.l1), decays),
         optax.scale_by_learning_rate(learning_rate_schedule(config, steps)),
     )
+
+
+def renewed(
+    state: tuple[Any, ...], fresh: tuple[Any, ...], *, moments: bool, schedule: bool
+) -> tuple[Any, ...]:
+    """The state of `make_optimizer` with parts of a fresh one in place of its own.
+
+    Args:
+      moments: whether all but the schedule's counter begins anew.
+      schedule: whether that counter does.
+    """
+    return (*(fresh if moments else state)[:-1], (fresh if schedule else state)[-1])

@@ -12,6 +12,7 @@ from lengthwise.common.settings import components, setting
 from lengthwise.train.step.registry import OPTIMIZERS
 
 SCHEDULES = ("cosine", "wsd", "constant")
+MOMENTS = ("keep", "new")
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,39 @@ class OptimizerConfig:
         if self.warmup_steps <= room:
             return self
         return replace(self, warmup_steps=min(steps // 4, room))
+
+
+@dataclass(frozen=True)
+class PhaseRateConfig:
+    """Learning rate of a phase and of those behind it, up to the next one that restarts it."""
+
+    # the schedule begins anew, over the budget_steps of these phases; its values are of no use
+    # without, but in the first phase
+    restart: bool = False
+    learning_rate: float = setting(0.0, "[0, inf)")  # peak; 0: optimizer.learning_rate
+    warmup_steps: int | None = setting(None, "[0, inf)")  # None: optimizer.warmup_steps
+    # cosine | wsd | constant; empty: optimizer.schedule
+    schedule: str = setting("", choices=("", *SCHEDULES))
+    # last learning rate / peak; -1: optimizer.final_share
+    final_share: float = setting(-1.0, "[-1, 1]")
+
+    def over(self, optimizer: OptimizerConfig) -> OptimizerConfig:
+        """The optimizer's settings with these in place of its own."""
+        warmup = optimizer.warmup_steps if self.warmup_steps is None else self.warmup_steps
+        return replace(
+            optimizer,
+            learning_rate=self.learning_rate or optimizer.learning_rate,
+            warmup_steps=warmup,
+            schedule=self.schedule or optimizer.schedule,
+            final_share=optimizer.final_share if self.final_share < 0 else self.final_share,
+        )
+
+
+@dataclass(frozen=True)
+class RateSchedule:
+    """The learning rate's schedule over consecutive phases."""
+
+    first_phase: int
+    steps: int  # planned ones, which the decay divides
+    optimizer: OptimizerConfig  # its warm-up clipped to the steps
+    asked_warmup: int  # steps, before it was clipped

@@ -1,6 +1,7 @@
 """The train step: one optimizer step as a pure function of (state, batch, inputs)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,8 @@ class StepInputs:
     tables: Tables  # of the position schemes
     offset: jax.Array | np.int32 | None = None  # scalar: how far positions are moved, if at all
     positions: jax.Array | np.ndarray | None = None  # int32 [L]: those of a row, if drawn outside
+    # scalar: whether a phase that renews some of the optimizer's state begins; None: it renews none
+    begins: jax.Array | np.bool_ | None = None
     loss_limit: jax.Array | np.float32 = np.float32(np.inf)  # scalar; see StepConfig.guarded
     grad_norm_limit: jax.Array | np.float32 = np.float32(np.inf)  # scalar
 
@@ -58,6 +61,8 @@ LossesFunction = Callable[
 ]
 # (params, key) -> what is added to the mean loss, in nats/token
 PenaltyFunction = Callable[[PyTree, jax.Array | None], jax.Array | float]
+# (parameters, optimizer state) -> the optimizer state with which a phase begins
+RenewFunction = Callable[[PyTree, Any], Any]
 # (state, batch, inputs) -> (state, metrics)
 TrainStep = Callable[
     [TrainState, dict[str, jax.Array], StepInputs], tuple[TrainState, dict[str, jax.Array]]
@@ -69,6 +74,7 @@ def make_train_step(
     penalty_fn: PenaltyFunction,
     optimizer: optax.GradientTransformation,
     config: StepConfig,
+    renew_fn: RenewFunction | None = None,
 ) -> TrainStep:
     """Makes a step whose loss is the mean over all valid targets of the global batch, + penalty.
 
@@ -77,6 +83,9 @@ def make_train_step(
     global batch, in its order: `nats_B` (float32 [B], summed over the row's valid targets, without
     the z-loss) and `targets_B` (int32 [B], number of those). A skipped step returns its figures and
     the old state, counters included.
+
+    Args:
+      renew_fn: applied before a step whose inputs say that a phase begins.
     """
 
     def summed_loss(
@@ -126,6 +135,12 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: dict[str, jax.Array], inputs: StepInputs
     ) -> tuple[TrainState, dict[str, jax.Array]]:
+        if renew_fn is not None:
+            # In the step, so that it needs no program of its own; a skipped step keeps it, too.
+            new_opt_state = renew_fn(state.params, state.opt_state)
+            begin = functools.partial(jnp.where, inputs.begins)
+            opt_state = jax.tree.map(begin, new_opt_state, state.opt_state)
+            state = TrainState(state.params, opt_state)
         grads, nats_B, targets_B = summed_gradient(state.params, batch, inputs)
         targets = jnp.sum(targets_B)
         count = jnp.maximum(targets, 1).astype(jnp.float32)

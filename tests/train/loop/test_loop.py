@@ -22,6 +22,7 @@ from lengthwise.train.metrics.profile import Profiler
 from lengthwise.train.programs.steps import SingleSteps, StepBatch
 from lengthwise.train.rules.anomaly import AnomalyRules
 from lengthwise.train.rules.stopping import EarlyStopping, StoppingConfig
+from lengthwise.train.step.settings import RateSchedule
 from lengthwise.train.step.update import StepInputs
 from tests.train.runs import anomaly_config, optimizer_config
 
@@ -68,8 +69,9 @@ class Fakes:
         self.config = types.SimpleNamespace(
             train=LoopConfig(**{**settings, **config}), optimizer=optimizer_config()
         )
-        self.config.scheduled_optimizer = optimizer_config(warmup_steps=0)
-        self.config.schedule_steps = STEPS
+        schedule = RateSchedule(0, STEPS, optimizer_config(warmup_steps=0), 0)
+        self.config.rate_schedules = (schedule,)
+        self.config.rate_schedule = lambda phase: schedule
         self.stopping = EarlyStopping(StoppingConfig(score="nll", patience=patience, min_delta=0.0))
         self.termination = TerminationRequest()
         self.profiler = Profiler(ProfileConfig(profile), Path("tensorboard"))

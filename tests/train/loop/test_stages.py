@@ -1,0 +1,108 @@
+"""Phases as stages: a rate of their own, moments that begin anew, and exact resuming."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from lengthwise.common.errors import UserError
+from lengthwise.configs import base
+from lengthwise.configs.resolve import load
+from tests.train.runs import last_state, rows
+
+FIRST = {"steps": 6, "budget_steps": 6}
+OPTIMIZER = {"warmup_steps": 2, "schedule": "cosine", "learning_rate": 0.02}
+
+
+def phases(*second, **first):
+    return {
+        "phases": ({**FIRST, **first}, *second),
+        **{f"optimizer.{name}": value for name, value in OPTIMIZER.items()},
+        "train.checkpoint_every": 6,
+        "train.eval_every": 0,
+    }
+
+
+def cosine(peak, final, step, steps):
+    return peak * (final + (1 - final) * 0.5 * (1 + np.cos(np.pi * step / steps)))
+
+
+def counters(workdir):
+    """Counters of the optimizer's state by their place in it."""
+    found = {}
+
+    def visit(tree, name=""):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, value in items:
+            if isinstance(value, dict | list | tuple):
+                visit(value, f"{name}.{key}")
+            elif key == "count":
+                found[name] = int(value)
+
+    visit(last_state(workdir)["opt_state"])
+    return list(found.values())
+
+
+RATE = {"restart": True, "learning_rate": 0.01, "warmup_steps": 0, "final_share": 0.0}
+
+
+def checksums(workdir):
+    return [row["checksum"] for row in rows(workdir)]
+
+
+def test_a_phase_restarts_the_rate(start, tmp_path):
+    start(tmp_path, **phases({**FIRST, "rate": RATE}))
+    rates = [row["learning_rate"] for row in rows(tmp_path)]
+    warm = [0.01, 0.02]
+    first = [cosine(0.02, 0.1, step, 4) for step in range(4)]
+    second = [cosine(0.01, 0.0, step, 6) for step in range(6)]
+    np.testing.assert_allclose(rates, [*warm, *first, *second], rtol=1e-5)
+    assert counters(tmp_path) == [12, 6]  # of Adam, of the schedule
+
+
+def test_moments_begin_anew_and_a_run_killed_there_goes_on_as_it_would_have(start, tmp_path):
+    changes = phases({**FIRST, "moments": "new"})
+    start(tmp_path, **changes)
+    rest = [cosine(0.02, 0.1, step, 10) for step in range(10)]  # of one schedule over both
+    rates = [row["learning_rate"] for row in rows(tmp_path)]
+    np.testing.assert_allclose(rates, [0.01, 0.02, *rest], rtol=1e-5)
+    assert counters(tmp_path) == [6, 12]
+    whole = checksums(tmp_path)
+    assert len(whole) == 12
+    shutil.rmtree(tmp_path / "checkpoints" / "12")
+    start(tmp_path, **changes)
+    assert checksums(tmp_path) == whole
+
+
+def settings(*second, **optimizer):
+    config = base.get_config()
+    config.optimizer.update(ConfigDict(optimizer))
+    config.phases = ({"steps": 100}, *second)
+    return load(config, None)
+
+
+def test_schedules_are_planned_from_restart_to_restart():
+    run = settings({"steps": 10}, {"steps": 20, "rate": {"restart": True, "schedule": "wsd"}})
+    planned = [(each.first_phase, each.steps, each.optimizer.schedule)
+               for each in run.rate_schedules]  # fmt: skip
+    assert planned == [(0, 110, "cosine"), (2, 20, "wsd")]
+    assert [run.rate_schedule(number).first_phase for number in range(3)] == [0, 0, 2]
+    assert run.schedule_notes() == [
+        "optimizer.warmup_steps=100 does not fit into 20 steps; the warm-up has 5"
+    ]
+
+
+def test_a_rate_that_nothing_would_read_is_refused():
+    with pytest.raises(UserError, match=r"phases\[1\]\.rate=.*needs rate.restart=True"):
+        _ = settings({"steps": 10, "rate": {"learning_rate": 0.1}}).rate_schedules
+    with pytest.raises(UserError, match=r"schedule_steps=7 is for one schedule, and phases\[1\]"):
+        _ = settings({"rate": {"restart": True}}, schedule_steps=7).rate_schedules
+
+
+def test_the_settings_of_a_stage_are_saved_and_read():
+    run = settings({"rate": RATE, "moments": "new"})
+    saved = json.loads(json.dumps(run.resolved))
+    assert saved["phases"][1]["rate"] == {**RATE, "schedule": ""}
+    assert saved["phases"][1]["moments"] == "new"
