@@ -36,7 +36,9 @@ ANSWERS = Path("eval") / "answers.json"
 LOG = "log.txt"  # the output of a run, in its folder
 # Fields that runs trained together leave at their values in configs/task.py; see
 # `train.loop.start.train_together`.
-_SOLITARY = re.compile(r"(stopping|anomaly|profile|mesh)\.|train\.init_from$|eval\.checkpoint$")
+_SOLITARY = re.compile(
+    r"(stopping|anomaly|profile|mesh)\.|train\.init_from$|eval\.checkpoint$|phases\.\d+\.end\."
+)
 
 
 def run_trials(trials: Sequence[Trial], directory: Path, together: int = 1) -> int:

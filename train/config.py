@@ -13,6 +13,7 @@ from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.positions.settings import ContextExtension
 from lengthwise.train.rules.anomaly import AnomalyConfig
+from lengthwise.train.rules.phase_end import PhaseEndConfig
 from lengthwise.train.rules.stopping import StoppingConfig
 from lengthwise.train.seeds import Seeds, SeedsConfig
 from lengthwise.train.step.settings import (
@@ -30,7 +31,7 @@ COMPILE_MODES = ("auto", "ahead", "behind")
 class PhaseConfig:
     """Settings of one phase."""
 
-    steps: int = setting(1000, "[1, inf)")  # optimizer steps
+    steps: int = setting(1000, "[1, inf)")  # optimizer steps; the most, where `end` has conditions
     tokens_per_step: int = setting(8192, "[1, inf)")  # tokens of a batch, the same for every bucket
     # parts of a batch computed one after the other, to save memory
     microbatches: int = setting(1, "[1, inf)")
@@ -46,6 +47,7 @@ class PhaseConfig:
     rate: PhaseRateConfig = section(PhaseRateConfig)
     # keep | new: the optimizer's moments, and their counters, as the phase begins
     moments: str = setting("keep", choices=MOMENTS)
+    end: PhaseEndConfig = section(PhaseEndConfig)
 
     @property
     def renews(self) -> bool:
@@ -146,6 +148,31 @@ class TrainConfig:
     anomaly: AnomalyConfig = section(AnomalyConfig)
     profile: ProfileConfig = section(ProfileConfig)
     mesh: MeshConfig = section(MeshConfig)
+
+    def check_ends(self, *, evaluates: bool) -> None:
+        """Checks the rules that end phases.
+
+        evaluates: whether the corpus has text for scores during training.
+
+        Raises:
+          UserError: a rule that no evaluation would ever decide.
+        """
+        for number, phase in enumerate(self.phases):
+            where = f"phases[{number}].end.conditions={phase.end.conditions}"
+            if not phase.end.conditions:
+                continue
+            if not evaluates:
+                raise UserError(
+                    f"{where} needs scores during training, which this corpus has no text for; "
+                    "leave it empty"
+                )
+            if not 0 < self.train.eval_every < phase.steps:
+                raise UserError(
+                    f"{where} needs evaluations in its {phase.steps} steps, and "
+                    f"train.eval_every={self.train.eval_every}; set that to fewer steps"
+                )
+            if number == 0 and phase.end.looks_back:
+                raise UserError(f"{where}: nothing is before the first phase; write a number")
 
     @property
     def resolved_seeds(self) -> Seeds:

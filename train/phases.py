@@ -3,7 +3,7 @@
 import bisect
 import dataclasses
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +49,7 @@ class Phase:
 
     number: int
     first_step: int
+    steps: int  # planned ones, or those that a rule has left it
     config: PhaseConfig
     layout: LayoutIndex
     schedule: Schedule
@@ -114,8 +115,20 @@ class Phases:
                         f"phase {number + 1}: microbatches={config.microbatches} does not divide "
                         f"the batch of {rows} rows of bucket {length}"
                     )
-            self.phases.append(Phase(number, first, config, layout, schedule))
+            self.phases.append(Phase(number, first, config.steps, config, layout, schedule))
             first += config.steps
+        self.end_at({})
+
+    def end_at(self, ends: Mapping[int, int]) -> None:
+        """Sets which phases have ended before their planned steps.
+
+        ends: phase number -> steps of the run done when it ended; all others have those planned.
+        """
+        first = 0
+        for number, phase in enumerate(self.phases):
+            steps = ends[number] - first if number in ends else phase.config.steps
+            self.phases[number] = dataclasses.replace(phase, first_step=first, steps=steps)
+            first += steps
         self.total_steps = first
         self._starts = [phase.first_step for phase in self.phases]
 
@@ -141,7 +154,7 @@ class Phases:
             exposure(
                 phase.layout,
                 phase.schedule,
-                rules.trained(phase.number, min(phase.config.steps, step - phase.first_step)),
+                rules.trained(phase.number, min(phase.steps, step - phase.first_step)),
             )
             for phase in self.phases
             if step > phase.first_step or phase.number == 0
@@ -154,7 +167,7 @@ class Phases:
         """
         total: dict[str, float] = {}
         for phase in self.phases:
-            done = min(phase.config.steps, max(0, step - phase.first_step))
+            done = min(phase.steps, max(0, step - phase.first_step))
             trained = rules.trained(phase.number, done)
             for domain, count in domain_epochs(phase.layout, phase.schedule, trained).items():
                 total[domain] = total.get(domain, 0.0) + count
@@ -206,7 +219,7 @@ class Phases:
             def local(length: int, number: int = number) -> tuple[np.ndarray, Sequence[slice]]:
                 return local_slices(number, length)
 
-            for steps in data_steps.ranges(number, start, phase.config.steps):
+            for steps in data_steps.ranges(number, start, phase.steps):
                 for batch in store_batches(
                     self.store, phase.layout, phase.schedule, reading, steps, local
                 ):

@@ -19,6 +19,8 @@ from lengthwise.train.programs.steps import StepPrograms
 from lengthwise.train.rules.anomaly import NONFINITE, Anomaly, AnomalyError
 from lengthwise.train.step.update import TrainState
 
+_PHASE_ENDED = "phase ended"  # by a rule: the run goes on with other batches
+
 
 def run_loop(
     states: Sequence[RunState],
@@ -38,9 +40,9 @@ def run_loop(
     Raises:
       UserError: an anomaly that the rules stop at, or a checkpoint that can't be written.
     """
-    runs, total = len(states), states[0].run.setup.phases.total_steps
+    runs, phases = len(states), states[0].run.setup.phases
     bar = ProgressBar(
-        total=total * runs,
+        total=phases.total_steps * runs,
         initial=states[0].step * runs,
         desc="training" if runs == 1 else f"training {runs} runs",
         unit="step",
@@ -54,10 +56,13 @@ def run_loop(
     with bar, compiles:
         while True:
             try:
-                reason = _train_steps(
+                reason, train_state = _train_steps(
                     states, train_state, programs, termination, profiler, logger, compiles
                 )
-                break
+                if reason != _PHASE_ENDED:
+                    break
+                bar.total = phases.total_steps * runs
+                continue
             except AnomalyError as error:
                 anomaly, state = error.anomaly, states[error.number]
             # Only here, where no traceback holds the state of the failed attempt any more.
@@ -92,13 +97,17 @@ def _train_steps(
     profiler: Profiler,
     logger: StepLogger,
     compiles: CompileCounter,
-) -> str:
-    """Trains to the end, or to an anomaly; returns the reason of the end.
+) -> tuple[str, TrainState]:
+    """Trains to the end, to an anomaly or to where a rule ends a phase, after which other batches
+    follow; returns the reason of the end and the device state.
 
     Raises:
       AnomalyError: a run can't go on from this device state.
     """
-    config, step = states[0].run.setup.config.train, states[0].step
+    setup, step = states[0].run.setup, states[0].step
+    config = setup.config.train
+    # Where phases begin whose conditions look back to an evaluation there.
+    looked_at = {p.first_step for p in setup.phases.phases if p.config.end.looks_back}
     pending: collections.deque[PendingStep] = collections.deque()
     reason = "finished"
     # Closed here, however the run ends: the threads that read ahead must not outlive it.
@@ -134,6 +143,7 @@ def _train_steps(
             terminated = termination.ends_here()
             profiled = profiler.ends_at(step)
             due = last or (config.eval_every > 0 and step % config.eval_every == 0)
+            due = due or step in looked_at
             evaluating = due and states[0].run.evaluate is not None
             saving = last or terminated or step % config.checkpoint_every == 0
             if not (evaluating or saving or profiled):
@@ -142,19 +152,25 @@ def _train_steps(
                 logger.finish(pending.popleft())
             if profiled:
                 profiler.close()
+            phase_ended = False
             for number in range(len(states)):
                 own_state = programs.state_of(train_state, number)
-                _evaluate_and_save(states, number, own_state, logger, evaluating, saving)
+                phase_ended |= _evaluate_and_save(
+                    states, number, own_state, logger, evaluating, saving
+                )
                 del own_state  # of several runs it is a copy
             logger.restart_clock()
             stopping = any(state.stopping.should_stop for state in states)
             if terminated or stopping:
                 reason = "early stopping" if stopping else termination.reason
                 break
+            if phase_ended:
+                reason = _PHASE_ENDED
+                break
         with spent_on(states, "saving"):
             for state in states:
                 state.run.checkpoints.wait()
-    return reason
+    return reason, train_state
 
 
 def _evaluate_and_save(
@@ -164,16 +180,19 @@ def _evaluate_and_save(
     logger: StepLogger,
     evaluating: bool,
     saving: bool,
-) -> None:
-    state, score, improved = states[number], None, False
+) -> bool:
+    """Whether a rule ends the phase here."""
+    state, score, improved, ended = states[number], None, False, False
     if evaluating:  # though terminated: a resumed run would never make up for it
         with spent_on(states, "evaluation"):
-            score, improved = evaluate(state, train_state)
-    if saving or improved or state.stopping.should_stop:
+            row, improved = evaluate(state, train_state)
+            score, ended = row["stopping_score"], state.judge_phase(row)
+    if saving or improved or ended or state.stopping.should_stop:
         logger.write_account(number)
         with spent_on(states, "saving"):
             state.writer.flush()
             state.run.checkpoints.save(state.step, train_state, state.host_state(), score)
+    return ended
 
 
 def _count_data_wait(states: Sequence[RunState], seconds: float) -> None:
@@ -188,8 +207,8 @@ def timed_next(source: Iterator[Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, item
 
 
-def evaluate(state: RunState, train_state: TrainState) -> tuple[float, bool]:
-    """Scores the selection split, writes the row; returns the score and whether it is the best."""
+def evaluate(state: RunState, train_state: TrainState) -> tuple[dict[str, Any], bool]:
+    """Scores the selection split, writes the row; returns it and whether its score is the best."""
     assert state.run.evaluate
     change = state.stopping.training_loss_change()
     try:
@@ -210,7 +229,7 @@ def evaluate(state: RunState, train_state: TrainState) -> tuple[float, bool]:
             "bad_evaluations": state.stopping.bad_evaluations,
         }
     )
-    return score, improved
+    return row, improved
 
 
 def _non_finite(state: RunState, what: str) -> UserError:

@@ -13,17 +13,21 @@ from lengthwise.train.loop.state import RunState, TrainingRun
 from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.programs.setup import Setup
 from lengthwise.train.rules.anomaly import Anomaly
+from lengthwise.train.rules.phase_end import ends_of
 from lengthwise.train.step.update import TrainState
 
 
 def read_host_state(setup: Setup, checkpoints: Checkpoints, step: int) -> dict[str, Any]:
     """Reads the JSON part of a checkpoint and checks that it is of this model and these data.
 
+    The phases of `setup` end where those of the checkpoint do.
+
     Raises:
       UserError: its weights mean something else here, or it was trained on another store, layout,
         curriculum or seed.
     """
     host = checkpoints.host(step)
+    setup.phases.end_at(ends_of(host.get("phase_ends")))
     changed = other_meaning(host["meaning"], setup.meaning(step))
     if changed:
         raise UserError(
@@ -101,6 +105,7 @@ def roll_back(state: RunState, anomaly: Anomaly) -> TrainState:
         phase = run.setup.phases.phases[anomaly.phase]
         state.rules.roll_back(anomaly, step, phase.first_step, host.get("anomalies"))
         state.stopping.restore(host["stopping"])
+        state.phase_ends.restore(host.get("phase_ends"))
         state.goodput.roll_back(host.get("goodput"))
         run.checkpoints.drop_after(step)
         number, row = len(state.rules.rollbacks), state.rules.rollbacks[-1]

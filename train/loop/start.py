@@ -45,7 +45,9 @@ def train_together(runs: Sequence[TrainingRun]) -> list[RunState]:
     setups = [run.setup for run in runs]
     if len(runs) > 1:
         check_stackable(setups)
-    config, total = setups[0].config, setups[0].phases.total_steps
+    config = setups[0].config
+    for run in runs:
+        run.setup.config.check_ends(evaluates=run.evaluate is not None)
     ahead = resolve_compile_mode(config.train.compile, setups[0].blueprint.platform) == "ahead"
     states = [RunState.fresh(run, runs=len(runs)) for run in runs]
 
@@ -55,7 +57,7 @@ def train_together(runs: Sequence[TrainingRun]) -> list[RunState]:
     for run in runs:
         run.claim()
     stopped_early = any(state.stopping.should_stop for state in states)
-    if stopped_early or states[0].step == total:
+    if stopped_early or states[0].step == setups[0].phases.total_steps:
         for state in states:
             state.reason = "early stopping" if stopped_early else "finished"
         return states

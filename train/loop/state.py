@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from lengthwise.train.metrics.goodput import Goodput
 from lengthwise.train.metrics.writer import MetricsWriter
 from lengthwise.train.programs.setup import Setup
 from lengthwise.train.rules.anomaly import AnomalyRules
+from lengthwise.train.rules.phase_end import PhaseEnds
 from lengthwise.train.rules.stopping import EarlyStopping
 
 
@@ -49,6 +50,7 @@ class RunState:
     stopping: EarlyStopping
     rules: AnomalyRules
     goodput: Goodput
+    phase_ends: PhaseEnds
     # Why training ended: "finished", "early stopping", or one of signals.STATUS.
     reason: str = "finished"
     writer: MetricsWriter = dataclasses.field(init=False)  # opened when training begins
@@ -63,6 +65,7 @@ class RunState:
             stopping=EarlyStopping(config.stopping),
             rules=AnomalyRules(config.anomaly),
             goodput=Goodput(runs=runs),
+            phase_ends=PhaseEnds([phase.end for phase in config.phases]),
         )
 
     def host_state(self) -> dict[str, Any]:
@@ -74,6 +77,7 @@ class RunState:
             "stopping": self.stopping.state(),
             "anomalies": self.rules.state(),
             "goodput": self.goodput.state(),
+            "phase_ends": self.phase_ends.state(),
         }
 
     def restore(self, host: dict[str, Any]) -> None:
@@ -81,6 +85,29 @@ class RunState:
         self.step = host["optimizer_step"]
         self.stopping.restore(host["stopping"])
         self.rules.restore(host.get("anomalies"))
+        self.phase_ends.restore(host.get("phase_ends"))
+
+    def judge_phase(self, evaluation: Mapping[str, Any]) -> bool:
+        """Whether a rule ends the current phase at an evaluation; the next one then begins."""
+        phases = self.run.setup.phases
+        phase = phases.at(max(0, self.step - 1))
+        is_last = self.step == phase.first_step + phase.steps
+        ended = not is_last and self.phase_ends.reached(phase.number, evaluation)
+        if ended:
+            self.phase_ends.end(phase.number, self.step)
+            phases.end_at(self.phase_ends.ends)
+            conditions = list(phase.config.end.conditions)
+            self.writer.write(
+                {
+                    "kind": "phase_end",
+                    "step": self.step,
+                    "phase": phase.number,
+                    "conditions": conditions,
+                }
+            )
+        if ended or is_last:
+            self.phase_ends.begin(phase.number + 1, evaluation)
+        return ended
 
 
 @contextlib.contextmanager

@@ -252,7 +252,7 @@ def _interventions(rules: AnomalyRules) -> str:
 def _tokens_until(run: TrainingRun, done: RunStep) -> int:
     """Tokens of all steps up to this one, padding included."""
     phases = run.setup.phases.phases[: done.phase.number]
-    before = sum(phase.config.steps * phase.config.tokens_per_step for phase in phases)
+    before = sum(phase.steps * phase.config.tokens_per_step for phase in phases)
     return before + (done.step - done.phase.first_step) * done.phase.config.tokens_per_step
 
 

@@ -56,11 +56,16 @@ def check_stackable(setups: Sequence[Setup]) -> None:
 
     Raises:
       DifferentBucketsError: their samples fill different buckets.
-      UserError: there are several devices.
+      UserError: there are several devices, or phases that rules end.
     """
     devices = setups[0].blueprint.devices
     if len(devices) > 1:
         raise UserError(f"runs are trained together on one device, but there are {len(devices)}")
+    if any(phase.end.conditions for setup in setups for phase in setup.config.phases):
+        raise UserError(
+            "runs whose phases end by phase.end.conditions can't be trained together; train them "
+            "one after the other"
+        )
     if len({frozenset(setup.blueprint.executions) for setup in setups}) > 1:
         raise DifferentBucketsError(
             "runs whose samples fill different buckets can't be trained together; train them "

@@ -61,7 +61,7 @@ def _restore(directory: Path) -> None:
     setup = SimpleNamespace(
         meaning=lambda step: _MEANING,
         fingerprint=lambda: _HOST["fingerprint"],
-        phases=SimpleNamespace(total_steps=max(_STEPS)),
+        phases=SimpleNamespace(total_steps=max(_STEPS), end_at=lambda ends: None),
         blueprint=SimpleNamespace(
             abstract_state=abstract_like(abstract, jax.tree.map(lambda x: x.sharding, abstract))
         ),

@@ -21,6 +21,7 @@ from lengthwise.train.metrics.goodput import CAUSES, Goodput
 from lengthwise.train.metrics.profile import Profiler
 from lengthwise.train.programs.steps import SingleSteps, StepBatch
 from lengthwise.train.rules.anomaly import AnomalyRules
+from lengthwise.train.rules.phase_end import PhaseEndConfig, PhaseEnds
 from lengthwise.train.rules.stopping import EarlyStopping, StoppingConfig
 from lengthwise.train.step.settings import RateSchedule
 from lengthwise.train.step.update import StepInputs
@@ -30,7 +31,8 @@ STEPS, LENGTH = 8, 4
 PHASE = types.SimpleNamespace(
     number=0,
     first_step=0,
-    config=types.SimpleNamespace(steps=STEPS, tokens_per_step=LENGTH),
+    steps=STEPS,
+    config=types.SimpleNamespace(steps=STEPS, tokens_per_step=LENGTH, end=PhaseEndConfig()),
     layout=types.SimpleNamespace(strata=(Stratum("prose", 0),)),
 )
 
@@ -107,7 +109,9 @@ class Fakes:
         run = TrainingRun(
             setup=types.SimpleNamespace(
                 config=self.config,
-                phases=types.SimpleNamespace(phases=[self.phase], total_steps=STEPS),
+                phases=types.SimpleNamespace(
+                    phases=[self.phase], total_steps=STEPS, at=lambda step: self.phase
+                ),
                 blueprint=types.SimpleNamespace(step_flops=lambda phase, length: 1.0),
                 inputs=lambda phase, step, length: StepInputs(np.int32(step), np.uint32(0), {}),
                 device_batches=self.batches,
@@ -125,7 +129,9 @@ class Fakes:
             prepare_evaluation=lambda: None,
             peak_flops=1.0,
         )
-        state = RunState(run, start, self.stopping, self.rules, Goodput())
+        state = RunState(
+            run, start, self.stopping, self.rules, Goodput(), PhaseEnds([PhaseEndConfig()])
+        )
         state.writer = types.SimpleNamespace(write=self.rows.append, flush=lambda: None)
         return state
 

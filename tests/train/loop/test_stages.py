@@ -76,6 +76,31 @@ def test_moments_begin_anew_and_a_run_killed_there_goes_on_as_it_would_have(star
     assert checksums(tmp_path) == whole
 
 
+def test_a_rule_ends_a_phase_and_a_run_killed_behind_it_goes_on_as_it_would_have(start, tmp_path):
+    def scores(step):
+        return 1.0 - step / 10
+
+    end = {"conditions": ("stopping_score <= 0.65",)}
+    changes = phases({"steps": 3, "rate": RATE}, steps=12, budget_steps=12, end=end)
+    changes |= {"train.checkpoint_every": 100, "train.eval_every": 2}
+    assert start(tmp_path / "ended", scores, **changes).step == 7
+    assert [row["phase"] for row in rows(tmp_path / "ended")] == [0] * 4 + [1] * 3
+    (row,) = rows(tmp_path / "ended", "phase_end")
+    assert (row["step"], row["phase"]) == (4, 0)
+    # As if it had been planned so, with the schedules of the most steps.
+    planned = phases({"steps": 3, "rate": RATE}, steps=4, budget_steps=12)
+    start(tmp_path / "planned", scores, **{**changes, "phases": planned["phases"]})
+    whole = checksums(tmp_path / "planned")
+    assert len(whole) == 7
+    assert checksums(tmp_path / "ended") == whole
+    tokens = [[row["tokens"] for row in rows(tmp_path / name)] for name in ("ended", "planned")]
+    assert tokens[0] == tokens[1]
+    shutil.rmtree(tmp_path / "ended" / "checkpoints" / "7")
+    start(tmp_path / "ended", scores, **changes)
+    assert checksums(tmp_path / "ended") == whole
+    assert len(rows(tmp_path / "ended", "phase_end")) == 1
+
+
 def settings(*second, **optimizer):
     config = base.get_config()
     config.optimizer.update(ConfigDict(optimizer))
@@ -99,6 +124,27 @@ def test_a_rate_that_nothing_would_read_is_refused():
         _ = settings({"steps": 10, "rate": {"learning_rate": 0.1}}).rate_schedules
     with pytest.raises(UserError, match=r"schedule_steps=7 is for one schedule, and phases\[1\]"):
         _ = settings({"rate": {"restart": True}}, schedule_steps=7).rate_schedules
+
+
+@pytest.mark.parametrize(
+    ("phase", "evaluates", "message"),
+    [
+        ({"end": {"conditions": ("score <= 1",)}}, False, "has no text for"),
+        ({"end": {"conditions": ("score <= 1",)}, "steps": 20}, True, "train.eval_every=250"),
+        ({"end": {"conditions": ("score <= before",)}}, True, "holds 'score <= before'"),
+        ({"end": {"conditions": ("score = 1",)}}, True, "write FIGURE >= NUMBER"),
+    ],
+)
+def test_a_rule_that_nothing_would_decide_is_refused(phase, evaluates, message):
+    with pytest.raises(UserError, match=message):
+        settings({"steps": 1000, **phase}).check_ends(evaluates=evaluates)
+
+
+def test_nothing_is_before_the_first_phase():
+    config = base.get_config()
+    config.phase.end.conditions = ("score <= before + 0.1",)
+    with pytest.raises(UserError, match="nothing is before the first phase"):
+        load(config, None).check_ends(evaluates=True)
 
 
 def test_the_settings_of_a_stage_are_saved_and_read():
