@@ -92,8 +92,11 @@ class Session:
         for note in self.experiment.schedule_notes():
             print(f"note: {note}")
         manifest = self.store.manifest
+        shares = self.setup.planned_shares()
         for phase in self.phases.phases:
-            print(f"phase {phase.number + 1}: {phase.config.steps:,} steps")
+            of = [f"{share:.1%} of the {name}" for name, share in shares[phase.number].items()]
+            taken = f", {', '.join(of)}" if len(shares) > 1 else ""
+            print(f"phase {phase.number + 1}: {phase.config.steps:,} steps{taken}")
             if phase.layout.joined and manifest.begin_of_text == manifest.end_of_text:
                 print("note: joined documents have their end of text and data.begin_with between")
             print(phase.layout.accounting.table())

@@ -58,6 +58,26 @@ class TrainingLog:
         """Bucket length -> tokens trained on in it, padding included."""
         return {n: int(self.new_tokens[self.bucket == n].sum()) for n in self.lengths}
 
+    def phase_shares(self) -> dict[int, dict[str, float]]:
+        """Shares of the phases in "tokens", "FLOPs" and "time" of the steps, by phase number.
+
+        Steps that are logged stand for those since the last one.
+        """
+        steps = np.diff(self.step, prepend=0)
+        speed = np.array([row["flops_per_second"] for row in self._rows])
+        phase = np.array([row["phase"] for row in self._rows])
+        spent = {
+            "tokens": self.new_tokens,
+            "FLOPs": steps * self.seconds * speed,
+            "time": steps * self.seconds,
+        }
+        return {
+            int(number): {
+                name: float(of[phase == number].sum() / of.sum()) for name, of in spent.items()
+            }
+            for number in np.unique(phase)
+        }
+
     def bucket_shares(self, bins: int) -> tuple[np.ndarray, np.ndarray]:
         """(edges [n+1] in steps, shares [buckets, n] of the tokens of each stretch of steps)."""
         bins = min(bins, len(self.step))

@@ -129,6 +129,23 @@ class Setup:
 
         return self.phases.batches(start_step, rows_and_columns, self.config.train, data_steps)
 
+    def planned_shares(self) -> list[dict[str, float]]:
+        """The share of each phase in "tokens" and "FLOPs" of all planned steps."""
+        phases = self.phases.phases
+        spent: dict[str, list[float]] = {
+            "tokens": [phase.config.steps * phase.config.tokens_per_step for phase in phases],
+            "FLOPs": [
+                sum(
+                    count * self.blueprint.step_flops(phase, length)
+                    for length, count in phase.schedule.visits(phase.config.steps).items()
+                )
+                for phase in phases
+            ],
+        }
+        return [
+            {name: of[phase.number] / sum(of) for name, of in spent.items()} for phase in phases
+        ]
+
     def meaning(self, step: int) -> dict[str, Any]:
         """Meaning of the weights after `step` steps, see `train.checkpoint.meaning`."""
         return {

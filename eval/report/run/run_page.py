@@ -28,8 +28,25 @@ ELSEWHERE = {
 
 
 def account_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Sentences on goodput and anomalies, from the rows of metrics.jsonl."""
-    return [*_goodput(rows), *_anomalies(rows)]
+    """Sentences on goodput, phases and anomalies, from the rows of metrics.jsonl."""
+    return [*_goodput(rows), *_phases(rows), *_anomalies(rows)]
+
+
+def _phases(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each of several phases took, and where its conditions have ended it."""
+    shares = TrainingLog(rows).phase_shares() if any(r["kind"] == "train" for r in rows) else {}
+    ends = {row["phase"]: row for row in rows if row["kind"] == "phase_end"}
+    sentences = []
+    for phase, of in shares.items():
+        if len(shares) == 1 and phase not in ends:
+            continue
+        taken = ", ".join(f"{percent(share)} of the {name}" for name, share in of.items())
+        ended = ""
+        if phase in ends:
+            conditions = " and ".join(ends[phase]["conditions"])
+            ended = f"; it ended at step {ends[phase]['step']:,}: {conditions}"
+        sentences.append(f"Phase {phase + 1} took {taken}{ended}.")
+    return sentences
 
 
 def _goodput(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ def train_row(step, bucket, tokens, **values):
     row = {
         "kind": "train",
         "step": step,
+        "phase": 0,
         "bucket": bucket,
         "tokens": tokens,
         "loss": 2.0,
@@ -110,3 +111,22 @@ def test_an_account_says_where_the_time_went_and_what_went_wrong():
     )
     assert account_sentences([train_row(1, 32, 10)]) == []
     assert {"steps", *ELSEWHERE} == set(CAUSES)
+
+
+def test_an_account_has_the_share_of_each_phase_and_where_conditions_ended_it():
+    rows = [
+        train_row(2, 32, 200, seconds=0.1),
+        train_row(4, 32, 400, seconds=0.1),
+        {"kind": "phase_end", "step": 4, "phase": 0, "conditions": ["a >= 1", "score <= 2"]},
+        train_row(5, 64, 1000, seconds=0.6, flops_per_second=3e9, phase=1),
+    ]
+    # Two steps a row: 0.4 s of 1 s, 0.4e9 of 2.2e9 FLOPs, 400 of 1,000 tokens.
+    shares = TrainingLog(rows).phase_shares()
+    assert shares[0] == pytest.approx({"tokens": 0.4, "FLOPs": 0.4 / 2.2, "time": 0.4})
+    assert sum(shares[1].values()) == pytest.approx(3 - sum(shares[0].values()))
+    first, second = account_sentences(rows)
+    assert first == (
+        "Phase 1 took 40 % of the tokens, 18.2 % of the FLOPs, 40 % of the time; it ended at step "
+        "4: a >= 1 and score <= 2."
+    )
+    assert second == "Phase 2 took 60 % of the tokens, 81.8 % of the FLOPs, 60 % of the time."

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -10,7 +11,9 @@ from ml_collections import ConfigDict
 from lengthwise.common.errors import UserError
 from lengthwise.configs import base
 from lengthwise.configs.resolve import load
-from tests.train.runs import last_state, rows
+from lengthwise.train.phases import Phases
+from lengthwise.train.programs.setup import Setup
+from tests.train.runs import config, last_state, rows
 
 FIRST = {"steps": 6, "budget_steps": 6}
 OPTIMIZER = {"warmup_steps": 2, "schedule": "cosine", "learning_rate": 0.02}
@@ -74,6 +77,22 @@ def test_moments_begin_anew_and_a_run_killed_there_goes_on_as_it_would_have(star
     shutil.rmtree(tmp_path / "checkpoints" / "12")
     start(tmp_path, **changes)
     assert checksums(tmp_path) == whole
+
+
+def test_planned_shares_follow_tokens_and_flops(corpus, store):
+    long = {"layout": {"smallest_bucket": 64, "largest_bucket": 64}}
+    experiment = load(config(corpus, **phases({**FIRST, "tokens_per_step": 1024}, long)), None)
+    run_phases = Phases(experiment.phases, store, experiment.resolved_seeds)
+    setup = Setup(experiment, run_phases, jax.devices()[:1])
+    shares = setup.planned_shares()
+    tokens = [6 * 512, 6 * 1024, 12 * 512]
+    assert [each["tokens"] for each in shares] == pytest.approx(
+        [each / sum(tokens) for each in tokens]
+    )
+    # A token of a longer row costs more; of equal rows all cost the same.
+    cost = [each["FLOPs"] / each["tokens"] for each in shares]
+    assert cost[0] == pytest.approx(cost[1])
+    assert cost[2] > 1.01 * cost[0]
 
 
 def test_a_rule_ends_a_phase_and_a_run_killed_behind_it_goes_on_as_it_would_have(start, tmp_path):
