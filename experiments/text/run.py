@@ -7,12 +7,10 @@ import functools
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -21,8 +19,6 @@ from lengthwise.app import modes
 from lengthwise.common.cores import available_cores
 from lengthwise.common.errors import UserError
 from lengthwise.common.progress import ProgressBar
-from lengthwise.common.trees import flatten
-from lengthwise.configs import base
 from lengthwise.configs.resolve import load
 from lengthwise.configs.version import deciding
 from lengthwise.experiments.text.code_version import code_fingerprint
@@ -38,19 +34,6 @@ _PLACES = (
     *("data.store", "data.path", "data.workers", "data.verify", "extensions"),
     *("train.compilation_cache", "train.init_from", "train.reader_threads", "train.prefetch"),
 )
-
-
-_PHASE = re.compile(r"^phases\.\d+\.")
-
-
-def _resolved(config: ConfigDict) -> dict[str, Any]:
-    """All fields by dotted names, as JSON has them."""
-    return flatten(json.loads(json.dumps(load(config, None).resolved)))
-
-
-@functools.cache
-def _defaults() -> dict[str, Any]:
-    return _resolved(base.get_config())
 
 
 @dataclass(frozen=True)

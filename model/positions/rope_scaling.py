@@ -28,6 +28,8 @@ longrope:   f_i / short_factors[i] up to L, f_i / long_factors[i] beyond; logits
 truncated:  f_i where f_i >= b; 2 pi / (16 L) where b > f_i > b / 8; 0 below; b = 2 pi / L, so that
             no pair is left that never came round in training (Giraffe, arXiv:2308.10882).
 power:      f_i (1 - 2i/C)^exponent (Giraffe).
+base:       theta^(-2i/C) of another theta, whatever there was before ("adjusted base frequency",
+            ABF, Xiong et al., arXiv:2309.16039). For a phase of training.
 
 "Logits times a^2" is a factor a on cos and sin of queries and of keys.
 
@@ -68,6 +70,7 @@ class RopeScaling:
     mscale: float = 0.0  # yarn: the weight of 0.1 ln factor in that, with mscale_all_dim; 0: 1
     mscale_all_dim: float = 0.0  # yarn: its weight in the divisor of that; 0: no divisor
     exponent: float = 0.0  # power; 0: 0.5
+    theta: float = 0.0  # base: that of the wavelengths, above 1
     ceiling: int = 0  # tokens that distances count as, at most; 0: as they are
     shift: int = 0  # distances from so many tokens on count as ...
     shift_kept: int = 0  # ... so many tokens and more; shift 0: as they are
@@ -111,6 +114,8 @@ class RopeScaling:
                 f"rope scaling has mscale={self.mscale} and mscale_all_dim={self.mscale_all_dim}, "
                 "of which one alone has no effect in transformers; give both, or attention_factor"
             )
+        if self.kind == "base" and not self.theta > 1:
+            raise UserError(f"rope scaling 'base' needs a theta above 1, got {self.theta}")
         if self.ceiling and self.shift:
             raise UserError("rope scaling has a ceiling or a shift, not both; drop one of them")
         if self.shift_kept and not self.shift > self.shift_kept:
@@ -219,6 +224,7 @@ SCALINGS = {
     ),
     "truncated": _Kind(("original_length",)),
     "power": _Kind(("exponent",)),
+    "base": _Kind(("theta",)),
 }
 
 UNSCALED = RopeScaling("none")

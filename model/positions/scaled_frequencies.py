@@ -109,6 +109,11 @@ def _power(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.nda
     return frequencies * (1 - np.arange(pairs) / pairs) ** (scaling.exponent or 0.5)
 
 
+def _base(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
+    pairs = len(frequencies)
+    return np.asarray(scaling.theta ** (-np.arange(pairs) / pairs))
+
+
 _KINDS: dict[str, Callable[[np.ndarray, RopeScaling, int], np.ndarray]] = {
     "none": lambda frequencies, *_: frequencies,
     "linear": _linear,
@@ -120,4 +125,5 @@ _KINDS: dict[str, Callable[[np.ndarray, RopeScaling, int], np.ndarray]] = {
     "longrope": _longrope,
     "truncated": _truncated,
     "power": _power,
+    "base": _base,
 }

@@ -90,6 +90,7 @@ CASES = {
     "longrope": (LONGROPE, lambda i: base(i) / DIVISORS[i]),
     "truncated": (RopeScaling("truncated", original_length=LENGTH), truncated),
     "power": (RopeScaling("power"), lambda i: base(i) * (1 - 2 * i / CHANNELS) ** 0.5),
+    "base": (RopeScaling("base", theta=500.0), lambda i: 500.0 ** (-2 * i / CHANNELS)),
     "power, own exponent": (
         RopeScaling("power", exponent=0.3),
         lambda i: base(i) * (1 - 2 * i / CHANNELS) ** 0.3,
@@ -193,6 +194,8 @@ def test_scalings_come_on_top_of_each_other():
         ({"kind": "llama3", "original_length": 8, "low_turns": 5.0}, "low_turns < high_turns"),
         ({"kind": "longrope", "original_length": 8}, "short_factors"),
         ({"kind": "power", "exponent": -1.0}, "negative"),
+        ({"kind": "base"}, "theta above 1"),
+        ({"kind": "base", "theta": float("nan")}, "theta above 1"),
         ({"kind": "linear", "factor": 2.0, "truncate": False}, "no truncate"),
         ({"kind": "yarn", "factor": 2.0, "original_length": 8, "mscale": 1.0}, "give both"),
         ({"kind": "linear", "ceiling": 4, "shift": 4}, "not both"),
