@@ -59,6 +59,7 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         scored = dataclasses.replace(
             from_saved(saved),
             data=experiment.data,
+            tracking=experiment.tracking,
             eval=experiment.eval,
             # How it is computed may be another: no other field of these may differ.
             model=experiment.model,

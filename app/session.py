@@ -179,6 +179,10 @@ class Session:
         host = read_host_state(self.setup, checkpoints, step)
         params = checkpoints.restore_params(step, self.setup.blueprint.abstract_params)
         self.scoring.report(Checkpoint(step, params, host), self.workdir, self._run_inputs)
+        if is_first_process():
+            from lengthwise.app.tracking import track_scores
+
+            track_scores(self.experiment.tracking, self.workdir, step)
 
     def train(self) -> int:
         """Trains to the end; returns the exit status."""

@@ -12,6 +12,7 @@ from lengthwise.data.schedule.sampling import SamplingConfig
 from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.positions.settings import ContextExtension
+from lengthwise.train.metrics.tracker import TrackingConfig
 from lengthwise.train.rules.anomaly import AnomalyConfig
 from lengthwise.train.rules.phase_end import PhaseEndConfig
 from lengthwise.train.rules.stopping import StoppingConfig
@@ -147,6 +148,7 @@ class TrainConfig:
     stopping: StoppingConfig = section(StoppingConfig)
     anomaly: AnomalyConfig = section(AnomalyConfig)
     profile: ProfileConfig = section(ProfileConfig)
+    tracking: TrackingConfig = section(TrackingConfig)
     mesh: MeshConfig = section(MeshConfig)
 
     def check_ends(self, *, evaluates: bool) -> None:

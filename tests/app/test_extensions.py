@@ -35,6 +35,7 @@ CHOSEN = {
     ),
     "optimizer": ("optimizer.name=mine", "optimizer.mine.beta2=0.98"),
     "stopping score": ("stopping.score=mine", "stopping.mine.weight=0.75"),
+    "tracker": ("tracking.trackers=('tensorboard','mine')", "tracking.mine.digits=2"),
     "prompt task": ("eval.tasks=('last_code',)", "eval.prompts=4"),
 }
 RUN = (
@@ -112,6 +113,16 @@ def test_the_best_checkpoint_goes_by_a_score_from_outside(trained: Path) -> None
         mean = 0.75 * row["score"] + 0.25 * row["in_range_score"]
         assert row["stopping_score"] == pytest.approx(mean)
     assert rows[-1]["best_score"] == min(row["stopping_score"] for row in rows)
+
+
+def test_a_tracker_from_outside_sees_losses_and_the_card(trained: Path) -> None:
+    rows = [row for row in read_rows(trained / "metrics.jsonl") if row["kind"] == "train"]
+    *lines, last = (trained / "losses.txt").read_text().splitlines()
+    assert lines == [f"{row['step']} {row['loss']:.2f}" for row in rows]
+    pictures = len(list((trained / "report").glob("*.png")))
+    numbers = re.fullmatch(rf"(\d+) numbers, {pictures} pictures", last)
+    assert numbers
+    assert int(numbers[1]) > pictures > 0
 
 
 def test_it_goes_on_where_it_was(folder: Path, trained: Path) -> None:

@@ -74,7 +74,9 @@ def train_together(runs: Sequence[TrainingRun]) -> list[RunState]:
         # Rows: those up to this step are kept.
         for state, (_, host) in zip(states, starts, strict=True):
             rollbacks = len(state.rules.rollbacks)
-            writer = metrics_writer(state.run.workdir, resume_step=state.step, rollbacks=rollbacks)
+            writer = metrics_writer(
+                state.run.workdir, config.tracking, resume_step=state.step, rollbacks=rollbacks
+            )
             state.writer = stack.enter_context(contextlib.closing(writer))
             if host is not None:
                 state.goodput.resume(host.get("goodput"), writer.last_seen)

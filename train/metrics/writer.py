@@ -1,4 +1,4 @@
-"""metrics.jsonl, TensorBoard events, and the count of compilations."""
+"""metrics.jsonl, the trackers beside it, and the count of compilations."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ import jax
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.train.machine.processes import is_first_process
+from lengthwise.train.metrics.tracker import Tracker, TrackingConfig, opened
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ class _Row(dict[str, Any]):
 
 
 class MetricsWriter:
-    """Appends rows to `workdir/metrics.jsonl` and scalars to TensorBoard events.
+    """Appends rows to `workdir/metrics.jsonl` and shows them to trackers.
 
     On resuming at step n, rows of later steps are cut away first, so that each step stands once.
     All methods raise UserError where the disk is full.
@@ -65,18 +66,23 @@ class MetricsWriter:
       last_seen: the latest Unix time in the rows that were there, None where there was none.
     """
 
-    def __init__(self, workdir: Path, *, resume_step: int, rollbacks: int = 0):
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        resume_step: int,
+        rollbacks: int = 0,
+        trackers: Sequence[Tracker] = (),
+    ):
         """rollbacks: number of rows of kind "rollback" to keep, whatever their step."""
-        from lengthwise.train.metrics.events import Events  # scoring reads rows alone
-
         self._path = workdir / "metrics.jsonl"
         rows = read_rows(self._path) if self._path.exists() else []
         self.last_seen: float | None = max((r["time"] for r in rows if "time" in r), default=None)
         self._keep(rows, resume_step, rollbacks)
         with self._disk_errors():
             self._file = self._path.open("a")
-            self._events = Events(workdir / "tensorboard")
-            self._events.begin(resume_step)
+            self._followed = contextlib.ExitStack()
+            self._trackers = self._followed.enter_context(opened(trackers, workdir, resume_step))
 
     def _keep(self, rows: Sequence[dict[str, Any]], step: int, rollbacks: int) -> None:
         remaining = (
@@ -92,7 +98,8 @@ class MetricsWriter:
             self._file.close()
             self._keep(read_rows(self._path), step, rollbacks)
             self._file = self._path.open("a")
-            self._events.begin(step)
+            for tracker in self._trackers:
+                tracker.cut_back(step)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row: `kind`, `step`, figures.
@@ -103,17 +110,19 @@ class MetricsWriter:
         with self._disk_errors():
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()  # for who follows the run, and so that a kill loses no row
-            self._events.write(row)
+            for tracker in self._trackers:
+                tracker.write(row)
 
     def flush(self) -> None:
         """Syncs to disk: a checkpoint must never be newer than the rows of its steps."""
         with self._disk_errors():
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._events.flush()
+            for tracker in self._trackers:
+                tracker.flush()
 
     def close(self) -> None:
-        with self._disk_errors(), self._file, contextlib.closing(self._events):
+        with self._disk_errors(), self._file, self._followed:
             self.flush()
 
     @contextlib.contextmanager
@@ -122,7 +131,7 @@ class MetricsWriter:
             yield
         except OSError as error:
             raise UserError(
-                f"{self._path} or the events beside it could not be written ({error.strerror}); "
+                f"{self._path} or what trackers write could not be written ({error.strerror}); "
                 "make room and start again with the same --workdir to go on"
             ) from error
 
@@ -147,11 +156,14 @@ class SilentWriter(MetricsWriter):
         """Does nothing."""
 
 
-def metrics_writer(workdir: Path, *, resume_step: int, rollbacks: int) -> MetricsWriter:
+def metrics_writer(
+    workdir: Path, tracking: TrackingConfig, *, resume_step: int, rollbacks: int
+) -> MetricsWriter:
     """The writer of this process."""
     if not is_first_process():
         return SilentWriter()
-    return MetricsWriter(workdir, resume_step=resume_step, rollbacks=rollbacks)
+    trackers = tracking.make()
+    return MetricsWriter(workdir, resume_step=resume_step, rollbacks=rollbacks, trackers=trackers)
 
 
 class CompileCounter:

@@ -25,6 +25,7 @@ from lengthwise.train.step.update import StepInputs, TrainState
 
 def check_settings(config: TrainConfig, platform: str) -> None:
     """Raises UserError for settings that no data can put right, before any is read."""
+    config.tracking.check()
     for schedule in config.rate_schedules:
         make_optimizer(schedule.optimizer, schedule.steps)
     # The size of the vocabulary is not known yet; nothing here depends on it.

@@ -10,6 +10,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from lengthwise.common.errors import UserError
+from lengthwise.train.metrics.trackers.tensorboard import TensorBoard
 from lengthwise.train.metrics.writer import CompileCounter, MetricsWriter, read_rows
 
 
@@ -18,7 +19,7 @@ def row(step, loss=1.0, **more):
 
 
 def write(workdir, resume_step, steps, loss=1.0, **more):
-    writer = MetricsWriter(workdir, resume_step=resume_step)
+    writer = MetricsWriter(workdir, resume_step=resume_step, trackers=[TensorBoard()])
     for step in steps:
         writer.write(row(step, loss, **more))
     writer.close()
@@ -48,7 +49,7 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path):
 
 
 def test_a_non_finite_number_is_refused(tmp_path):
-    writer = MetricsWriter(tmp_path, resume_step=0)
+    writer = MetricsWriter(tmp_path, resume_step=0, trackers=[TensorBoard()])
     with pytest.raises(ValueError, match="JSON"):
         writer.write(row(1, loss=float("nan")))
     writer.close()
@@ -56,7 +57,7 @@ def test_a_non_finite_number_is_refused(tmp_path):
 
 def test_a_full_disk_is_one_line_and_blocks_nothing(tmp_path):
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    writer = MetricsWriter(tmp_path, resume_step=0)
+    writer = MetricsWriter(tmp_path, resume_step=0, trackers=[TensorBoard()])
     writer.write(row(1))
     writer.flush()
     writer.write(row(2))
