@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,14 +97,19 @@ def _print_changes(lines: list[str]) -> None:
 def generate(experiment: RunConfig, workdir: Path) -> int:
     """Generates from the prompts of `generate`; prints the texts and saves them as a file."""
     from lengthwise.app.checkpoint import Trained
+    from lengthwise.app.conversation import converse
     from lengthwise.eval.inference.generation import generate_texts, read_prompts, save_rows
     from lengthwise.eval.inference.scorer import Setting
     from lengthwise.eval.inference.start_token import UNTRAINED
     from lengthwise.model.decode import Sampling
 
     config = experiment.generate
-    prompts = read_prompts(config)  # before the minutes that the rest may take
-    sampling = Sampling(config.temperature, config.top_k, config.top_p)
+    reads_terminal = not (config.prompt or config.prompts) and sys.stdin.isatty()
+    # Before the minutes that the rest may take.
+    prompts = [] if reads_terminal else read_prompts(config)
+    sampling = Sampling(
+        config.temperature, config.top_k, config.top_p, config.min_p, config.repetition_penalty
+    )
     trained = Trained(experiment, open_store(experiment, workdir), workdir)
     tokenizer = trained.text_tokenizer()
     for prompt in prompts:
@@ -112,10 +118,14 @@ def generate(experiment: RunConfig, workdir: Path) -> int:
     model, start = trained.model.cached(Setting()), trained.start_token
     if not start.trained and not all(map(len, tokenizer.encode_batch(prompts))):
         print(f"note: prompts without a token begin behind an end of text: {UNTRAINED}")
-    texts = generate_texts(model, tokenizer, prompts, config, sampling, start)
-    for row in texts:
-        print(f"--- {row['prompt']!r}\n{row['text']}")
+    print(f"checkpoint {trained.step}, trained on rows of up to {trained.l_train:,} tokens")
+    if reads_terminal:
+        texts = converse(model, tokenizer, config, sampling, start)
+    else:
+        texts = generate_texts(model, tokenizer, prompts, config, sampling, start)
+        for row in texts:
+            print(f"--- {row['prompt']!r}\n{row['text']}")
     rows = [{"checkpoint_step": trained.step, **row} for row in texts]
-    if is_first_process():
+    if is_first_process() and rows:
         print(f"generated: {save_rows(workdir / 'generate', rows)}")
     return 0

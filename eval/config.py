@@ -88,7 +88,8 @@ class GenerateConfig:
     """Settings of `--mode=generate`."""
 
     prompt: str = ""  # text to go on from
-    # path of a file with a prompt a line, in place of `prompt`
+    # path of a file with a prompt a line, in place of `prompt`; of a .jsonl a JSON string a line,
+    # which may be empty or of many lines
     prompts: str = setting("", path=True)
     # behind a prompt, at most; the end of text ends it before
     max_tokens: int = setting(128, "[1, 1048576]")
@@ -97,6 +98,11 @@ class GenerateConfig:
     top_k: int = setting(0, "[0, inf)")  # drawn among so many likeliest tokens; 0: all
     # drawn among the fewest with this probability together; 1: all
     top_p: float = setting(1.0, "(0, 1]")
+    # drawn among those of at least this share of the likeliest's probability; 0: all
+    min_p: float = setting(0.0, "[0, 1]")
+    # divides the logits of tokens that the text has, or multiplies negative ones; 1: as they are
+    repetition_penalty: float = setting(1.0, "(0, inf)")
+    stop: tuple[str, ...] = ()  # texts that end a generated one, which is cut before them
     samples: int = setting(1, "[1, inf)")  # texts a prompt
     seed: int = setting(0, "[0, 4294967296)")  # of the draws
 

@@ -19,13 +19,18 @@ class Sampling:
     temperature: float  # logits are divided by it; 0: greedy, whatever the rest says
     top_k: int  # number of likeliest tokens to sample from; 0: all
     top_p: float  # sample from the fewest likeliest tokens with this probability together; 1: all
+    min_p: float = 0.0  # sample from tokens of at least this share of the likeliest's probability
+    # logits of tokens that the row has are divided by it where positive, else multiplied; 1: as
+    # they are
+    repetition_penalty: float = 1.0
 
 
 def choose(logits_BV: jax.Array, keys_B: jax.Array, sampling: Sampling) -> jax.Array:
     """Samples the next token of each row, int32 [B].
 
     top_p counts the probabilities of what temperature and top_k leave, as is usual (Holtzman et
-    al., arXiv:1904.09751). keys: a random key a row.
+    al., arXiv:1904.09751), and min_p too (Nguyen et al., arXiv:2407.01082). keys: a random key a
+    row.
     """
     if sampling.temperature == 0:
         return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
@@ -36,9 +41,20 @@ def choose(logits_BV: jax.Array, keys_B: jax.Array, sampling: Sampling) -> jax.A
     before_BN = jnp.cumsum(probabilities_BN, axis=-1) - probabilities_BN
     # The first always stays, though rounding may leave nothing before it.
     dropped_BN = (before_BN >= sampling.top_p) & (jnp.arange(count) > 0)[None]
+    dropped_BN |= probabilities_BN < sampling.min_p * probabilities_BN[:, :1]
     values_BN = jnp.where(dropped_BN, -jnp.inf, values_BN)
     chosen_B = jax.vmap(jax.random.categorical)(keys_B, values_BN)
     return jnp.take_along_axis(tokens_BN, chosen_B[:, None], axis=-1)[:, 0].astype(jnp.int32)
+
+
+def penalized(logits_BV: jax.Array, seen_BV: jax.Array, penalty: float) -> jax.Array:
+    """Logits after the repetition penalty of Keskar et al. (arXiv:1909.05858).
+
+    seen: bool [B, V], tokens that the row has.
+    """
+    return jnp.where(
+        seen_BV, jnp.where(logits_BV > 0, logits_BV / penalty, logits_BV * penalty), logits_BV
+    )
 
 
 def decode(
@@ -50,6 +66,8 @@ def decode(
     row_B: jax.Array,
     seed: jax.Array,
     tables: Tables,
+    drawn: jax.Array | int = 0,
+    seen_BV: jax.Array | None = None,
     *,
     mask: Mask,
     sampling: Sampling,
@@ -68,16 +86,22 @@ def decode(
       last_B: int32, the last token of each row.
       length_B: int32, tokens of each row, the last included.
       row_B: int32, the number of each row.
+      drawn: int32, tokens that an earlier call generated, and `last_B`, `length_B` count in.
+      seen_BV: bool, tokens that each row has; where there is a repetition penalty.
     """
     batch = last_B.shape[0]
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_B)
 
+    penalty = sampling.repetition_penalty
+    if penalty == 1:
+        seen_BV = None
+
     def unfinished(state: tuple) -> jax.Array:
-        step, *_, ended_B, _ = state
+        step, _, _, _, ended_B, _ = state
         return (step < max_tokens) & ~ended_B.all()
 
     def one_token(state: tuple) -> tuple:
-        step, cache, token_B, ended_B, generated_BN = state
+        step, cache, token_B, seen_BV, ended_B, generated_BN = state
         first_B = length_B - 1 + step
         x_B1D, (weight, vocab_axis), cache = extend(
             config, params, token_B[:, None], cache, first_B, tables=tables, mask=mask
@@ -86,12 +110,18 @@ def decode(
         if config.embedding_rows > config.vocab_size:
             has_token_V = jnp.arange(config.embedding_rows) < config.vocab_size
             logits_BV = jnp.where(has_token_V, logits_BV, -jnp.inf)
-        step_keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, step)
+        if seen_BV is not None:
+            seen_here_BV = jnp.pad(seen_BV, ((0, 0), (0, logits_BV.shape[-1] - seen_BV.shape[-1])))
+            logits_BV = penalized(logits_BV, seen_here_BV, penalty)
+        step_keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, drawn + step)
         token_B = jnp.where(ended_B, end_of_text, choose(logits_BV, step_keys_B, sampling))
+        if seen_BV is not None:
+            seen_BV = seen_BV.at[jnp.arange(batch), token_B].set(True)
         generated_BN = jax.lax.dynamic_update_slice(generated_BN, token_B[:, None], (0, step))
-        return step + 1, cache, token_B, ended_B | (token_B == end_of_text), generated_BN
+        ended_B |= token_B == end_of_text
+        return step + 1, cache, token_B, seen_BV, ended_B, generated_BN
 
     generated_BN = jnp.full((batch, max_tokens), end_of_text, jnp.int32)
-    start = (jnp.int32(0), cache, last_B, jnp.zeros(batch, bool), generated_BN)
-    _, cache, _, _, generated_BN = jax.lax.while_loop(unfinished, one_token, start)
+    start = (jnp.int32(0), cache, last_B, seen_BV, jnp.zeros(batch, bool), generated_BN)
+    _, cache, _, _, _, generated_BN = jax.lax.while_loop(unfinished, one_token, start)
     return generated_BN, cache

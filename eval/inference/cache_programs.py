@@ -117,8 +117,8 @@ class ScoreChunk(NamedTuple):
 
 
 class Decode(NamedTuple):
-    """(params, cache, last, length, row, seed, tables) -> (tokens, cache); see
-    `model.decode.decode`."""
+    """(params, cache, last, length, row, seed, tables, drawn[, seen]) -> (tokens, cache); see
+    `model.decode.decode`. `seen` is there where there is a repetition penalty."""
 
     kind: CacheKind
     sampling: Sampling
@@ -141,7 +141,12 @@ class Decode(NamedTuple):
         )
         cache, rows = _abstract_cache(kind, view), view.ints(kind.batch)
         seed = jax.ShapeDtypeStruct((), np.uint32, sharding=view.whole)
-        operands = (view.params, cache, rows, rows, rows, seed, view.like(_tables(kind, view)))
+        drawn = jax.ShapeDtypeStruct((), np.int32, sharding=view.whole)
+        tables = view.like(_tables(kind, view))
+        operands = (view.params, cache, rows, rows, rows, seed, tables, drawn)
+        if self.sampling.repetition_penalty != 1:
+            shape = (kind.batch, view.architecture.model.vocab_size)
+            operands += (jax.ShapeDtypeStruct(shape, np.bool_, sharding=view.whole),)
         return Definition(run, operands, (view.whole, _shardings(cache)), donated=(1,))
 
 

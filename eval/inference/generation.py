@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lengthwise.common.errors import UserError
+from lengthwise.common.errors import UserError, one_line
 from lengthwise.common.files import atomic_write
 from lengthwise.common.paths import user_path
 from lengthwise.common.progress import ProgressBar
@@ -17,9 +17,10 @@ from lengthwise.data.store.tokenizers import Tokenizer
 from lengthwise.eval.config import GenerateConfig
 from lengthwise.eval.inference.cache_programs import Decode
 from lengthwise.eval.inference.cached_model import CachedModel, batch_rows, power_of_two
-from lengthwise.eval.inference.continued_text import decode_behind
+from lengthwise.eval.inference.growing_text import GrowingText
 from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.model.decode import Sampling
+from lengthwise.model.transformer import Tables
 
 GREEDY = Sampling(temperature=0.0, top_k=0, top_p=1.0)
 
@@ -62,19 +63,43 @@ def generate(
         cache = model.new_cache(kind, padded, [len(prompts[i]) + max_tokens - 1 for i in padded])
         cache = model.fill(kind, cache, [prompts[i][:-1] for i in padded], tables)
         run = model.inference.programs.get(Decode(kind, sampling, max_tokens, end_of_text))
-        tokens_BN, _ = run(
-            model.params,
-            cache,
-            np.array([prompts[i][-1] for i in padded], np.int32),
-            np.array([len(prompts[i]) for i in padded], np.int32),
-            np.array(padded, np.int32),
-            np.uint32(seed),
-            tables,
-        )
+        texts = [prompts[i] for i in padded]
+        operands = decode_operands(model, sampling, texts, padded, seed, tables)
+        tokens_BN, _ = run(model.params, cache, *operands)
         for i, tokens_N in zip(members, np.asarray(tokens_BN), strict=False):
             ends = np.flatnonzero(tokens_N == end_of_text)
             generated[i] = tokens_N[: ends[0] + 1] if ends.size else tokens_N
     return generated
+
+
+def decode_operands(
+    model: CachedModel,
+    sampling: Sampling,
+    texts: Sequence[np.ndarray],
+    numbers: Sequence[int],
+    seed: int,
+    tables: Tables,
+    drawn: int = 0,
+) -> list[Any]:
+    """Operands of `Decode` behind the cache.
+
+    texts: tokens of each row so far, int [n]. numbers: of each row, which its draws depend on.
+    drawn: how many of the tokens were generated.
+    """
+    operands = [
+        np.array([text[-1] for text in texts], np.int32),
+        np.array([len(text) for text in texts], np.int32),
+        np.array(numbers, np.int32),
+        np.uint32(seed),
+        tables,
+        np.int32(drawn),
+    ]
+    if sampling.repetition_penalty == 1:
+        return operands
+    seen_BV = np.zeros((len(texts), model.inference.architecture.model.vocab_size), np.bool_)
+    for row, text in enumerate(texts):
+        seen_BV[row, text] = True
+    return [*operands, seen_BV]
 
 
 def generate_texts(
@@ -85,7 +110,10 @@ def generate_texts(
     sampling: Sampling,
     start: StartToken,
 ) -> list[dict[str, Any]]:
-    """Generates a row a prompt and sample: prompt, sample, text, tokens, ended, sampling, seed."""
+    """Generates a row a prompt and sample: prompt, sample, text, tokens, ended, sampling, seed.
+
+    A text ends before the first of `config.stop`; its tokens are all that were generated.
+    """
     encoded = [start.before(tokens) for tokens in tokenizer.encode_batch(list(prompts))]
     numbered = [(i, sample) for i in range(len(prompts)) for sample in range(config.samples)]
     generated = generate(
@@ -96,18 +124,27 @@ def generate_texts(
         seed=config.seed,
         end_of_text=tokenizer.end_of_text,
     )
-    return [
-        {
-            "prompt": prompts[i],
-            "sample": sample,
-            "text": decode_behind(tokenizer, encoded[i], tokens),
-            "tokens": tokens.tolist(),
-            "ended": bool(tokens[-1] == tokenizer.end_of_text),
-            "sampling": dataclasses.asdict(sampling),
-            "seed": config.seed,
-        }
-        for (i, sample), tokens in zip(numbered, generated, strict=True)
-    ]
+    rows = []
+    for (i, sample), tokens in zip(numbered, generated, strict=True):
+        text = GrowingText(tokenizer, encoded[i], config.stop)
+        text.add(tokens)
+        rows.append(text_row(prompts[i], sample, text, sampling, config.seed))
+    return rows
+
+
+def text_row(
+    prompt: str, sample: int, text: GrowingText, sampling: Sampling, seed: int
+) -> dict[str, Any]:
+    """The row of one generated text, as `save_rows` writes it."""
+    return {
+        "prompt": prompt,
+        "sample": sample,
+        "text": text.text,
+        "tokens": text.tokens.tolist(),
+        "ended": text.ended,
+        "sampling": dataclasses.asdict(sampling),
+        "seed": seed,
+    }
 
 
 def save_rows(directory: Path, rows: Sequence[dict[str, Any]]) -> Path:
@@ -126,7 +163,8 @@ def read_prompts(config: GenerateConfig) -> list[str]:
     """
     if bool(config.prompt) == bool(config.prompts):
         raise UserError(
-            "give either generate.prompt, a text, or generate.prompts, a file with a prompt a line"
+            "give either generate.prompt, a text, or generate.prompts, a file with a prompt a "
+            "line, or neither on a terminal, which is read then"
         )
     if config.prompt:
         try:
@@ -141,4 +179,20 @@ def read_prompts(config: GenerateConfig) -> list[str]:
     lines = read_text(user_path(config.prompts, field), field, instead).split("\n")
     if not any(lines):
         raise UserError(f"generate.prompts={config.prompts!r} holds no prompt")
-    return [line for line in lines if line]
+    if not config.prompts.endswith(".jsonl"):
+        return [line for line in lines if line]
+    return [_json_prompt(line, number) for number, line in enumerate(lines, start=1) if line]
+
+
+def _json_prompt(line: str, number: int) -> str:
+    try:
+        prompt = json.loads(line)
+        if not isinstance(prompt, str):
+            raise ValueError("no string")
+        prompt.encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"generate.prompts, line {number}: {one_line(error)}; a .jsonl has a JSON string a "
+            'line, such as "one\\ntwo"'
+        ) from error
+    return prompt

@@ -5,6 +5,7 @@ import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,6 +118,46 @@ def test_a_trained_checkpoint_writes_on_from_prompts(lengthwise, refused, data, 
     assert nowhere in refused(*mode, "--config.generate.prompts=nowhere.txt")
     other = tmp_path / "empty"
     assert "holds no run" in refused(*mode, f"--workdir={other}", *drawn)
+
+
+def test_a_terminal_is_read_and_answered_as_files_are(lengthwise, trained, tmp_path, monkeypatch):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('"abc def"\n"two\\nlines"\n""\n')
+    sampling = ("--config.generate.temperature=3.0", "--config.generate.repetition_penalty=1.5")
+    mode = (f"--workdir={trained}", "--mode=generate", "--config.generate.max_tokens=19", *sampling)
+    typed = iter(["abc def", "two\\", "lines", ""])
+
+    def line(prompt):
+        print(prompt, end="")
+        if (text := next(typed, None)) is None:
+            raise EOFError
+        return text
+
+    monkeypatch.setattr("builtins.input", line)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    status, out, errors = lengthwise(*mode)
+    assert (status, errors) == (0, [])
+    assert "checkpoint 12, trained on rows of up to 32 tokens" in out
+    path = Path(out.splitlines()[-1].removeprefix("generated: "))
+    talked = [json.loads(row) for row in path.read_text().splitlines()]
+    assert [row["prompt"] for row in talked] == ["abc def", "two\nlines", ""]
+    assert all(row["text"] in out for row in talked)
+
+    alone = []
+    for number, row in enumerate(talked):
+        file.write_text(json.dumps(row["prompt"]))
+        status, out, _ = lengthwise(*mode, f"--config.generate.prompts={file}")
+        path = Path(out.splitlines()[-1].removeprefix("generated: "))
+        alone += [json.loads(line) for line in path.read_text().splitlines()]
+        assert alone[number]["tokens"] == row["tokens"]
+
+    text = alone[0]["text"]
+    stop = text[len(text) // 2 :][:2]
+    file.write_text(json.dumps("abc def"))
+    asked = (f"--config.generate.prompts={file}", f"--config.generate.stop={(stop,)!r}")
+    status, out, _ = lengthwise(*mode, *asked)
+    (row,) = map(json.loads, Path(out.splitlines()[-1][11:]).read_text().splitlines())
+    assert (row["text"], row["ended"]) == (text[: text.index(stop)], True)
 
 
 def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path, monkeypatch):

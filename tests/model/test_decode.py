@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import chisquare
 
 from lengthwise.model.attention.masks import Mask
-from lengthwise.model.decode import Sampling, choose, decode
+from lengthwise.model.decode import Sampling, choose, decode, penalized
 from lengthwise.model.positions.rope_scaling import UNSCALED
 from lengthwise.model.transformer import position_tables
 from tests.model.decoder_reference import CONFIG, changed, make_params
@@ -22,7 +22,7 @@ MASK = Mask(chunk=7, sinks=2)
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("sampling", "count", "end"))
-def decoded(config, params, cache, last, rows, seed, tables, *, sampling, count, end):
+def decoded(config, params, cache, last, rows, seed, tables, seen, *, sampling, count, end):
     return decode(
         config,
         params,
@@ -32,6 +32,7 @@ def decoded(config, params, cache, last, rows, seed, tables, *, sampling, count,
         rows,
         seed,
         tables,
+        seen_BV=seen,
         mask=MASK,
         sampling=sampling,
         max_tokens=count,
@@ -39,7 +40,7 @@ def decoded(config, params, cache, last, rows, seed, tables, *, sampling, count,
     )[0]
 
 
-def written(config, tokens, sampling, end=-1, count=8, numbers=(0, 1), seed=0):
+def written(config, tokens, sampling, end=-1, count=8, numbers=(0, 1), seed=0, seen=None):
     """What rows of LENGTHS go on with, behind a cache that holds all tokens: those that don't
     belong to a row must not matter."""
     params, tables = make_params(config), position_tables(config, UNSCALED, UNSCALED, LENGTH)
@@ -59,6 +60,7 @@ def written(config, tokens, sampling, end=-1, count=8, numbers=(0, 1), seed=0):
             rows,
             np.uint32(seed),
             tables,
+            seen,
             sampling=sampling,
             count=count,
             end=end,
@@ -131,6 +133,8 @@ def shares(sampling):
             break
         kept.append(i)
         total += p[i]
+    kept = [i for i in kept if p[i] >= sampling.min_p * p[order[0]]]
+    total = sum(p[i] for i in kept)
     return np.array([p[i] / total if i in kept else 0.0 for i in range(len(LOGITS))])
 
 
@@ -142,6 +146,8 @@ def shares(sampling):
         Sampling(1.0, 4, 1.0),
         Sampling(1.0, 0, 0.7),
         Sampling(2.0, 6, 0.8),
+        Sampling(1.0, 0, 1.0, min_p=0.2),
+        Sampling(2.0, 0, 0.95, min_p=0.45),
     ],
     ids=str,
 )
@@ -160,3 +166,21 @@ def test_the_likeliest_token_is_always_kept():
     logits = jnp.broadcast_to(LOGITS[None], (50, len(LOGITS)))
     for sampling in (Sampling(1.0, 0, 1e-9), Sampling(1.0, 1, 1.0), GREEDY):
         assert (choose(logits, keys, sampling) == 2).all()
+
+
+def test_the_repetition_penalty_is_that_of_ctrl():
+    logits = np.array([[2.0, -2.0, 1.0, -1.0]], np.float32)
+    seen = np.array([[True, True, False, False]])
+    np.testing.assert_allclose(penalized(logits, seen, 2.0), [[1.0, -4.0, 1.0, -1.0]])
+
+
+def test_tokens_under_a_huge_penalty_never_come_again():
+    sampling = Sampling(0.0, 0, 1.0, repetition_penalty=1e6)
+    seen = np.zeros((ROWS, CONFIG.vocab_size), np.bool_)
+    for row, length in enumerate(LENGTHS):
+        seen[row, TOKENS[row, :length]] = True
+    found = written(CONFIG, TOKENS, sampling, seen=seen)
+    for row, length in enumerate(LENGTHS):
+        tokens = [*TOKENS[row, :length], *found[row]]
+        assert len(set(found[row])) == 8
+        assert not set(found[row]) & set(tokens[:length])
