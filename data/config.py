@@ -49,7 +49,8 @@ class DataConfig(SourceConfig):
     # sources of several domains; each item overrides fields of the section: ({"domain": "code"},
     # {"domain": "prose", "source": "jsonl", "path": "prose/*.jsonl.gz"})
     mixture: tuple[SourceConfig, ...] = overlays(".", naming="domain")
-    # bytes | path of a tokenizer.json | train:bpe:VOCABULARY | ids:VOCABULARY:END_OF_TEXT
+    # bytes | path of a tokenizer.json | hf:OWNER/NAME, that of a repository, @REVISION |
+    # train:bpe:VOCABULARY | ids:VOCABULARY:END_OF_TEXT
     tokenizer: str = setting("bytes", path=True)
     end_of_text_token: str = "<|endoftext|>"  # its name in a tokenizer.json
     # the token before each document, an input of the training: none | end_of_text | the name of a

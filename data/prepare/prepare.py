@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import TEMPORARY
+from lengthwise.common.hub import HUB
 from lengthwise.common.paths import user_path
 from lengthwise.data.config import DataConfig, check, content
 from lengthwise.data.prepare.corpus_scan import local_edges
@@ -79,6 +80,8 @@ def _check_same(config: DataConfig, directory: Path) -> None:
                 f"{directory} holds a token store with data.{name}={manifest.config.get(name)!r}, "
                 f"not {expected.get(name)!r}; {different}"
             )
+    if config.tokenizer.startswith(HUB):
+        return  # the store has a copy; no start looks the name up again
     if is_file(config.tokenizer) and user_path(config.tokenizer, "data.tokenizer").exists():
         description = load_tokenizer(config.tokenizer, config.end_of_text_token).describe()
         if description != manifest.tokenizer:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
+from lengthwise.common.hub import HUB
 from lengthwise.common.paths import user_path
 from lengthwise.data.config import DataConfig, content
 from lengthwise.data.prepare.contamination import LIST, Contamination, find_contamination
@@ -50,6 +51,7 @@ from lengthwise.data.store.tokenizers import (
     begin_of_text,
     is_file,
     load_tokenizer,
+    tokenizer_path,
     trained_vocab_size,
 )
 
@@ -76,7 +78,10 @@ class StoreBuilder:
         self._trains = trained_vocab_size(config.tokenizer)
         vocab_size = 0
         if self._trains is None:
-            tokenizer = load_tokenizer(config.tokenizer, config.end_of_text_token)
+            # A name of the hub is looked up once: workers load the file.
+            is_named = config.tokenizer.startswith(HUB)
+            self._named = str(tokenizer_path(config.tokenizer)) if is_named else config.tokenizer
+            tokenizer = load_tokenizer(self._named, config.end_of_text_token)
             begin_of_text(tokenizer, config.begin_with)
             vocab_size = tokenizer.vocab_size if config.ids else 0
         self.scans = [
@@ -99,7 +104,7 @@ class StoreBuilder:
         if changes := source_changes(self.directory, sources, self.source, self.units):
             print(f"note: {changes}", flush=True)
         if self._reads_once():
-            name = self.config.tokenizer
+            name = self._named
             tasks = self._tokenize_tasks(name, [b""] * len(self.scans))
             what, done = "scanning and tokenizing", is_scanned_and_tokenized
             run_units(pool, scan_and_tokenize_unit, tasks, what, done)
@@ -162,7 +167,7 @@ class StoreBuilder:
         """Argument of load_tokenizer; trains the tokenizer where the config says so."""
         config = self.config
         if self._trains is None:
-            return config.tokenizer
+            return self._named
         # Named by what it was trained on, so that a continued preparation finds the right one.
         inputs = f"{corpus.fingerprint} {self._trains} {config.end_of_text_token}".encode()
         name = hashlib.blake2b(inputs, digest_size=8).hexdigest()

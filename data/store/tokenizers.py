@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.hub import HUB, hub_file
 from lengthwise.common.paths import user_path
 
 # Values of data.tokenizer beside the path of a tokenizer.json.
@@ -101,11 +102,12 @@ class IdsTokenizer:
 
 
 def load_tokenizer(name: str, end_of_text_token: str) -> Tokenizer:
-    """Loads "bytes", "ids:VOCABULARY:END_OF_TEXT" or a file. Raises UserError as these do."""
+    """Loads "bytes", "ids:VOCABULARY:END_OF_TEXT", "hf:NAME" or a file. Raises UserError as these
+    do."""
     if name == BYTES:
         return ByteTokenizer()
     if not name.startswith(IDS):
-        path = user_path(name, "data.tokenizer")
+        path = tokenizer_path(name)
         status = path.stat() if path.exists() else None
         return _file_tokenizer(path, end_of_text_token, status and status.st_mtime_ns)
     numbers = name.removeprefix(IDS).split(":")
@@ -117,6 +119,13 @@ def load_tokenizer(name: str, end_of_text_token: str) -> Tokenizer:
         f"data.tokenizer={name!r}: {IDS} wants a vocabulary size and the id of the end of text "
         "below it, for example ids:50257:50256"
     )
+
+
+def tokenizer_path(name: str) -> Path:
+    """The local tokenizer.json of a path or of a name of the hub. Raises UserError as these do."""
+    if name.startswith(HUB):
+        return hub_file(name, "tokenizer.json", "data.tokenizer")
+    return user_path(name, "data.tokenizer")
 
 
 @functools.lru_cache(maxsize=2)  # loaded by every unit, in a tenth of a second
@@ -150,7 +159,7 @@ def begin_of_text(tokenizer: Tokenizer, name: str) -> int | None:
 
 
 def is_file(name: str) -> bool:
-    """Whether data.tokenizer names a tokenizer.json."""
+    """Whether data.tokenizer names a tokenizer.json, here or on the hub."""
     return name != BYTES and not name.startswith((TRAIN_BPE, IDS))
 
 

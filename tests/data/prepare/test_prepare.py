@@ -17,7 +17,8 @@ from lengthwise.data.config import DataConfig
 from lengthwise.data.layouts import SplitDocuments
 from lengthwise.data.prepare import store_builder, token_shards
 from lengthwise.data.prepare.prepare import prepare
-from lengthwise.data.store import file_tokenizer
+from lengthwise.data.store import file_tokenizer, token_store
+from lengthwise.data.store import tokenizers as tokenizers_module
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.token_store import summary
 from tests.data.settings import NO_CHECK, change_source, of_sources, source_config
@@ -438,3 +439,29 @@ def test_errors_come_back_from_workers(config: DataConfig, tmp_path: Path) -> No
     (tmp_path / "corpus" / "17.txt").write_bytes(b"ok \xfe")
     with pytest.raises(UserError, match=r"17\.txt: not UTF-8 at byte 3"):
         prepare(replace(config, workers=2), tmp_path / "store")
+
+
+def test_a_tokenizer_of_the_hub_is_looked_up_once(
+    config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in worker processes, nor by a later start."""
+    prepare(replace(config, tokenizer="train:bpe:300"), tmp_path / "trained")
+    path = tmp_path / "trained" / token_store.TOKENIZER
+    expected = prepare(replace(config, tokenizer=str(path)), tmp_path / "by_path")
+    names = []
+
+    def hub_file(name: str, file: str, field: str) -> Path:
+        names.append((name, file, field))
+        return path
+
+    monkeypatch.setattr(tokenizers_module, "hub_file", hub_file)
+    named = replace(config, tokenizer="hf:owner/name")
+    for _ in range(2):
+        store = prepare(named, tmp_path / "by_name")
+    assert names == [("hf:owner/name", "tokenizer.json", "data.tokenizer")]
+    assert store.manifest.corpus_fingerprint == expected.manifest.corpus_fingerprint
+    assert store.manifest.config["tokenizer"] == "hf:owner/name"
+    path.unlink()
+    assert store.tokenizer().decode(store.read(0, 5)) == expected.tokenizer().decode(
+        expected.read(0, 5)
+    )
