@@ -2,6 +2,7 @@
 # make test                               checks and tests
 # make parity                             compares with transformers, in an environment of its own
 # make beam                               prepares on Apache Beam, in an environment of its own
+# make docs                               the documentation as a site, in .site; a broken link fails
 PYTHON ?= python3
 DEVICE ?= cpu
 WORKDIR ?= runs/quickstart
@@ -12,6 +13,7 @@ LIBTPU := .libtpu
 # Files of tests side by side, as many as there are cores: compiling takes one.
 TOGETHER := -n auto --dist loadfile
 BEAM := .venv-beam
+DOCS := .venv-docs
 ROOMS := common configs data model train eval app experiments benchmarks
 # The rooms as the package `lengthwise`, for checkers that don't run its __init__.py.
 NAMED := .named
@@ -27,11 +29,11 @@ endif
 # of the time. glibc reads this; elsewhere it means nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help quickstart test test-all parity beam lint clean
+.PHONY: help quickstart test test-all parity beam docs lint clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 quickstart: $(VENV)/.installed-$(DEVICE)
 	$(RUN) main.py --config=configs/quickstart.py --workdir=$(WORKDIR)
@@ -54,6 +56,10 @@ parity: $(VENV)/.installed-test $(PARITY)/.installed
 beam: $(BEAM)/.installed
 	$(BEAM)/bin/python -m pytest --confcutdir=tests/data tests/data/prepare/test_beam_pool.py
 
+docs: $(DOCS)/.installed
+	$(DOCS)/bin/python -m mkdocs build --strict --quiet
+	@echo "documentation: .site/index.html"
+
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -62,7 +68,7 @@ lint: $(VENV)/.installed-test
 	cd $(NAMED) && $(abspath $(VENV))/bin/mypy --config-file=../pyproject.toml --cache-dir=../.mypy_cache -p lengthwise
 	cd $(NAMED) && PYTHONPATH=. $(abspath $(VENV))/bin/lint-imports --no-logo --no-cache ../pyproject.toml
 
-$(VENV)/bin/python $(PARITY)/bin/python $(BEAM)/bin/python:
+$(VENV)/bin/python $(PARITY)/bin/python $(BEAM)/bin/python $(DOCS)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is older than 3.11; say which to use: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -91,5 +97,9 @@ $(BEAM)/.installed: requirements-beam.txt requirements-test.txt | $(BEAM)/bin/py
 	  $$(sed -nE 's/^((pytest|hypothesis)[^ ]*).*/\1/p' requirements-test.txt)
 	@touch $@
 
+$(DOCS)/.installed: requirements-docs.txt | $(DOCS)/bin/python
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(PARITY) $(LIBTPU) $(BEAM) $(NAMED) runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PARITY) $(LIBTPU) $(BEAM) $(DOCS) .site $(NAMED) runs .mypy_cache .ruff_cache .pytest_cache

@@ -37,7 +37,7 @@ class WeightsAndBiases(Tracker):
                 id=name,
                 name=name,
                 dir=str(workdir),
-                mode=self.mode,  # type: ignore[arg-type]
+                mode=self.mode,
                 config=read_config(workdir),
                 resume="allow",
                 reinit="create_new",  # several runs are trained side by side
