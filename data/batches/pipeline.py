@@ -106,6 +106,43 @@ def store_batches(
         staged.close()
 
 
+def bucketed_batches(
+    reader: RangeReader,
+    layout: LayoutIndex,
+    schedule: Schedule,
+    steps: range,
+    local_slices: LocalSlices | None = None,
+    config: ReadingConfig | None = None,
+) -> grain.IterDataset:
+    """The batches of consecutive steps as a Grain data set of `HostBatch`.
+
+    A batch depends on its step alone, so that the state of an iterator is how many were taken:
+    `get_state` and `set_state`, or Grain's checkpointing.
+
+    Args:
+      local_slices: the part of a bucket's batch that this process reads; None: all of it.
+      config: threads that read, and batches ahead; None: the defaults.
+    """
+
+    def make(step: int) -> HostBatch:
+        draw = schedule.draw(step)
+        if local_slices is None:
+            rows, stretches = draw.rows, [slice(0, draw.length)]
+        else:
+            local_rows, stretches = local_slices(draw.length)
+            rows = draw.rows[local_rows]
+        window = layout.config.kind.window_at(step)
+        arrays = assemble_stretches(reader, layout, draw.length, rows, stretches, window)
+        return HostBatch(step, draw.length, draw.rows, draw.strata, arrays)
+
+    config = config or ReadingConfig()
+    options = grain.ReadOptions(
+        num_threads=config.reader_threads, prefetch_buffer_size=config.prefetch
+    )
+    dataset = grain.MapDataset.range(steps.start, steps.stop)
+    return dataset.map(make).to_iter_dataset(options)
+
+
 def batches(
     reader: RangeReader,
     layout: LayoutIndex,
@@ -114,27 +151,11 @@ def batches(
     steps: range,
     local_slices: LocalSlices,
 ) -> Iterator[HostBatch]:
-    """The batches of consecutive steps, in order.
+    """The batches of consecutive steps, in order; see `bucketed_batches`.
 
-    A batch depends on its step alone. Exceptions of threads are raised here. Closing or dropping
-    the iterator stops the threads.
-
-    Args:
-      local_slices: this process's part of a bucket's batch.
+    Exceptions of threads are raised here. Closing or dropping the iterator stops the threads.
     """
-
-    def make(step: int) -> HostBatch:
-        draw = schedule.draw(step)
-        local_rows, stretches = local_slices(draw.length)
-        rows, window = draw.rows[local_rows], layout.config.kind.window_at(step)
-        arrays = assemble_stretches(reader, layout, draw.length, rows, stretches, window)
-        return HostBatch(step, draw.length, draw.rows, draw.strata, arrays)
-
-    options = grain.ReadOptions(
-        num_threads=config.reader_threads, prefetch_buffer_size=config.prefetch
-    )
-    dataset = grain.MapDataset.range(steps.start, steps.stop)
-    iterator = iter(dataset.map(make).to_iter_dataset(options))
+    iterator = iter(bucketed_batches(reader, layout, schedule, steps, local_slices, config))
     try:
         yield from iterator
     finally:
