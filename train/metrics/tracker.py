@@ -114,6 +114,12 @@ def run_name(workdir: Path, tracker: str) -> str:
     return str(known)
 
 
+def run_config(workdir: Path) -> dict[str, Any]:
+    """The resolved config that a work directory keeps, which training has claimed by now."""
+    config: dict[str, Any] = json.loads((workdir / "config.json").read_bytes())
+    return config
+
+
 def require(library: str, name: str) -> None:
     """Raises UserError where the library of a tracker isn't installed."""
     if importlib.util.find_spec(library) is None:

@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lengthwise.train.machine.saved_config import read_config
 from lengthwise.train.metrics.registry import TRACKERS
-from lengthwise.train.metrics.tracker import Tracker, figures, require, run_name, service
+from lengthwise.train.metrics.tracker import (
+    Tracker,
+    figures,
+    require,
+    run_config,
+    run_name,
+    service,
+)
 
 _ADVICE = "name a Space that your Hugging Face login may write to, or none to stay local"
 
@@ -32,7 +38,7 @@ class Trackio(Tracker):
                 project=self.project,
                 name=run_name(workdir, "trackio"),
                 space_id=self.space or None,
-                config=read_config(workdir),
+                config=run_config(workdir),
                 resume="allow",
                 embed=False,
             )

@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from lengthwise.common.settings import setting
-from lengthwise.train.machine.saved_config import read_config
 from lengthwise.train.metrics.registry import TRACKERS
-from lengthwise.train.metrics.tracker import Tracker, figures, require, run_name, service
+from lengthwise.train.metrics.tracker import (
+    Tracker,
+    figures,
+    require,
+    run_config,
+    run_name,
+    service,
+)
 
 _ADVICE = "log in (wandb login), or follow offline: --config.tracking.wandb.mode=offline"
 
@@ -38,7 +44,7 @@ class WeightsAndBiases(Tracker):
                 name=name,
                 dir=str(workdir),
                 mode=self.mode,
-                config=read_config(workdir),
+                config=run_config(workdir),
                 resume="allow",
                 reinit="create_new",  # several runs are trained side by side
                 settings=wandb.Settings(console="off", silent=True),
