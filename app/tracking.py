@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lengthwise.eval.card.card import CARD
-from lengthwise.train.metrics.tracker import TrackingConfig, opened
+from lengthwise.train.tracking.tracker import TrackingConfig, opened
 
 ANSWERS = Path("eval") / "answers.json"
 

@@ -12,7 +12,6 @@ from lengthwise.data.schedule.sampling import SamplingConfig
 from lengthwise.model.config import ModelConfig
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.model.positions.settings import ContextExtension
-from lengthwise.train.metrics.tracker import TrackingConfig
 from lengthwise.train.rules.anomaly import AnomalyConfig
 from lengthwise.train.rules.phase_end import PhaseEndConfig
 from lengthwise.train.rules.stopping import StoppingConfig
@@ -23,6 +22,7 @@ from lengthwise.train.step.settings import (
     PhaseRateConfig,
     RateSchedule,
 )
+from lengthwise.train.tracking.tracker import TrackingConfig
 
 CONFIG_VERSION = 3  # of config.json: runs whose config has another are refused
 COMPILE_MODES = ("auto", "ahead", "behind")

@@ -126,11 +126,8 @@ def bucketed_batches(
 
     def make(step: int) -> HostBatch:
         draw = schedule.draw(step)
-        if local_slices is None:
-            rows, stretches = draw.rows, [slice(0, draw.length)]
-        else:
-            local_rows, stretches = local_slices(draw.length)
-            rows = draw.rows[local_rows]
+        local_rows, stretches = (local_slices or _whole(schedule))(draw.length)
+        rows = draw.rows[local_rows]
         window = layout.config.kind.window_at(step)
         arrays = assemble_stretches(reader, layout, draw.length, rows, stretches, window)
         return HostBatch(step, draw.length, draw.rows, draw.strata, arrays)
@@ -141,6 +138,11 @@ def bucketed_batches(
     )
     dataset = grain.MapDataset.range(steps.start, steps.stop)
     return dataset.map(make).to_iter_dataset(options)
+
+
+def _whole(schedule: Schedule) -> LocalSlices:
+    """All of a batch."""
+    return lambda length: (np.arange(schedule.batch_sizes[length]), [slice(0, length)])
 
 
 def batches(

@@ -143,7 +143,7 @@ class Decode(NamedTuple):
         seed = jax.ShapeDtypeStruct((), np.uint32, sharding=view.whole)
         drawn = jax.ShapeDtypeStruct((), np.int32, sharding=view.whole)
         tables = view.like(_tables(kind, view))
-        operands = (view.params, cache, rows, rows, rows, seed, tables, drawn)
+        operands: tuple[Any, ...] = view.params, cache, rows, rows, rows, seed, tables, drawn
         if self.sampling.repetition_penalty != 1:
             shape = (kind.batch, view.architecture.model.vocab_size)
             operands += (jax.ShapeDtypeStruct(shape, np.bool_, sharding=view.whole),)

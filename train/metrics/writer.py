@@ -12,7 +12,7 @@ import jax
 from lengthwise.common.errors import UserError
 from lengthwise.common.files import atomic_write
 from lengthwise.train.machine.processes import is_first_process
-from lengthwise.train.metrics.tracker import Tracker, TrackingConfig, opened
+from lengthwise.train.tracking.tracker import Tracker, TrackingConfig, opened
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

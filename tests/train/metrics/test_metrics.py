@@ -10,8 +10,8 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from lengthwise.common.errors import UserError
-from lengthwise.train.metrics.trackers.tensorboard import TensorBoard
 from lengthwise.train.metrics.writer import CompileCounter, MetricsWriter, read_rows
+from lengthwise.train.tracking.trackers.tensorboard import TensorBoard
 
 
 def row(step, loss=1.0, **more):

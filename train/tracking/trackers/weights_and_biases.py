@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lengthwise.common.settings import setting
-from lengthwise.train.metrics.registry import TRACKERS
-from lengthwise.train.metrics.tracker import (
+from lengthwise.train.tracking.registry import TRACKERS
+from lengthwise.train.tracking.tracker import (
     Tracker,
     figures,
     require,

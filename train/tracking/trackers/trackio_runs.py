@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lengthwise.train.metrics.registry import TRACKERS
-from lengthwise.train.metrics.tracker import (
+from lengthwise.train.tracking.registry import TRACKERS
+from lengthwise.train.tracking.tracker import (
     Tracker,
     figures,
     require,

@@ -9,10 +9,10 @@ from tensorboardX.proto import event_pb2
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.registry import Components
-from lengthwise.train.metrics.registry import TRACKERS
-from lengthwise.train.metrics.tracker import Tracker, TrackingConfig, figures, opened, run_name
-from lengthwise.train.metrics.trackers.tensorboard import TensorBoard
 from lengthwise.train.metrics.writer import MetricsWriter
+from lengthwise.train.tracking.registry import TRACKERS
+from lengthwise.train.tracking.tracker import Tracker, TrackingConfig, figures, opened, run_name
+from lengthwise.train.tracking.trackers.tensorboard import TensorBoard
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

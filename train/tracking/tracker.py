@@ -15,7 +15,7 @@ from lengthwise.common.files import write_json
 from lengthwise.common.plain_text import visible
 from lengthwise.common.registry import Components
 from lengthwise.common.settings import components
-from lengthwise.train.metrics.registry import TRACKERS
+from lengthwise.train.tracking.registry import TRACKERS
 
 NAMES = "trackers.json"  # in a work directory: the names by which trackers know it
 

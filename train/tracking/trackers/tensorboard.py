@@ -10,8 +10,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from lengthwise.train.metrics.registry import TRACKERS
-from lengthwise.train.metrics.tracker import Tracker, figures
+from lengthwise.train.tracking.registry import TRACKERS
+from lengthwise.train.tracking.tracker import Tracker, figures
 
 
 @TRACKERS.register("tensorboard")

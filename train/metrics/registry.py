@@ -1,7 +1,0 @@
-"""The registry of trackers: a file each in train/metrics/trackers."""
-
-from typing import Any
-
-from lengthwise.common.registry import Registry
-
-TRACKERS: Registry[Any] = Registry("tracker", "lengthwise.train.metrics.trackers")

@@ -1,1 +1,0 @@
-"""Trackers by name, a file each; the contract is train/metrics/tracker.py."""

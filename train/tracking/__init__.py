@@ -1,0 +1,1 @@
+"""Trackers: where a run can be followed beside its metrics.jsonl."""

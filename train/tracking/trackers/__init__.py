@@ -1,0 +1,1 @@
+"""Trackers by name, a file each; the contract is train/tracking/tracker.py."""
