@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'USAGE'
-usage: launch/pod.sh COMMAND --name=NAME --type=v5e-16|v5p-128|v6e-16|... --zone=ZONE
+usage: launch/pod.sh COMMAND --name=NAME --type=v5e-16|v5p:4x4x4|v6e-16|... --zone=ZONE
                      --project=PROJECT --bucket=BUCKET [--spot] [--dry_run] [-- ARGUMENTS]
 
   create   uploads the committed code, then queues the slice, whose hosts run
@@ -69,12 +69,21 @@ done
 [[ ${arguments[*]} != *'|'* ]] || fail "arguments can't hold |, which parts gcloud's metadata"
 [[ $bucket != gs://* ]] || fail "--bucket=$bucket: give its name without gs://"
 
+# A slice has several names: v5litepod-16, v5e-16 and v5e:4x4 are one. Topologies count chips, the
+# types of v4 and v5p count cores, two a chip.
+if [[ $type =~ ^(v4|v5e|v5p|v6e):([0-9]+)x([0-9]+)(x([0-9]+))?$ ]]; then
+  count=$((BASH_REMATCH[2] * BASH_REMATCH[3] * ${BASH_REMATCH[5]:-1}))
+  case ${BASH_REMATCH[1]} in v4 | v5p) count=$((count * 2)) ;; esac
+  type=${BASH_REMATCH[1]}-$count
+fi
 # Accelerator types and software versions as Cloud TPU names them.
 case $type in
-  v5e-*) accelerator=v5litepod-${type#*-} runtime=v2-alpha-tpuv5-lite ;;
+  v4-*) accelerator=$type runtime=tpu-ubuntu2204-base ;;
+  v5e-* | v5litepod-*) accelerator=v5litepod-${type#*-} runtime=v2-alpha-tpuv5-lite ;;
   v5p-*) accelerator=$type runtime=v2-alpha-tpuv5 ;;
   v6e-*) accelerator=$type runtime=v2-alpha-tpuv6e ;;
-  *) fail "--type=$type is unknown; choose v5e-N, v5p-N or v6e-N" ;;
+  tpu7x*) fail "--type=$type: Google gives TPU7x through GKE alone, which this script doesn't use" ;;
+  *) fail "--type=$type is unknown; choose v4-N, v5e-N, v5p-N, v6e-N, or a topology as v5e:4x4" ;;
 esac
 place=("--zone=$zone" "--project=$project")
 
@@ -103,7 +112,10 @@ state() {
 }
 
 upload() {
-  local archive=${TMPDIR:-/tmp}/lengthwise-$name.tar.gz
+  local archive=${TMPDIR:-/tmp}/lengthwise-$name.tar.gz left
+  left=$(git -C "$here/.." status --porcelain | cut -c4-)
+  [[ -z $left ]] ||
+    echo "note: only what is committed is uploaded; left behind: ${left//$'\n'/, }" >&2
   run git -C "$here/.." archive --format=tar.gz "--output=$archive" HEAD
   run gcloud storage cp "$archive" "gs://$bucket/$name/source.tar.gz"
   [[ $dry_run == 1 ]] || rm -f "$archive"

@@ -25,7 +25,10 @@ if ! command -v gcsfuse >/dev/null; then
   apt-get -o DPkg::Lock::Timeout=600 install --yes gcsfuse
 fi
 mkdir -p "$mount"
-mountpoint --quiet "$mount" || gcsfuse --implicit-dirs "$bucket" "$mount"
+# With streaming writes a file that is appended to can't be seen until it is closed, and a kill loses
+# all of it: metrics.jsonl and the events.
+mountpoint --quiet "$mount" ||
+  gcsfuse --implicit-dirs --enable-streaming-writes=false "$bucket" "$mount"
 
 if [[ ! -e $code/.installed ]]; then
   mkdir -p "$code"
@@ -40,18 +43,11 @@ fi
 
 # Status 2 is a mistake that the next start would meet again; after everything else (a crash, a host
 # that is gone, a SIGTERM that was not the machine's end) the same command goes on from the last
-# checkpoint. One host's mistake ends the others with another status: they must not come back.
+# checkpoint.
 cat >"$code/run.sh" <<RUN
 #!/usr/bin/env bash
-[[ ! -e $mount/$name/failed ]] || exit 2
 cd $code
-.venv/bin/python main.py --distributed --workdir=$mount/$name/run $arguments
-status=\$?
-case \$status in
-  0) touch $mount/$name/done ;;
-  2) touch $mount/$name/failed ;;
-esac
-exit \$status
+exec launch/service.sh $mount/$name .venv/bin/python $arguments
 RUN
 chmod +x "$code/run.sh"
 systemctl is-active --quiet lengthwise || systemd-run --unit=lengthwise \

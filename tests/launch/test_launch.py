@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,8 @@ def pod(*arguments, **environment):
 def commands(*arguments):
     """The commands that a dry run prints, as lists of words."""
     found = pod(*arguments, "--dry_run") if "--" not in arguments else pod(*with_dry_run(arguments))
-    assert (found.returncode, found.stderr) == (0, "")
+    told = [line for line in found.stderr.splitlines() if not line.startswith("note: only what")]
+    assert (found.returncode, told) == (0, [])
     return [shlex.split(line) for line in found.stdout.splitlines()]
 
 
@@ -38,7 +40,7 @@ def with_dry_run(arguments):
 def test_shellcheck_finds_nothing():
     shellcheck = Path(sys.executable).with_name("shellcheck")
     scripts = sorted(LAUNCH.glob("*.sh"))
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     found = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "")
 
@@ -76,7 +78,15 @@ def test_create_uploads_the_code_and_queues_the_slice():
 
 @pytest.mark.parametrize(
     ("type_", "accelerator", "runtime"),
-    [("v5p-128", "v5p-128", "v2-alpha-tpuv5"), ("v6e-8", "v6e-8", "v2-alpha-tpuv6e")],
+    [
+        ("v5p-128", "v5p-128", "v2-alpha-tpuv5"),
+        ("v5p:4x4x4", "v5p-128", "v2-alpha-tpuv5"),
+        ("v6e-8", "v6e-8", "v2-alpha-tpuv6e"),
+        ("v4-8", "v4-8", "tpu-ubuntu2204-base"),
+        ("v4:2x2x1", "v4-8", "tpu-ubuntu2204-base"),
+        ("v5litepod-16", "v5litepod-16", "v2-alpha-tpuv5-lite"),
+        ("v5e:4x4", "v5litepod-16", "v2-alpha-tpuv5-lite"),
+    ],
 )
 def test_types_as_cloud_tpu_names_them(type_, accelerator, runtime):
     other = [word.replace("v5e-16", type_) for word in POD]
@@ -158,6 +168,7 @@ def test_watch_asks_on_where_asking_anew_has_no_answer(tmp_path, fails):
         (["status", *POD[1:]], "--name is missing"),
         (["status", *POD, "--typo=1"], "unknown argument --typo=1"),
         (["status", *[w.replace("v5e-16", "h100") for w in POD]], "--type=h100 is unknown"),
+        (["status", *[w.replace("v5e-16", "tpu7x-16") for w in POD]], "TPU7x through GKE alone"),
         (["create", *POD, "--", "--x=a|b"], "arguments can't hold |"),
         (["create", *POD], "no arguments of main.py"),
         (["delete", *[w.replace("=kept", "=gs://kept") for w in POD]], "without gs://"),
@@ -170,3 +181,76 @@ def test_mistakes_end_in_one_line(arguments, message):
     (line,) = found.stderr.splitlines()
     assert line.startswith("error: ")
     assert message in line
+
+
+def test_edits_that_are_left_behind_are_named(tmp_path):
+    shutil.copytree(LAUNCH, tmp_path / "launch")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message=all"], check=True)
+
+    def created():
+        command = [tmp_path / "launch" / "pod.sh", *with_dry_run(("create", *POD, *ARGUMENTS))]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    assert created() == ""
+    (tmp_path / "launch" / "pod.sh").open("a").write("\n")
+    (tmp_path / "new.py").touch()
+    assert created().endswith("left behind: launch/pod.sh, new.py\n")
+
+
+# A python of the test: fails, or leaves a checkpoint and fails, as $CHECKPOINT says.
+PYTHON = """#!/usr/bin/env bash
+echo start >>"$LOG"
+[[ -z $CHECKPOINT ]] || mkdir -p "$RUN/checkpoints/$CHECKPOINT"
+exit "$STATUS"
+"""
+
+
+@pytest.fixture
+def service(tmp_path):
+    """Starts launch/service.sh once: (status, error, number of starts of main.py until now)."""
+    (tmp_path / "python").write_text(PYTHON)
+    (tmp_path / "python").chmod(0o755)
+    log, directory = tmp_path / "log", tmp_path / "run1"
+    log.touch()
+
+    def start(status=1, checkpoint="", **environment):
+        variables = {"LOG": str(log), "RUN": str(directory / "run"), "STATUS": str(status)}
+        found = subprocess.run(
+            [LAUNCH / "service.sh", str(directory), str(tmp_path / "python"), "--x=a b"],
+            env={**os.environ, "HOSTNAME": "host", "CHECKPOINT": checkpoint, **variables}
+            | environment,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return found.returncode, found.stderr, len(log.read_text().splitlines())
+
+    return start
+
+
+def test_five_starts_without_a_new_checkpoint_are_enough(service, tmp_path):
+    assert [service()[0] for _ in range(4)] == [1] * 4
+    assert service(checkpoint="40")[0] == 1
+    assert [service()[0] for _ in range(5)] == [1] * 5
+    status, error, starts = service()
+    assert (status, starts) == (2, 10)
+    assert "5 starts without a checkpoint after 40" in error
+    assert service()[::2] == (2, 10)  # no host starts again
+    (tmp_path / "run1" / "failed").unlink()
+    assert service(status=0)[::2] == (0, 11)
+    assert (tmp_path / "run1" / "done").exists()
+
+
+def test_a_mistake_ends_the_other_hosts_too(service, tmp_path):
+    assert service(status=2)[::2] == (2, 1)
+    assert service()[::2] == (2, 1)
+
+
+def test_a_bucket_without_folders_is_refused_before_anything(service, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "mv").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bin" / "mv").chmod(0o755)
+    status, error, starts = service(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert (status, starts) == (2, 0)
+    assert "make the bucket with a hierarchical namespace" in error
