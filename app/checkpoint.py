@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -11,6 +12,7 @@ from lengthwise.configs.base import RunConfig
 from lengthwise.data.store.token_store import TokenStore
 from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
 from lengthwise.eval.inference.model_scorer import BoundModel
+from lengthwise.train.checkpoint.average import average_params, steps_to_average
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.loop.restore import read_host_state
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
@@ -27,6 +29,18 @@ def step_to_score(experiment: RunConfig, checkpoints: Checkpoints, workdir: Path
     if step is None:
         raise UserError(f"--workdir={workdir} holds no checkpoint; train first")
     return step
+
+
+def params_to_score(
+    experiment: RunConfig, setup: Setup, checkpoints: Checkpoints, step: int
+) -> Any:
+    """Weights of a checkpoint, or the mean over those up to it that eval.average asks for."""
+    abstract, count = setup.blueprint.abstract_params, experiment.eval.average
+    if count == 1:
+        return checkpoints.restore_params(step, abstract)
+    steps = steps_to_average(checkpoints.steps(), step, count)
+    print(f"scored: the mean of the weights of checkpoints {', '.join(map(str, steps))}")
+    return average_params(checkpoints, steps, abstract)
 
 
 class Trained:
@@ -50,7 +64,7 @@ class Trained:
         with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:
             step = step_to_score(experiment, checkpoints, workdir)
             read_host_state(setup, checkpoints, step)
-            params = checkpoints.restore_params(step, setup.blueprint.abstract_params)
+            params = params_to_score(experiment, setup, checkpoints, step)
         subject = Subject(experiment, store, phases, setup)
         inference = subject.inference(experiment.eval, longest=0)
         self.start_token, self.scored_text = subject.start_token, subject.scored_text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from lengthwise.app.checkpoint import step_to_score
+from lengthwise.app.checkpoint import params_to_score, step_to_score
 from lengthwise.app.scoring import Checkpoint, Scoring, Subject
 from lengthwise.common.files import write_json
 from lengthwise.configs.base import RunConfig
@@ -177,7 +177,7 @@ class Session:
         """
         step = step_to_score(self.experiment, checkpoints, self.workdir)
         host = read_host_state(self.setup, checkpoints, step)
-        params = checkpoints.restore_params(step, self.setup.blueprint.abstract_params)
+        params = params_to_score(self.experiment, self.setup, checkpoints, step)
         self.scoring.report(Checkpoint(step, params, host), self.workdir, self._run_inputs)
         if is_first_process():
             from lengthwise.app.tracking import track_scores

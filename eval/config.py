@@ -30,6 +30,8 @@ class EvalConfig:
 
     # which one is reported; best: by the selection score
     checkpoint: str = setting("last", choices=("last", "best"))
+    # checkpoints up to that one, of whose weights the mean is scored; 1: it alone
+    average: int = setting(1, "[1, inf)")
     # tested contexts / L_train
     ratios: tuple[float, ...] = setting((0.25, 0.5, 1.0, 1.5, 2.0, 4.0), "(0, inf)")
     lengths: tuple[int, ...] = setting((), "[1, inf)")  # more of them, in tokens

@@ -22,7 +22,7 @@ Changes = Mapping[str, Any]
 MIN_GAIN = 0.03  # nats/token from L/4 to L: a baseline that gains less makes no use of context
 RATE = "optimizer.learning_rate"
 # Settings of scoring that don't move targets, documents or masks.
-_FREE_IN_EVAL = ("checkpoint", "methods", "multipliers", "scorer_methods", "compare")
+_FREE_IN_EVAL = ("checkpoint", "average", "methods", "multipliers", "scorer_methods", "compare")
 
 
 @dataclass(frozen=True)
