@@ -19,6 +19,7 @@ from lengthwise.experiments.tables import (
     table,
     training_table,
 )
+from lengthwise.train.config import CONFIG_VERSION
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, STORED = "reproductions.md", "reproductions"
@@ -72,6 +73,9 @@ Settings, claims and decision rule are stated in `experiments/` before anything 
   first runs; both only take verdicts back.
 - Ranges in parentheses behind a mean are the smallest and the largest seed. Intervals are not
   corrected for the other claims: one whose interval lies above 0 may still be inconclusive.
+- **Config version**: that of the code that trained, raised where a change of code alters results;
+  this code has {CONFIG_VERSION}. Since 3 the first step of a warm-up trains, and what dropout and
+  rows' positions draw goes by the number of the row: results before 3 would be other numbers now.
 - Settings are differences from `configs/task.py`, whose model has {_MODEL.layers} layers of
   {_MODEL.embed_dim} channels.
 - **Minutes**: wall time of all runs of an experiment in sequence, without the final scoring; each
@@ -144,7 +148,8 @@ def section(experiment: ExperimentDefinition, results: ExperimentResults, pictur
             f"### {results.scale}: {results.verdict(experiment)}",
             "",
             f"`python -m lengthwise.experiments.run {experiment.name} --scale={results.scale} "
-            f"--seeds={results.seeds} --publish`, on {results.machine}. Trained on lengths "
+            f"--seeds={results.seeds} --publish`, on {results.machine}, config version "
+            f"{results.config_version or 'before 3'}. Trained on lengths "
             f"{first.trained[0]} to {first.trained[1]}, tested beyond at "
             f"{', '.join(map(str, beyond))}. {seeds}. Budgets are means of a run."
             f"{_shared(results)}",

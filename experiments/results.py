@@ -41,6 +41,7 @@ from lengthwise.experiments.trial_results import (
     read_trial,
     trial_result_from_json,
 )
+from lengthwise.train.config import CONFIG_VERSION
 
 FLOOR = 0.05  # accuracy below which an arm counts as never right
 
@@ -55,6 +56,7 @@ class ExperimentResults:
     machine: str
     claims: tuple[Claim, ...]  # as stated when the experiment ran
     runs: tuple[TrialResult, ...]
+    config_version: int | None = None  # of the code that trained; None: one before 3
 
     def of(self, arm: str) -> list[TrialResult]:
         """The runs of an arm, ordered by seed."""
@@ -155,7 +157,13 @@ def collect(
     cores = available_cores()
     machine = f"{device}, {cores} processor core{'s' * (cores > 1)}"
     return ExperimentResults(
-        experiment.name, scale, seeds, machine, experiment.claims_at(scale), tuple(runs)
+        experiment.name,
+        scale,
+        seeds,
+        machine,
+        experiment.claims_at(scale),
+        tuple(runs),
+        CONFIG_VERSION,
     )
 
 
