@@ -6,6 +6,7 @@ here imports jax: `--help` and a mistyped flag don't wait for it.
 
 import argparse
 import io
+import os
 import signal
 import sys
 import traceback
@@ -44,6 +45,8 @@ def run_command(command: Callable[[], int]) -> NoReturn:
         print(message, file=sys.stderr, flush=True)
     sys.stdout.flush()
     sys.stderr.flush()
+    if status == 128 + signal.SIGTERM:
+        os._exit(status)  # sys.exit would wait for a thread that compiles
     sys.exit(status)
 
 

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lengthwise.common.interruption import interruption_point
 from lengthwise.model import transformer
 from lengthwise.model.parallel.mesh import on_view, use_mesh
 from lengthwise.model.parallel.zigzag import column_at, slot_of
@@ -90,6 +91,7 @@ class View:
 
     def in_order(self, array_BL: jax.Array) -> np.ndarray:
         """[B, L] on the host, columns in the order of the row."""
+        interruption_point()  # the devices may have many batches before this one
         return np.asarray(array_BL)[:, self._columns(array_BL, slot_of)]
 
     def _columns(self, array_BL: np.ndarray | jax.Array, order: Callable) -> np.ndarray:
@@ -139,7 +141,13 @@ class Programs:
                     donate_argnums=program.donated,
                 )
                 self.compiled[specification] = jitted.lower(*program.operands).compile()
-        return self.compiled[specification]
+        compiled = self.compiled[specification]
+
+        def run(*operands: Any) -> Any:
+            interruption_point()
+            return compiled(*operands)
+
+        return run
 
 
 def abstract(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

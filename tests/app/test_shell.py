@@ -30,9 +30,16 @@ def exit_of(monkeypatch, capsys):
         return end.value.code, capsys.readouterr().err.splitlines()
 
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr("os._exit", sys.exit)
     yield run
     for name in ("absl", "asyncio"):
         logging.getLogger(name).filters.clear()
+
+
+def test_after_a_signal_nothing_is_waited_for(exit_of, monkeypatch):
+    """sys.exit would join the threads, of which one may compile for minutes."""
+    monkeypatch.setattr("os._exit", lambda status: sys.exit(f"at once {status}"))
+    assert exit_of(143)[0] == "at once 143"
 
 
 @pytest.mark.parametrize(

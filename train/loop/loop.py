@@ -2,13 +2,14 @@
 
 import collections
 import contextlib
-import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lengthwise.common.errors import UserError
+from lengthwise.common.interruption import Interruption
 from lengthwise.common.progress import ProgressBar
+from lengthwise.train.loop.endings import stop_error
+from lengthwise.train.loop.evaluation import evaluate_and_save, make_up_for_evaluation
 from lengthwise.train.loop.restore import roll_back
 from lengthwise.train.loop.state import RunState, spent_on
 from lengthwise.train.loop.step_logger import PendingStep, StepLogger
@@ -16,7 +17,7 @@ from lengthwise.train.machine.signals import STATUS, TerminationRequest
 from lengthwise.train.metrics.profile import Profiler
 from lengthwise.train.metrics.writer import CompileCounter
 from lengthwise.train.programs.steps import StepPrograms
-from lengthwise.train.rules.anomaly import NONFINITE, Anomaly, AnomalyError
+from lengthwise.train.rules.anomaly import AnomalyError
 from lengthwise.train.step.update import TrainState
 
 _PHASE_ENDED = "phase ended"  # by a rule: the run goes on with other batches
@@ -110,6 +111,19 @@ def _train_steps(
     looked_at = {p.first_step for p in setup.phases.phases if p.config.end.looks_back}
     pending: collections.deque[PendingStep] = collections.deque()
     reason = "finished"
+    if any(state.evaluation_due for state in states):
+        phase_ended = False
+        for number in range(len(states)):
+            own_state = programs.state_of(train_state, number)
+            phase_ended |= make_up_for_evaluation(states, number, own_state, logger, termination)
+            del own_state
+        logger.restart_clock()
+        if any(state.evaluation_due for state in states):
+            return termination.reason, train_state
+        if any(state.stopping.should_stop for state in states):
+            return "early stopping", train_state
+        if phase_ended:
+            return _PHASE_ENDED, train_state
     # Closed here, however the run ends: the threads that read ahead must not outlive it.
     batches = programs.batches(step, [state.rules.data_steps for state in states])
     with contextlib.closing(batches) as source:
@@ -118,8 +132,13 @@ def _train_steps(
         while batch is not None:
             # Dispatch a step, then put the next batch on the devices.
             profiler.start_before(step + 1)
-            with spent_on(states, "compile"):  # where it is not there yet
-                programs.prepare(batch)
+            try:
+                with spent_on(states, "compile"), termination.interrupting():
+                    programs.prepare(batch)  # waits where it is not there yet
+            except Interruption:
+                reason = termination.reason
+                _save_here(states, train_state, programs, logger, pending)
+                break
             limits = [
                 state.rules.limits(step + 1, phase.number, host.length)
                 for state, (phase, host) in zip(states, batch.of_runs, strict=True)
@@ -155,11 +174,18 @@ def _train_steps(
             phase_ended = False
             for number in range(len(states)):
                 own_state = programs.state_of(train_state, number)
-                phase_ended |= _evaluate_and_save(
-                    states, number, own_state, logger, evaluating, saving
+                phase_ended |= evaluate_and_save(
+                    states,
+                    number,
+                    own_state,
+                    logger,
+                    termination,
+                    evaluating=evaluating,
+                    saving=saving,
                 )
                 del own_state  # of several runs it is a copy
             logger.restart_clock()
+            terminated = terminated or any(state.evaluation_due for state in states)
             stopping = any(state.stopping.should_stop for state in states)
             if terminated or stopping:
                 reason = "early stopping" if stopping else termination.reason
@@ -173,26 +199,23 @@ def _train_steps(
     return reason, train_state
 
 
-def _evaluate_and_save(
+def _save_here(
     states: Sequence[RunState],
-    number: int,
     train_state: TrainState,
+    programs: StepPrograms,
     logger: StepLogger,
-    evaluating: bool,
-    saving: bool,
-) -> bool:
-    """Whether a rule ends the phase here."""
-    state, score, improved, ended = states[number], None, False, False
-    if evaluating:  # though terminated: a resumed run would never make up for it
-        with spent_on(states, "evaluation"):
-            row, improved = evaluate(state, train_state)
-            score, ended = row["stopping_score"], state.judge_phase(row)
-    if saving or improved or ended or state.stopping.should_stop:
-        logger.write_account(number)
-        with spent_on(states, "saving"):
-            state.writer.flush()
-            state.run.checkpoints.save(state.step, train_state, state.host_state(), score)
-    return ended
+    pending: collections.deque[PendingStep],
+) -> None:
+    """Saves behind the last step that was dispatched, unless that has a checkpoint."""
+    while pending:
+        logger.finish(pending.popleft())
+    for number, state in enumerate(states):
+        if state.run.checkpoints.latest_step() != state.step:
+            own_state = programs.state_of(train_state, number)
+            logger.write_account(number)
+            with spent_on(states, "saving"):
+                state.writer.flush()
+                state.run.checkpoints.save(state.step, own_state, state.host_state(), None)
 
 
 def _count_data_wait(states: Sequence[RunState], seconds: float) -> None:
@@ -205,55 +228,3 @@ def timed_next(source: Iterator[Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     item = next(source, None)
     return time.perf_counter() - start, item
-
-
-def evaluate(state: RunState, train_state: TrainState) -> tuple[dict[str, Any], bool]:
-    """Scores the selection split, writes the row; returns it and whether its score is the best."""
-    assert state.run.evaluate
-    change = state.stopping.training_loss_change()
-    try:
-        row = state.run.evaluate(train_state.params, state.step)
-    except FloatingPointError as error:
-        raise _non_finite(state, f"{error} in the scores at step {state.step}") from error
-    score = row["stopping_score"]
-    if not math.isfinite(score):
-        raise _non_finite(state, f"score {score} of the selection split at step {state.step}")
-    improved = state.stopping.record_score(state.step, score)
-    state.writer.write(
-        {
-            "kind": "eval",
-            "step": state.step,
-            **row,
-            "best_score": state.stopping.best_score,
-            "training_loss_change": change,
-            "bad_evaluations": state.stopping.bad_evaluations,
-        }
-    )
-    return row, improved
-
-
-def _non_finite(state: RunState, what: str) -> UserError:
-    return _final_error(state, f"non-finite {what}", "")
-
-
-def stop_error(state: RunState, anomaly: Anomaly) -> UserError:
-    """The error of an anomaly that ends the run."""
-    if anomaly.why_stopped:
-        return _final_error(state, f"{anomaly.what}; {anomaly.why_stopped}", "")
-    rule = "on_nonfinite" if anomaly.cause == NONFINITE else "on_spike"
-    return _final_error(
-        state, anomaly.what, f"go on with --config.anomaly.{rule}=rollback (or skip), or "
-    )
-
-
-def _final_error(state: RunState, what: str, way_on: str) -> UserError:
-    """Flushes rows and checkpoints; the error names the cause, the last checkpoint, the way out."""
-    state.writer.flush()
-    state.run.checkpoints.wait()
-    good = state.run.checkpoints.latest_step()
-    last = "no checkpoint was written yet" if good is None else f"checkpoint {good} is kept"
-    again = "" if good is None else " and train.init_from this one"
-    return UserError(
-        f"{what}; {last}; {way_on}start another --workdir with a lower "
-        f"optimizer.learning_rate or a longer optimizer.warmup_steps{again}"
-    )

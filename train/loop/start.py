@@ -57,7 +57,9 @@ def train_together(runs: Sequence[TrainingRun]) -> list[RunState]:
     for run in runs:
         run.claim()
     stopped_early = any(state.stopping.should_stop for state in states)
-    if stopped_early or states[0].step == setups[0].phases.total_steps:
+    total = setups[0].phases.total_steps
+    evaluation_due = any(state.evaluation_due for state in states)
+    if stopped_early or (states[0].step == total and not evaluation_due):
         for state in states:
             state.reason = "early stopping" if stopped_early else "finished"
         return states
@@ -75,7 +77,11 @@ def train_together(runs: Sequence[TrainingRun]) -> list[RunState]:
         for state, (_, host) in zip(states, starts, strict=True):
             rollbacks = len(state.rules.rollbacks)
             writer = metrics_writer(
-                state.run.workdir, config.tracking, resume_step=state.step, rollbacks=rollbacks
+                state.run.workdir,
+                config.tracking,
+                resume_step=state.step,
+                rollbacks=rollbacks,
+                evaluation_due=state.evaluation_due,
             )
             state.writer = stack.enter_context(contextlib.closing(writer))
             if host is not None:

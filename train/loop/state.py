@@ -53,6 +53,7 @@ class RunState:
     phase_ends: PhaseEnds
     # Why training ended: "finished", "early stopping", or one of signals.STATUS.
     reason: str = "finished"
+    evaluation_due: bool = False  # a signal cut short that of this step
     writer: MetricsWriter = dataclasses.field(init=False)  # opened when training begins
 
     @classmethod
@@ -78,6 +79,7 @@ class RunState:
             "anomalies": self.rules.state(),
             "goodput": self.goodput.state(),
             "phase_ends": self.phase_ends.state(),
+            "evaluation_due": self.evaluation_due,
         }
 
     def restore(self, host: dict[str, Any]) -> None:
@@ -86,6 +88,7 @@ class RunState:
         self.stopping.restore(host["stopping"])
         self.rules.restore(host.get("anomalies"))
         self.phase_ends.restore(host.get("phase_ends"))
+        self.evaluation_due = host.get("evaluation_due", False)
 
     def judge_phase(self, evaluation: Mapping[str, Any]) -> bool:
         """Whether a rule ends the current phase at an evaluation; the next one then begins."""

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-STATUS = 128 + signal.SIGTERM
+from lengthwise.train.machine.deadline import STATUS
+
 LOST_STATUS = 75  # EX_TEMPFAIL: nothing is wrong with this process, and a new start goes on
 SECONDS_TO_MEET = 30.0  # after SIGTERM to one of them
 # For an error of its own, such as a flag that is wrong for all of them.

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from lengthwise.train.machine.meeting import STATUS
+from lengthwise.train.machine.deadline import SECONDS_TO_HEED, STATUS, TERMINATED
 
 # Of jax's preemption service, which sets it for all when one of them got the signal.
 _NOTICE = "RECEIVED_PREEMPTION_NOTICE"
@@ -25,7 +25,8 @@ _SECONDS_TO_AGREE = 10.0
 class TerminationWatch:
     """While entered, ends this process when one of the run's processes got SIGTERM.
 
-    Not while `training` is set, unless one of the others is outside of the loop and ends.
+    Not while `training` is set, unless one of the others is outside of the loop and ends, or the
+    loop is busy with one thing for long.
 
     Args:
       client: of jax's coordination service, which the processes share.
@@ -33,6 +34,8 @@ class TerminationWatch:
 
     # Set by the loop, and left set by one that a signal ended.
     training = threading.Event()
+    # Set by the loop when it is about to save and end.
+    heeded = threading.Event()
 
     def __init__(self, client: Any, process: int, processes: int):
         self._client, self._process, self._processes = client, process, processes
@@ -41,9 +44,14 @@ class TerminationWatch:
         self._thread = threading.Thread(target=self._watch, name="termination", daemon=True)
 
     def _watch(self) -> None:
+        noticed = None  # when
         while not self._closed.wait(_SECONDS_BETWEEN):
             try:
-                if self._noticed() and not (self.training.is_set() and not self._others_leave()):
+                if not self._noticed():
+                    continue
+                noticed = noticed or time.monotonic()
+                late = not self.heeded.is_set() and time.monotonic() > noticed + SECONDS_TO_HEED
+                if late or not self.training.is_set() or self._others_leave():
                     self._leave()
             except jax.errors.JaxRuntimeError:
                 return  # the first process is gone, which the main thread is told as well
@@ -68,8 +76,7 @@ class TerminationWatch:
         while self._others_leave() < self._processes and time.monotonic() < until:
             time.sleep(0.05)
         if self._process == 0:
-            message = "terminated; the same command goes on from the last checkpoint, if any"
-            print(message, file=sys.stderr, flush=True)
+            print(TERMINATED, file=sys.stderr, flush=True)
             time.sleep(1.0)  # the others ask this one
         os._exit(STATUS)
 

@@ -73,12 +73,20 @@ class MetricsWriter:
         resume_step: int,
         rollbacks: int = 0,
         trackers: Sequence[Tracker] = (),
+        evaluation_due: bool = False,
     ):
-        """rollbacks: number of rows of kind "rollback" to keep, whatever their step."""
+        """Opens the rows of a work directory.
+
+        Args:
+          rollbacks: number of rows of kind "rollback" to keep, whatever their step.
+          evaluation_due: the scores at `resume_step` are computed anew.
+        """
         self._path = workdir / "metrics.jsonl"
         rows = read_rows(self._path) if self._path.exists() else []
         self.last_seen: float | None = max((r["time"] for r in rows if "time" in r), default=None)
-        self._keep(rows, resume_step, rollbacks)
+        due = {(kind, resume_step) for kind in ("eval", "phase_end") if evaluation_due}
+        remaining = [row for row in rows if (row["kind"], row["step"]) not in due]
+        self._keep(remaining, resume_step, rollbacks)
         with self._disk_errors():
             self._file = self._path.open("a")
             self._followed = contextlib.ExitStack()
@@ -157,13 +165,23 @@ class SilentWriter(MetricsWriter):
 
 
 def metrics_writer(
-    workdir: Path, tracking: TrackingConfig, *, resume_step: int, rollbacks: int
+    workdir: Path,
+    tracking: TrackingConfig,
+    *,
+    resume_step: int,
+    rollbacks: int,
+    evaluation_due: bool,
 ) -> MetricsWriter:
     """The writer of this process."""
     if not is_first_process():
         return SilentWriter()
-    trackers = tracking.make()
-    return MetricsWriter(workdir, resume_step=resume_step, rollbacks=rollbacks, trackers=trackers)
+    return MetricsWriter(
+        workdir,
+        resume_step=resume_step,
+        rollbacks=rollbacks,
+        trackers=tracking.make(),
+        evaluation_due=evaluation_due,
+    )
 
 
 class CompileCounter:

@@ -9,10 +9,12 @@ import concurrent.futures
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
+from lengthwise.common.interruption import interruption_point
 from lengthwise.common.progress import ProgressBar
 
 Key = TypeVar("Key", bound=Hashable)
 Executable = TypeVar("Executable")
+_SECONDS_BETWEEN = 0.2  # looks for a reason not to wait on
 
 
 def resolve_compile_mode(requested: str, platform: str) -> str:
@@ -48,8 +50,15 @@ class CompiledSteps(Generic[Key, Executable]):
             raise
 
     def __getitem__(self, key: Key) -> Executable:
-        """The executable; waits for the compiling thread where it is not done yet."""
-        return self._futures[key].result()
+        """The executable; waits for the compiling thread where it is not done yet.
+
+        Raises Interruption where the wait is to be given up.
+        """
+        future = self._futures[key]
+        while not future.done():
+            concurrent.futures.wait([future], _SECONDS_BETWEEN)
+            interruption_point()
+        return future.result()
 
     def __len__(self) -> int:
         """Number of keys, compiled or not."""
@@ -59,5 +68,5 @@ class CompiledSteps(Generic[Key, Executable]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Waits for what is being compiled and drops the rest of the queue."""
-        self._pool.shutdown(cancel_futures=True)
+        """Drops the rest of the queue; what is being compiled is waited for by nobody."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.interruption import interruption_point
 from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.data.layouts.row_groups import Stratum
 from lengthwise.train.config import LoopConfig, ProfileConfig
@@ -135,7 +136,7 @@ class Fakes:
         state.writer = types.SimpleNamespace(write=self.rows.append, flush=lambda: None)
         return state
 
-    def run(self, start=0):
+    def run(self, start=0, compiled=None):
         state = self.state(start)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("lengthwise.train.loop.loop.roll_back", self.roll_back)
@@ -146,7 +147,7 @@ class Fakes:
             run_loop(
                 [state],
                 types.SimpleNamespace(params=None),
-                SingleSteps(state.run.setup, {(0, LENGTH): self.step}),
+                SingleSteps(state.run.setup, compiled or {(0, LENGTH): self.step}),
                 self.termination,
                 self.profiler,
             )
@@ -453,6 +454,23 @@ def test_a_signal_sets_the_request_and_the_old_handler_comes_back(number, reason
             assert not termination.requested  # as whoever started us wants it
     finally:
         signal.signal(number, before)
+
+
+@pytest.mark.parametrize("checkpoint_every", [100, 5])
+def test_a_signal_while_a_program_is_awaited_saves_where_the_run_is(checkpoint_every):
+    fakes = Fakes(checkpoint_every=checkpoint_every)
+
+    class Compiled:
+        def __getitem__(self, key):
+            if ("dispatch", 5) in fakes.events:
+                fakes.termination.requested = True
+                interruption_point()
+            return fakes.step
+
+    state = fakes.run(compiled=Compiled())
+    assert (state.reason, state.step) == ("terminated", 5)
+    assert fakes.saved == [5]
+    assert [row["step"] for row in rows_of(fakes, "train")] == [1, 2, 3, 4, 5]
 
 
 def test_a_second_interrupt_does_not_wait(capsys):

@@ -1,10 +1,15 @@
 """`train` from end to end: stopping early, phases, and the weights of another run."""
 
+import os
+import signal
+
 import jax
 import numpy as np
 import pytest
 
+from lengthwise.benchmarks.app.lives import lasting_rows
 from lengthwise.common.errors import UserError
+from lengthwise.common.interruption import interruption_point
 from lengthwise.configs.resolve import load
 from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
@@ -53,6 +58,37 @@ def test_without_patience_it_goes_on_whatever_the_score(tmp_path, start):
 def test_a_score_that_is_no_number_stops_the_run(tmp_path, start):
     with pytest.raises(UserError, match=r"non-finite score nan .* step 8; checkpoint 4 is kept"):
         start(tmp_path, {4: 1.0, 8: float("nan")}.get)
+
+
+@pytest.mark.parametrize("at", [8, 12])
+def test_an_evaluation_that_a_signal_cuts_short_is_made_up_for(at, tmp_path, start, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    scores = {4: 2.0, 8: 1.0, 12: 3.0}
+
+    def terminated(step):
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+            interruption_point()
+        return scores[step]
+
+    start(whole, scores.get)
+    for _ in range(2):  # the second time while it is made up for
+        state = start(cut, terminated)
+        assert (state.reason, state.step, steps_on_disk(cut)[-1]) == ("terminated", at, at)
+        assert [row["step"] for row in rows(cut, "eval")] == [*range(4, at, 4)]
+    monkeypatch.setattr(Checkpoints, "drop_after", raise_interrupt)
+    with pytest.raises(KeyboardInterrupt):  # killed between the scores and their checkpoint
+        start(cut, scores.get)
+    monkeypatch.undo()
+    assert start(cut, scores.get).reason == "finished"
+    assert steps_on_disk(cut) == steps_on_disk(whole)
+    assert lasting_rows(cut) == lasting_rows(whole)
+    best = [Checkpoints(each / "checkpoints", read_only=True).best_step() for each in (whole, cut)]
+    assert best == [8, 8]
+
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_phases_follow_each_other_and_the_second_resumes(tmp_path, start):

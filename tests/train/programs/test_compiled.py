@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from lengthwise.common.errors import UserError
+from lengthwise.common.interruption import Interruption, interruptible
 from lengthwise.common.trees import build
 from lengthwise.train.config import LoopConfig
 from lengthwise.train.programs.compiled import CompiledSteps, resolve_compile_mode
@@ -43,6 +44,25 @@ def test_an_error_comes_at_once_and_drops_the_rest():
     with pytest.raises(UserError, match="bucket 64"):
         CompiledSteps(compile_one, [64, *range(9)], ahead=True)
     assert len(started) <= 2  # the one that was being compiled is not waited for
+    release.set()
+
+
+def test_neither_who_waits_nor_the_end_is_held_up_by_a_compilation():
+    release = threading.Event()
+
+    def compile_one(key):
+        assert key == "first" or release.wait(30)
+
+    def give_up():
+        raise Interruption
+
+    with (
+        CompiledSteps(compile_one, ["first", "second"], ahead=False) as steps,
+        pytest.raises(Interruption),
+        interruptible(give_up),
+    ):
+        steps["second"]
+    assert not release.is_set()
     release.set()
 
 
