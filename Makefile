@@ -47,10 +47,10 @@ test-all: $(VENV)/.installed-test $(LIBTPU)/.installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest $(TOGETHER)
 
 # The figures of transformers, computed anew: the decoder agrees with them, and so do the frozen ones
-# that `make test` uses. After a change on purpose, copy the fresh file over the frozen one.
+# that `make test` uses. After a change on purpose, copy the fresh files over the frozen ones.
 parity: $(VENV)/.installed-test $(PARITY)/.installed
-	$(PARITY)/bin/python -m tests.parity.reference $(PARITY)/figures.json
-	LENGTHWISE_PARITY_FIGURES=$(PARITY)/figures.json $(RUN) -m pytest tests/parity
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PARITY)/bin/python -m tests.parity.reference $(PARITY)/figures
+	LENGTHWISE_PARITY_FIGURES=$(abspath $(PARITY))/figures $(RUN) -m pytest tests/parity
 
 # With what a worker has and no more: no jax.
 beam: $(BEAM)/.installed

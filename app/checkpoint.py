@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from lengthwise.app.scoring import Subject
+from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.common.errors import UserError
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.store.token_store import TokenStore
@@ -14,7 +14,9 @@ from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.train.checkpoint.average import average_params, steps_to_average
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
+from lengthwise.train.checkpoint.pretrained import named_folder
 from lengthwise.train.loop.restore import read_host_state
+from lengthwise.train.loop.start import initial_weights
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.machine.devices import platform
 from lengthwise.train.phases import Phases
@@ -43,11 +45,27 @@ def params_to_score(
     return average_params(checkpoints, steps, abstract)
 
 
+def scored_checkpoint(
+    experiment: RunConfig, setup: Setup, checkpoints: Checkpoints, workdir: Path
+) -> Checkpoint:
+    """The checkpoint that eval.checkpoint names; before the first one, the weights of the Hugging
+    Face folder that train.init_from names, at step 0.
+
+    Raises UserError: there is neither.
+    """
+    if checkpoints.latest_step() is None and named_folder(experiment.train.init_from):
+        return Checkpoint(0, initial_weights(setup), {})
+    step = step_to_score(experiment, checkpoints, workdir)
+    host = read_host_state(setup, checkpoints, step)
+    params = params_to_score(experiment, setup, checkpoints, step)
+    return Checkpoint(step, params, host)
+
+
 class Trained:
-    """The checkpoint that eval.checkpoint names, of a locked work directory.
+    """The weights of a locked work directory that `scored_checkpoint` names.
 
     Raises:
-      UserError: there is none.
+      UserError: there are none.
     """
 
     def __init__(self, experiment: RunConfig, store: TokenStore, workdir: Path):
@@ -62,16 +80,16 @@ class Trained:
         print(enable_compilation_cache(experiment.train.compilation_cache, workdir))
         setup = Setup(experiment, phases, jax.devices())
         with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:
-            step = step_to_score(experiment, checkpoints, workdir)
-            read_host_state(setup, checkpoints, step)
-            params = params_to_score(experiment, setup, checkpoints, step)
+            checkpoint = scored_checkpoint(experiment, setup, checkpoints, workdir)
         subject = Subject(experiment, store, phases, setup)
         inference = subject.inference(experiment.eval, longest=0)
         self.start_token, self.scored_text = subject.start_token, subject.scored_text
-        self.step = step
+        self.step = checkpoint.step
         self.l_train = phases.l_train
         self.store = store
-        self.model = BoundModel(inference, params, phases.scaling_after(step))
+        self.params, self.spec = checkpoint.params, setup.blueprint.model
+        self.scaling = phases.scaling_after(self.step)
+        self.model = BoundModel(inference, checkpoint.params, self.scaling)
 
     def text_tokenizer(self) -> Tokenizer:
         """Raises UserError where documents came as ids."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from lengthwise.train.machine.processes import is_first_process
 from lengthwise.train.machine.workdir import locked
 
 if TYPE_CHECKING:
+    from lengthwise.app.checkpoint import Trained
+    from lengthwise.app.huggingface.pretrained import Pretrained
     from lengthwise.app.session import Session
 
 
@@ -41,8 +43,16 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
     if mode == "train":
         with training_session(config, directory) as session:
             return session.train_and_score()
-    if mode in ("eval", "generate") and read_config(directory) is None:
-        raise UserError(f"--workdir={workdir} holds no run; train one first")
+    if mode in ("eval", "generate", "export") and read_config(directory) is None:
+        from lengthwise.train.checkpoint.pretrained import named_folder
+
+        experiment = load(config, None)
+        if mode == "export" or named_folder(experiment.train.init_from) is None:
+            raise UserError(
+                f"--workdir={workdir} holds no run; train one first, or take the weights of a "
+                "Hugging Face folder: --config=configs/huggingface.py:FOLDER"
+            )
+        return as_they_are(mode, experiment, directory)
     with locked(directory):
         experiment = load(config, read_config(directory))
         if mode == "prepare":
@@ -53,7 +63,9 @@ def run(mode: str, config: ConfigDict, workdir: str) -> int:
         assert saved is not None
         _print_changes(check_config(directory, experiment.resolved, FREE_IN_SCORING))
         if mode == "generate":
-            return generate(experiment, directory)
+            return generate(experiment, directory, trained_of(experiment, directory))
+        if mode == "export":
+            return export(experiment, directory)
         from lengthwise.app.session import Session
 
         # What was trained stays what it was; only the scoring may be asked for anew.
@@ -94,9 +106,52 @@ def _print_changes(lines: list[str]) -> None:
         print(f"config: {line} (saved -> now)")
 
 
-def generate(experiment: RunConfig, workdir: Path) -> int:
-    """Generates from the prompts of `generate`; prints the texts and saves them as a file."""
-    from lengthwise.app.checkpoint import Trained
+def as_they_are(mode: str, experiment: RunConfig, workdir: Path) -> int:
+    """Scores the weights of a Hugging Face folder, or generates from them, untrained here.
+
+    Scores claim the work directory for their config, as a training does.
+    """
+    if mode == "generate":
+        from lengthwise.app.huggingface.pretrained import Pretrained
+
+        return generate(experiment, workdir, lambda: Pretrained(experiment, workdir))
+    from lengthwise.app.session import Session
+
+    Session.check(experiment)
+    with locked(workdir):
+        session = Session(experiment, open_store(experiment, workdir), workdir, follows_plan=False)
+        session.claim()
+        return session.score()
+
+
+def trained_of(experiment: RunConfig, workdir: Path) -> Callable[[], Trained]:
+    """Opens the checkpoint of a work directory when it is called."""
+
+    def opened() -> Trained:
+        from lengthwise.app.checkpoint import Trained
+
+        return Trained(experiment, open_store(experiment, workdir), workdir)
+
+    return opened
+
+
+def export(experiment: RunConfig, workdir: Path) -> int:
+    """Exports the checkpoint of a work directory to export.path."""
+    from lengthwise.app.huggingface.export import export, new_folder
+
+    new_folder(experiment.export.path)  # before the minutes that the rest may take
+    path = export(experiment, trained_of(experiment, workdir)())
+    print(f"exported: {path}")
+    return 0
+
+
+def generate(
+    experiment: RunConfig, workdir: Path, opened: Callable[[], Trained | Pretrained]
+) -> int:
+    """Generates from the prompts of `generate`; prints the texts and saves them as a file.
+
+    opened: gives the weights; called when the prompts are read.
+    """
     from lengthwise.app.conversation import converse
     from lengthwise.eval.inference.generation import generate_texts, read_prompts, save_rows
     from lengthwise.eval.inference.scorer import Setting
@@ -110,7 +165,7 @@ def generate(experiment: RunConfig, workdir: Path) -> int:
     sampling = Sampling(
         config.temperature, config.top_k, config.top_p, config.min_p, config.repetition_penalty
     )
-    trained = Trained(experiment, open_store(experiment, workdir), workdir)
+    trained = opened()
     tokenizer = trained.text_tokenizer()
     for prompt in prompts:
         if unknown := tokenizer.unknown(prompt):

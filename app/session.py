@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from lengthwise.app.checkpoint import params_to_score, step_to_score
-from lengthwise.app.scoring import Checkpoint, Scoring, Subject
+from lengthwise.app.checkpoint import scored_checkpoint
+from lengthwise.app.scoring import Scoring, Subject
 from lengthwise.common.files import write_json
 from lengthwise.configs.base import RunConfig
 from lengthwise.configs.saved_config import claim_config
@@ -23,7 +23,6 @@ from lengthwise.data.store.token_store import TokenStore
 from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.flops import parameter_count
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
-from lengthwise.train.loop.restore import read_host_state
 from lengthwise.train.machine.compilation_cache import enable_compilation_cache
 from lengthwise.train.machine.devices import platform
 from lengthwise.train.machine.peak import device_peak, machine_facts
@@ -139,7 +138,8 @@ class Session:
         from lengthwise.eval.report.run.run_page import RunInputs
 
         manifest = self.store.manifest
-        metrics = read_rows(self.workdir / "metrics.jsonl")
+        log = self.workdir / "metrics.jsonl"
+        metrics = read_rows(log) if log.exists() else []  # weights as they are
         epochs = self._epochs(max((row["step"] for row in metrics), default=0))
         return RunInputs(
             title=self.workdir.resolve().name,
@@ -175,14 +175,12 @@ class Session:
 
         Raises UserError: there is none.
         """
-        step = step_to_score(self.experiment, checkpoints, self.workdir)
-        host = read_host_state(self.setup, checkpoints, step)
-        params = params_to_score(self.experiment, self.setup, checkpoints, step)
-        self.scoring.report(Checkpoint(step, params, host), self.workdir, self._run_inputs)
+        checkpoint = scored_checkpoint(self.experiment, self.setup, checkpoints, self.workdir)
+        self.scoring.report(checkpoint, self.workdir, self._run_inputs)
         if is_first_process():
             from lengthwise.app.tracking import track_scores
 
-            track_scores(self.experiment.tracking, self.workdir, step)
+            track_scores(self.experiment.tracking, self.workdir, checkpoint.step)
 
     def train(self) -> int:
         """Trains to the end; returns the exit status."""
@@ -201,7 +199,7 @@ class Session:
         keep_every = self.experiment.train.keep_every
         return contextlib.closing(Checkpoints(self.workdir / "checkpoints", keep_every=keep_every))
 
-    def _claim(self) -> None:
+    def claim(self) -> None:
         """Only now: a config that can't be run must not own the directory."""
         if is_first_process():
             claim_config(self.workdir, self.experiment.resolved)
@@ -215,7 +213,7 @@ class Session:
             self.setup,
             self.workdir,
             checkpoints,
-            claim=self._claim,
+            claim=self.claim,
             evaluate=self.scoring.probe if self.scoring.probes else None,
             prepare_evaluation=self.scoring.compile,
             peak_flops=self.peak.flops_per_second * len(self.setup.blueprint.devices),

@@ -244,10 +244,11 @@ class TextScoring:
         exposure = exposure_of(self._subject, checkpoint)
         write_figures(workdir / "exposure.json", exposure)
         inputs = ReportInputs(**vars(run()), exposure=exposure, results=results)
-        page = write_report(workdir, inputs)
         for line in headline(results):
             print(line)
-        print(f"report: {page}")
+        if inputs.metrics:  # which there is none of where nothing was trained
+            print(f"report: {write_report(workdir, inputs)}")
+        trained = run_seconds(inputs.metrics) if inputs.metrics else {}
         total, resolved = exposure["total"], self._subject.experiment.resolved
         evaluation = Evaluation(
             name=inputs.title,
@@ -255,7 +256,8 @@ class TextScoring:
             training=training_fingerprint(resolved),
             identity=self._subject.identity(checkpoint.step),
             tokens=self._subject.store.manifest.token_meaning,
-            length_p95=total["length_p95"],
+            # Of weights from elsewhere nobody knows the lengths.
+            length_p95=total["length_p95"] or self._subject.l_train,
             targets_by_length=dict(zip(total["context"], total["targets_by_length"], strict=True)),
             scored=ScorerResult(
                 (*results.curves, *others.curves),
@@ -263,7 +265,7 @@ class TextScoring:
                 others.sentences,
                 (*results.left_out, *others.left_out),
             ),
-            seconds={**run_seconds(inputs.metrics), "scoring": seconds},
+            seconds={**trained, "scoring": seconds},
             facts=card_facts(inputs, provenance()),
         )
         for line in write_card(workdir, [evaluation, *self._others], self.config):

@@ -15,6 +15,7 @@ from lengthwise.common.settings import default_tree, section
 from lengthwise.common.trees import as_tree
 from lengthwise.data.config import DataConfig
 from lengthwise.eval.config import EvalConfig, GenerateConfig
+from lengthwise.model.huggingface.settings import ExportConfig
 from lengthwise.train.config import CONFIG_VERSION, TrainConfig
 
 
@@ -25,6 +26,7 @@ class RunConfig(TrainConfig):
     data: DataConfig = section(DataConfig)
     eval: EvalConfig = section(EvalConfig)
     generate: GenerateConfig = section(GenerateConfig)
+    export: ExportConfig = section(ExportConfig)
 
     @property
     def resolved(self) -> dict[str, Any]:

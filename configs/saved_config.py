@@ -23,7 +23,7 @@ LATER_STEPS = ("stopping.", "anomaly.", "optimizer.schedule_steps")  # what deci
 # How the same steps are computed, beside the microbatches of phases. The precision is none of it.
 _EXECUTION = ("mesh.", *(f"model.{name}" for name in EXECUTION if name != "compute_dtype"))
 FREE_ON_RESUME = (
-    *("train.", "profile.", "tracking.", "generate.", *LATER_STEPS, *_EXECUTION),
+    *("train.", "profile.", "tracking.", "generate.", "export.", *LATER_STEPS, *_EXECUTION),
     *("data.workers", "data.verify", "data.store", "eval.compare"),
     "extensions",  # modules may move; what they register is compared by its settings
 )

@@ -123,7 +123,7 @@ class LoopConfig(ReadingConfig):
     # directory or gs:// address of compiled programs, for the next start; empty: that in the
     # environment's JAX_COMPILATION_CACHE_DIR, or WORKDIR/compiled; "off": none
     compilation_cache: str = ""
-    # a work directory whose newest weights this run starts from
+    # a work directory whose newest weights this run starts from, or a Hugging Face folder
     init_from: str = setting("", path=True)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,8 @@ that may change go on top.
 `--mode=train` prepares the data when missing, goes on where WORKDIR left off, and writes the
 report; `eval` scores a trained work directory again; `generate` continues prompts; `prepare` only
 makes the token store; `plan` chooses how each bucket is computed on the TPUs that mesh.topology
-names, with no data and no TPU.
+names, with no data and no TPU; `export` writes a folder that transformers loads, to export.path.
+--config=configs/huggingface.py:FOLDER takes the model and the weights of such a folder.
 """
 
 import contextlib
@@ -46,7 +47,7 @@ _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first 
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.", 1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.", 0)
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "eval", "generate", "prepare", "plan"], "What to do."
+    "mode", "train", ["train", "eval", "generate", "prepare", "plan", "export"], "What to do."
 )
 
 

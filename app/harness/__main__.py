@@ -2,6 +2,7 @@
 
     pip install -r requirements-harness.txt
     python -m lengthwise.app.harness --workdir=RUN --tasks=hellaswag,lengthwise_passkey_256
+    python -m lengthwise.app.harness --workdir=OUT --tasks=hellaswag --model=HUGGING_FACE_FOLDER
 
 Besides the harness's own tasks, which it downloads, and those of --include_path there are the tasks
 of eval/prompts/tasks at any length, lengthwise_TASK_LENGTH. Writes WORKDIR/eval/harness.json.
@@ -28,12 +29,16 @@ def run(
     workdir: Path,
     tasks: list[str],
     *,
+    model: str = "",
     max_length: int = 0,
     include_path: str | None = None,
     num_fewshot: int | None = None,
     limit: int | None = None,
 ) -> dict[str, Any]:
     """Scores the tasks; returns what harness.json holds.
+
+    Args:
+      model: a Hugging Face folder, scored in place of the run in `workdir`.
 
     Raises:
       UserError: lm_eval is not installed, the work directory holds no run, a task is unknown, a
@@ -49,10 +54,12 @@ def run(
     from lengthwise.app.checkpoint import Trained
     from lengthwise.app.harness.model import CheckpointLM
     from lengthwise.app.harness.tasks import is_own, names, task_config
-    from lengthwise.app.store import open_store
 
     # Here, since this is a program of its own: nothing of eval needs these.
-    from lengthwise.configs.resolve import from_saved
+    from lengthwise.app.huggingface.pretrained import Pretrained
+    from lengthwise.app.store import open_store
+    from lengthwise.configs.huggingface import get_config
+    from lengthwise.configs.resolve import from_saved, load
     from lengthwise.configs.saved_config import read_config
     from lengthwise.eval.prompts.prompt import Unaskable
     from lengthwise.eval.scoring.bench import Bench
@@ -60,9 +67,17 @@ def run(
 
     if jax.process_count() > 1:
         raise UserError("app.harness runs on one process; score on one host")
-    if not (workdir / "config.json").exists():
-        raise UserError(f"--workdir={workdir} holds no run; train one first")
+    if not model and not (workdir / "config.json").exists():
+        raise UserError(
+            f"--workdir={workdir} holds no run; train one first, or name a Hugging Face folder: "
+            "--model=FOLDER"
+        )
     others = [name for name in tasks if not is_own(name)]
+    if model and len(others) < len(tasks):
+        raise UserError(
+            "--tasks names some of Lengthwise's own, which are made of the text of a run; score "
+            "the folder by --mode=eval first, then its --workdir here"
+        )
     # Reading the thousands of tasks that the harness comes with takes seconds.
     manager = TaskManager(include_path=include_path, include_defaults=False)
     if not all(manager.match_tasks([name]) for name in others):
@@ -74,25 +89,32 @@ def run(
                 f"the harness, and here are {', '.join(names('LENGTH'))}"
             )
     with locked(workdir):
-        saved = read_config(workdir)
-        assert saved is not None
-        experiment = from_saved(saved)
-        trained = Trained(experiment, open_store(experiment, workdir), workdir)
+        trained: Trained | Pretrained
+        if model:
+            experiment = load(get_config(model), None)
+            trained = Pretrained(experiment, workdir)
+        else:
+            saved = read_config(workdir)
+            assert saved is not None
+            experiment = from_saved(saved)
+            trained = Trained(experiment, open_store(experiment, workdir), workdir)
         config, tokenizer = experiment.eval, trained.text_tokenizer()
-        longest = max_length or tested_contexts(config, trained.l_train)[-1]
-        bench = Bench(
-            source=trained.store,
-            tokenizer=tokenizer,
-            config=config,
-            l_train=trained.l_train,
-            lengths=tested_contexts(config, trained.l_train),
-            fingerprint=trained.scored_text,
-            why_no_positions="",
-            start_token=trained.start_token,
-        )
+        beyond = trained.l_train if model else tested_contexts(config, trained.l_train)[-1]
+        longest = max_length or beyond
         own: dict[str, dict[str, Any]] = {}
         left_out: dict[str, str] = {}
         for name in filter(is_own, tasks):
+            assert isinstance(trained, Trained)
+            bench = Bench(
+                source=trained.store,
+                tokenizer=tokenizer,
+                config=config,
+                l_train=trained.l_train,
+                lengths=tested_contexts(config, trained.l_train),
+                fingerprint=trained.scored_text,
+                why_no_positions="",
+                start_token=trained.start_token,
+            )
             try:
                 own[name] = task_config(
                     name, tokenizer, bench.prompt_maker, config.prompts, config.seed
@@ -104,9 +126,9 @@ def run(
                 print(f"note: left out: {error}")
         requested: list[Any] = [own.get(name, name) for name in tasks if name not in left_out]
         cached = trained.model.cached(Setting())
-        model = CheckpointLM(cached, tokenizer, longest, trained.start_token)
+        scored = CheckpointLM(cached, tokenizer, longest, trained.start_token)
         output = simple_evaluate(
-            model,
+            scored,
             tasks=requested,
             task_manager=manager,
             num_fewshot=num_fewshot,
@@ -118,14 +140,14 @@ def run(
             log_samples=False,
         )
         assert output is not None
-        for note in model.notes():
+        for note in scored.notes():
             print(f"note: {note}")
         report = {
             "checkpoint_step": trained.step,
             "l_train": trained.l_train,
             "max_length": longest,
             "left_out": left_out,
-            "notes": model.notes(),
+            "notes": scored.notes(),
             **{key: output[key] for key in ("results", "versions", "n-shot", "n-samples")},
         }
         # The harness puts functions and numpy's numbers among its results.
@@ -141,6 +163,8 @@ def parser() -> shell.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--workdir", required=True, help="of a trained run")
+    folder = "Hugging Face folder to score in place of a run; results still go to --workdir"
+    parser.add_argument("--model", default="", help=folder)
     parser.add_argument("--tasks", required=True, help="names of tasks, with commas between")
     parser.add_argument("--include_path", help="a folder with more tasks, as YAML")
     parser.add_argument("--num_fewshot", type=shell.at_least(0), help="examples before a question")

@@ -163,9 +163,13 @@ class TokenStore:
 
     def tokenizer(self) -> Tokenizer:
         """The store's tokenizer, from its own copy."""
+        return load_tokenizer(self.tokenizer_file, self.manifest.end_of_text_token)
+
+    @property
+    def tokenizer_file(self) -> str:
+        """Path of the store's copy of a tokenizer.json; without one, the name of its tokenizer."""
         own_copy = TOKENIZER in self.manifest.tables
-        name = str(self.directory / TOKENIZER) if own_copy else self.manifest.tokenizer
-        return load_tokenizer(name, self.manifest.end_of_text_token)
+        return str(self.directory / TOKENIZER) if own_copy else self.manifest.tokenizer
 
 
 def read_manifest(directory: Path) -> Manifest:

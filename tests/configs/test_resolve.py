@@ -93,7 +93,14 @@ def test_weights_are_dicts_in_the_config():
         load(changed(sampling={"domain_weights": ({"domain": "code", "weight": 0.5},)}), None)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_the_config_of_a_folder_asks_for_one():
+    with pytest.raises(UserError, match="name the folder of weights: --config=configs/huggingface"):
+        importlib.import_module("lengthwise.configs.huggingface").get_config()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in RECIPES if path.stem != "huggingface"], ids=lambda p: p.stem
+)
 def test_every_config_loads(path):
     config = importlib.import_module(f"lengthwise.configs.{path.stem}").get_config()
     assert config.is_locked

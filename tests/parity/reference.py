@@ -1,4 +1,6 @@
-"""Figures of `transformers`, written as JSON: `python -m tests.parity.reference FILE`.
+"""Figures of `transformers`, written as JSON: `python -m tests.parity.reference FOLDER`.
+
+Writes figures.json, of parts of models, and families.json, of whole ones.
 
 Runs in the environment of requirements-parity.txt, which has neither jax nor this project's other
 requirements.
@@ -26,6 +28,7 @@ from transformers.models.bloom.modeling_bloom import BloomAttention, build_alibi
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from tests.parity import cases
+from tests.parity.family_reference import every_family
 
 SIZES = {
     "vocab_size": cases.VOCABULARY,
@@ -166,7 +169,7 @@ def plain(value: Any) -> Any:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
-def main(path: Path) -> None:
+def main(folder: Path) -> None:
     figures = {
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "rope": rope(),
@@ -175,8 +178,10 @@ def main(path: Path) -> None:
         "t5 buckets": buckets(),
         "t5": {str(heads): t5(heads) for heads in cases.BIAS_HEADS},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plain(figures)).replace("], ", "],\n") + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("figures", figures), ("families", every_family())):
+        text = json.dumps(plain(content)).replace("], ", "],\n")
+        (folder / f"{name}.json").write_text(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 from lengthwise.common.errors import UserError
 from lengthwise.common.paths import user_path
 from lengthwise.train.checkpoint.init_from import weights_of
+from lengthwise.train.checkpoint.pretrained import named_folder, weights_of_folder
 from lengthwise.train.loop.loop import run_loop
 from lengthwise.train.loop.restore import restore_newest
 from lengthwise.train.loop.state import RunState, TrainingRun, spent_on
@@ -135,9 +136,22 @@ def _first_state(setup: Setup) -> TrainState:
     """Device state before the first step, over `init_from`'s weights or random ones."""
     if not setup.config.train.init_from:
         return setup.initial_state()
-    workdir = user_path(setup.config.train.init_from, "train.init_from")
-    weights = weights_of(workdir, setup.blueprint.abstract_params, setup.meaning(0))
-    return setup.state_from(setup.completed(weights))
+    return setup.state_from(initial_weights(setup))
+
+
+def initial_weights(setup: Setup) -> dict[str, Any]:
+    """The weights that train.init_from names: of a run, or of a Hugging Face folder.
+
+    Raises:
+      UserError: there are none, or those of another model.
+    """
+    blueprint, named = setup.blueprint, setup.config.train.init_from
+    if folder := named_folder(named):
+        weights = weights_of_folder(folder, blueprint.model, blueprint.abstract_params)
+    else:
+        workdir = user_path(named, "train.init_from")
+        weights = weights_of(workdir, blueprint.abstract_params, setup.meaning(0))
+    return setup.completed(weights)
 
 
 def _programs(

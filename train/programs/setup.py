@@ -12,6 +12,7 @@ from lengthwise.data.batches.pipeline import HostBatch
 from lengthwise.model import transformer
 from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.spec import ModelSpec
+from lengthwise.train.checkpoint.pretrained import check_folder, named_folder
 from lengthwise.train.config import TrainConfig
 from lengthwise.train.mesh import LocalSlice, local_slice, put_batch, put_everywhere
 from lengthwise.train.phases import Phase, Phases
@@ -35,6 +36,9 @@ def check_settings(config: TrainConfig, platform: str) -> None:
         check_no_decay(params, config.optimizer.no_decay)
     for phase in config.phases:
         model.check(phase.layout.smallest_bucket)
+    folder = named_folder(config.train.init_from)
+    if folder is not None and model.vocab_rows:  # without it, the tokenizer tells the rows
+        check_folder(folder, model)
 
 
 class Setup:

@@ -15,17 +15,24 @@ def card_facts(inputs: RunInputs, made: Mapping[str, str]) -> dict[str, str]:
     Args:
       made: what the run itself doesn't know, such as the command.
     """
+    facts = {
+        "Parameters": _count(inputs.facts["Model"]["parameters"]),
+        "Positions": str(inputs.facts["Model"]["positions"]),
+        "Corpus": str(inputs.facts["Corpus"]["source"]),
+        "Machine": str(inputs.facts["Machine"]["devices"]),
+    }
+    if not inputs.metrics:  # weights from elsewhere
+        return facts | dict(made)
     log = TrainingLog(inputs.metrics)
     trained = log.tokens_by_bucket()
     seconds = sum(run_seconds(inputs.metrics).values())
     minutes = f"{seconds / 60:,.1f}" if seconds < 6000 else f"{seconds / 60:,.0f}"
     return {
-        "Parameters": _count(inputs.facts["Model"]["parameters"]),
+        "Parameters": facts.pop("Parameters"),
         "Trained tokens": _count(int(log.tokens[-1])),
-        "Positions": str(inputs.facts["Model"]["positions"]),
+        "Positions": facts.pop("Positions"),
         "Buckets": " ".join(token_count(length) for length in trained),
-        "Corpus": str(inputs.facts["Corpus"]["source"]),
-        "Machine": str(inputs.facts["Machine"]["devices"]),
+        **facts,
         "Minutes of training": minutes,
         **made,
     }

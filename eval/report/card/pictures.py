@@ -194,6 +194,8 @@ def _histogram(axes: Axes, targets: Mapping[int, int], theme: Theme) -> None:
     """Trained targets by the length of their sequence, along the bottom of a panel."""
     ends = np.array(list(targets), np.float64)
     counts = np.array(list(targets.values()), np.float64)
+    if not counts.any():  # weights from elsewhere
+        return
     axes.bar(
         ends / 2,
         HISTOGRAM_HEIGHT * counts / counts.max(),
