@@ -154,12 +154,19 @@ def generate(
     """
     from lengthwise.app.conversation import converse
     from lengthwise.eval.inference.generation import generate_texts, read_prompts, save_rows
-    from lengthwise.eval.inference.scorer import Setting
     from lengthwise.eval.inference.start_token import UNTRAINED
+    from lengthwise.eval.losses.methods import PLAIN, parts
     from lengthwise.model.decode import Sampling
 
     config = experiment.generate
     reads_terminal = not (config.prompt or config.prompts) and sys.stdin.isatty()
+    if config.method not in ("", PLAIN):
+        if reads_terminal:
+            raise UserError(
+                f"generate.method={config.method!r} goes by the length of a text, which that of a "
+                "terminal has none of; give generate.prompt or generate.prompts"
+            )
+        parts(config.method, "generate.method")
     # Before the minutes that the rest may take.
     prompts = [] if reads_terminal else read_prompts(config)
     sampling = Sampling(
@@ -170,7 +177,10 @@ def generate(
     for prompt in prompts:
         if unknown := tokenizer.unknown(prompt):
             print(f"note: the tokenizer has no token for {unknown[0]!r} of the prompt {prompt!r}")
-    model, start = trained.model.cached(Setting()), trained.start_token
+    start = trained.start_token
+    longest = max(map(len, tokenizer.encode_batch(prompts)), default=0) + 1 + config.max_tokens
+    setting = trained.setting(config.method, longest, "generate.method")
+    model = trained.model.cached(setting)
     if not start.trained and not all(map(len, tokenizer.encode_batch(prompts))):
         print(f"note: prompts without a token begin behind an end of text: {UNTRAINED}")
     print(f"checkpoint {trained.step}, trained on rows of up to {trained.l_train:,} tokens")

@@ -36,8 +36,9 @@ class EvalConfig:
     ratios: tuple[float, ...] = setting((0.25, 0.5, 1.0, 1.5, 2.0, 4.0), "(0, inf)")
     lengths: tuple[int, ...] = setting((), "[1, inf)")  # more of them, in tokens
     # What is tried beside the plain model: RoPE scalings (linear, ntk, dynamic, by_parts, yarn,
-    # llama3, truncated, power), masks (window, lambda, chunks), far distances (ceiling, string) and
-    # log_n, each alone or joined: "yarn+log_n", "lambda+ceiling".
+    # llama3, truncated, power, hope), masks (window, lambda, chunks), distances (ceiling, rerope,
+    # leaky_rerope, self_extend, string) and log_n, each alone or joined, and with settings:
+    # "yarn+log_n", "lambda+ceiling", "self_extend:window=128,group_size=8". See docs/evaluation.md.
     methods: tuple[str, ...] = ("linear", "ntk", "lambda")
     # candidates m of the factor m * context / L_train
     multipliers: tuple[float, ...] = setting((1.0, 2.0, 4.0), "(0, inf)")
@@ -64,6 +65,7 @@ class EvalConfig:
     # Scorers and tasks, of those, for every evaluation in training too, on the selection split at
     # the training length and twice that.
     during: tuple[str, ...] = ()
+    during_method: str = ""  # by which those are scored beyond the training length; empty: plain
     prompting: tuple[str, ...] = ()  # few_shot | scratchpad: tried beside the direct question
     generate: bool = False  # answers are written as well, by greedy decoding
     shots: int = setting(2, "[1, inf)")  # solved examples of a few-shot prompt
@@ -90,6 +92,9 @@ class GenerateConfig:
     """Settings of `--mode=generate`."""
 
     prompt: str = ""  # text to go on from
+    # How texts longer than the training length are run, as eval.methods has it: "yarn",
+    # "yarn:factor=4", "self_extend"; empty: as they are
+    method: str = ""
     # path of a file with a prompt a line, in place of `prompt`; of a .jsonl a JSON string a line,
     # which may be empty or of many lines
     prompts: str = setting("", path=True)

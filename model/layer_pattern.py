@@ -5,10 +5,9 @@ An entry is `SCHEME[:FIELD=VALUE,...][/MASK[:FIELD=VALUE,...]]`, such as "rope",
 those of model.positions.
 """
 
-import ast
 from typing import Any
 
-from lengthwise.common.errors import UserError
+from lengthwise.common.entries import entry
 
 
 def scheme_names(pattern: tuple[str, ...]) -> set[str]:
@@ -18,17 +17,4 @@ def scheme_names(pattern: tuple[str, ...]) -> set[str]:
 
 def parts(text: str) -> tuple[str, dict[str, Any]]:
     """(name, its fields) of "name:field=value,field=value"."""
-    name, _, rest = text.strip().partition(":")
-    fields: dict[str, Any] = {}
-    for each in filter(None, rest.split(",")):
-        field, equals, value = each.partition("=")
-        if not equals:
-            raise UserError(
-                f"model.layer_pattern holds {text!r}: {each!r} is no FIELD=VALUE; write it as "
-                "'rope:theta=10000/window:size=512'"
-            )
-        try:
-            fields[field.strip()] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            fields[field.strip()] = value.strip()  # a word
-    return name, fields
+    return entry(text, "model.layer_pattern", "rope:theta=10000/window:size=512")

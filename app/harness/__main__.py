@@ -34,6 +34,7 @@ def run(
     include_path: str | None = None,
     num_fewshot: int | None = None,
     limit: int | None = None,
+    method: str = "",
 ) -> dict[str, Any]:
     """Scores the tasks; returns what harness.json holds.
 
@@ -77,6 +78,11 @@ def run(
         raise UserError(
             "--tasks names some of Lengthwise's own, which are made of the text of a run; score "
             "the folder by --mode=eval first, then its --workdir here"
+        )
+    if model and method:
+        raise UserError(
+            "--method is for a run whose scores chose its multiplier; score the folder by "
+            "--mode=eval first, then its --workdir here"
         )
     # Reading the thousands of tasks that the harness comes with takes seconds.
     manager = TaskManager(include_path=include_path, include_defaults=False)
@@ -125,8 +131,12 @@ def run(
                 left_out[name] = str(error)
                 print(f"note: left out: {error}")
         requested: list[Any] = [own.get(name, name) for name in tasks if name not in left_out]
-        cached = trained.model.cached(Setting())
-        scored = CheckpointLM(cached, tokenizer, longest, trained.start_token)
+        plain = trained.model.cached(Setting())
+        ways = {}
+        if isinstance(trained, Trained):
+            found = trained.setting(method, longest, "--method")
+            ways[trained.l_train] = trained.model.cached(found)
+        scored = CheckpointLM(plain, tokenizer, longest, trained.start_token, beyond=ways)
         output = simple_evaluate(
             scored,
             tasks=requested,
@@ -146,6 +156,7 @@ def run(
             "checkpoint_step": trained.step,
             "l_train": trained.l_train,
             "max_length": longest,
+            "method": method,
             "left_out": left_out,
             "notes": scored.notes(),
             **{key: output[key] for key in ("results", "versions", "n-shot", "n-samples")},
@@ -171,6 +182,8 @@ def parser() -> shell.ArgumentParser:
     parser.add_argument("--limit", type=shell.at_least(1), help="questions of a task, at most")
     longest = "tokens of a request; a longer one is an error; default: the longest of eval.ratios"
     parser.add_argument("--max_length", type=shell.at_least(0), default=0, help=longest)
+    how = 'of requests longer than the training length, such as "yarn"; default: as they are'
+    parser.add_argument("--method", default="", help=how)
     return parser
 
 

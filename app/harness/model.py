@@ -6,8 +6,9 @@ Too long requests are errors, never cut. Documents are scored whole, in one wind
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,25 @@ class CheckpointLM(TemplateLM):
 
     Args:
       longest: tokens of context and continuation together, at most.
+      beyond: by a number of tokens, the model that runs longer requests in place of `model`.
     """
 
-    def __init__(self, model: CachedModel, tokenizer: Tokenizer, longest: int, start: StartToken):
+    def __init__(
+        self,
+        model: CachedModel,
+        tokenizer: Tokenizer,
+        longest: int,
+        start: StartToken,
+        beyond: Mapping[int, CachedModel] | None = None,
+    ):
         super().__init__()
-        self._model = dataclasses.replace(model, longest=longest)
-        self._scorer = CachedScorer(self._model)
+        # By tokens that a request has more of, the greatest first.
+        by_length = {0: model, **(beyond or {})}
+        self._models = {
+            least: dataclasses.replace(by_length[least], longest=longest)
+            for least in sorted(by_length, reverse=True)
+        }
+        self._scorers = {least: CachedScorer(each) for least, each in self._models.items()}
         self._tokens = tokenizer
         self._longest = longest
         self._start = start
@@ -101,7 +115,7 @@ class CheckpointLM(TemplateLM):
     ) -> list[tuple[float, bool]]:
         """Scores continuations in the order of the requests: log-likelihood in nats, and whether
         greedy decoding would generate it."""
-        by_context: dict[tuple[int, ...], list[int]] = {}
+        by_context: dict[tuple[int, tuple[int, ...]], list[int]] = {}
         for number, (texts, context, continuation) in enumerate(requests):
             self._check(len(context) + len(continuation))
             if not continuation:
@@ -109,20 +123,26 @@ class CheckpointLM(TemplateLM):
                     f"the continuation {texts[1]!r} has no token under {self._tokens.describe()}; "
                     "leave its task out"
                 )
-            by_context.setdefault(tuple(context), []).append(number)
+            least = self._least(len(context) + len(continuation))
+            by_context.setdefault((least, tuple(context)), []).append(number)
         # Contexts of like lengths together: padding is computed too.
-        contexts = sorted(by_context, key=len)
+        contexts = sorted(by_context, key=lambda key: (key[0], len(key[1])))
         scored: dict[int, Continuation] = {}
-        starts = range(0, len(contexts), _AT_A_TIME)
-        bar = ProgressBar(starts, desc="scoring", unit="batch", disable=disable_tqdm or None)
-        for start in bar:
-            part = contexts[start : start + _AT_A_TIME]
+        batches = [
+            some[start : start + _AT_A_TIME]
+            for _, group in itertools.groupby(contexts, key=lambda key: key[0])
+            for some in [list(group)]
+            for start in range(0, len(some), _AT_A_TIME)
+        ]
+        bar = ProgressBar(batches, desc="scoring", unit="batch", disable=disable_tqdm or None)
+        for part in bar:
             continuations = [
-                [np.array(requests[i][2], np.int32) for i in by_context[c]] for c in part
+                [np.array(requests[i][2], np.int32) for i in by_context[key]] for key in part
             ]
-            results = self._scorer([np.array(c, np.int32) for c in part], continuations)
-            for ids, each in zip(part, results, strict=True):
-                scored |= dict(zip(by_context[ids], each, strict=True))
+            scorer = self._scorers[part[0][0]]
+            results = scorer([np.array(c, np.int32) for _, c in part], continuations)
+            for key, each in zip(part, results, strict=True):
+                scored |= dict(zip(by_context[key], each, strict=True))
         return [
             (-float(scored[i].nats.sum(dtype=np.float64)), scored[i].greedy)
             for i in range(len(requests))
@@ -147,18 +167,20 @@ class CheckpointLM(TemplateLM):
         """Generates greedily, or by a task's temperature, top_k and top_p, up to the first of its
         `until`. Sampling is seeded by 0 and the number of the request.
         """
-        by_way: dict[tuple[Sampling, int], list[int]] = {}
-        stops = []
+        by_way: dict[tuple[Sampling, int, int], list[int]] = {}
+        stops, encoded = [], []
         for number, request in enumerate(requests):
             sampling, count, until = _generation(request.args[1])
-            by_way.setdefault((sampling, count), []).append(number)
+            encoded.append(self._prompt(self.tok_encode(request.args[0])))
+            longest = len(encoded[-1]) + count
+            self._check(longest)
+            by_way.setdefault((sampling, count, self._least(longest)), []).append(number)
             stops.append(until)
         texts = [""] * len(stops)
-        for (sampling, count), members in by_way.items():
-            prompts = [self._prompt(self.tok_encode(requests[i].args[0])) for i in members]
-            self._check(max(map(len, prompts)) + count)
+        for (sampling, count, least), members in by_way.items():
+            prompts = [encoded[i] for i in members]
             generated = generate(
-                self._model,
+                self._models[least],
                 [np.array(prompt, np.int32) for prompt in prompts],
                 sampling=sampling,
                 max_tokens=count,
@@ -169,6 +191,10 @@ class CheckpointLM(TemplateLM):
                 text = decode_behind(self._tokens, np.array(prompt), tokens)
                 texts[i] = _cut(text, stops[i])
         return texts
+
+    def _least(self, length: int) -> int:
+        """The key of the model that runs a request of `length` tokens."""
+        return next(least for least in self._models if length > least or not least)
 
     def _check(self, length: int) -> None:
         if length > self._longest:

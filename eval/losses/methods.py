@@ -1,63 +1,61 @@
 """Methods of running one checkpoint beyond its training length, by name.
 
-A name is one part or several joined by "+": a RoPE scaling, a mask, a mapping of far distances,
-scaled queries. "yarn+log_n" is YaRN with log-n scaled queries, "lambda+ceiling" is LM-Infinite. Up
-to L_train every method is the plain model.
+A name is one part or several joined by "+", each with settings if need be: "yarn+log_n" is YaRN
+with log-n scaled queries, "lambda+ceiling" LM-Infinite, "self_extend:window=128,group_size=8"
+SelfExtend.
+The parts are in `eval/methods/kinds`. Up to L_train every method is the plain model.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
+from lengthwise.common.entries import entry
 from lengthwise.common.errors import UserError
 from lengthwise.common.synonyms import called_here
+from lengthwise.common.trees import build
 from lengthwise.eval.config import EvalConfig
 from lengthwise.eval.inference.scorer import Method, ScorerFactory, Setting
-from lengthwise.model.attention.masks import CAUSAL, Mask
+from lengthwise.eval.methods.part import METHODS, Lengths, Part
+from lengthwise.model.attention.masks import CAUSAL
 from lengthwise.model.positions.rope_scaling import RopeScaling
 
 PLAIN = "plain"
 SHUFFLED = "shuffled positions"
 
-# RoPE scalings, beyond L_train with factor m * context / L_train, m chosen on the selection split.
-BY_FACTOR = ("linear", "ntk", "dynamic", "by_parts", "yarn", "llama3")
-WITHOUT_FACTOR = ("truncated", "power")
-MASKS = ("window", "lambda", "chunks")
-DISTANCES = ("ceiling", "string")
-QUERIES = ("log_n",)
-GROUPS = (BY_FACTOR + WITHOUT_FACTOR, MASKS, DISTANCES, QUERIES)
-NEED_ROPE = {*BY_FACTOR, *WITHOUT_FACTOR, *DISTANCES}
 
+def parts(name: str, where: str = "eval.methods") -> tuple[Part, ...]:
+    """The parts that a method's name joins.
 
-def parts(name: str) -> tuple[str, ...]:
-    """Splits a method's name into its parts.
+    where: the field that holds it, for errors.
 
     Raises:
-      UserError: an unknown part, or two of a group.
+      UserError: an unknown part, a setting that it has not, or two parts of a group.
     """
-    names = tuple(part.strip() for part in name.split("+"))
-    for part in names:
-        if not any(part in group for group in GROUPS):
-            all_parts = [each for group in GROUPS for each in group]
+    made: list[Part] = []
+    for text in re.split(r"\+(?=\s*[a-z])", name):
+        part, fields = entry(text, where, "yarn:factor=4+log_n")
+        if part not in METHODS:
             raise UserError(
-                f"eval.methods names {part!r}, which is unknown{called_here(part, all_parts)}; "
-                f"choose from {', '.join(all_parts)}, alone or "
-                "joined by +"
+                f"{where} names {part!r}, which is unknown{called_here(part, METHODS.names())}; "
+                f"choose from {', '.join(METHODS.names())}, alone or joined by +"
             )
-    for group in GROUPS:
-        both = [part for part in names if part in group]
-        if len(both) > 1:
-            raise UserError(
-                f"eval.methods joins {' and '.join(both)} in {name!r}, which exclude each other; "
-                "try them one at a time"
-            )
-    return names
+        cls = METHODS[part]
+        made.append(build(cls, fields, f"{where}: {part}"))
+    for number, one in enumerate(made):
+        for other in made[number + 1 :]:
+            if one.group == other.group:
+                raise UserError(
+                    f"{where} joins {one.name} and {other.name} in {name!r}, which exclude each "
+                    "other; try them one at a time"
+                )
+    return tuple(made)
 
 
 def without_rope(names: Sequence[str]) -> tuple[str, ...]:
     """Methods that a model without RoPE can be run by."""
-    return tuple(name for name in names if not NEED_ROPE & set(parts(name)))
+    return tuple(name for name in names if not any(part.needs_rope for part in parts(name)))
 
 
 def plain_method(make_scorer: ScorerFactory) -> Method:
@@ -108,7 +106,7 @@ def chosen_methods(
 
 def multipliers(name: str, config: EvalConfig) -> tuple[float, ...]:
     """Candidate multipliers of a method; 1 alone where it has no factor."""
-    return config.multipliers if set(parts(name)) & set(BY_FACTOR) else (1.0,)
+    return config.multipliers if any(part.by_factor for part in parts(name)) else (1.0,)
 
 
 def every_setting(
@@ -143,56 +141,20 @@ def check_methods(config: EvalConfig, l_train: int) -> None:
         setting(name, 1.0, 2 * l_train, l_train, config.sinks)
 
 
-def setting(name: str, multiplier: float, context: int, l_train: int, sinks: int) -> Setting:
+def setting(
+    name: str,
+    multiplier: float,
+    context: int,
+    l_train: int,
+    sinks: int,
+    where: str = "eval.methods",
+) -> Setting:
     """Setting of a method at a context beyond L_train, both in tokens."""
-    names = parts(name)
-    return Setting(
-        scaling=_scaling(names, multiplier, context, l_train),
-        mask=_mask(names, l_train, sinks),
-    )
-
-
-def _scaling(names: tuple[str, ...], multiplier: float, context: int, l_train: int) -> RopeScaling:
-    near = max(1, l_train // 16)
-    longest = context  # distance that the frequencies have to bring into the trained range
-    if {"window", "chunks", "ceiling"} & set(names):
-        longest = l_train
-    elif "string" in names:
-        # Near distances end at shift - 1 and shifted ones at context - 1 - shift + near: this
-        # shift makes the longest of them all the shortest.
-        longest = -(-(context + near) // 2)
-    kind = next((part for part in names if part in GROUPS[0]), "none")
-    scaling = RopeScaling("none")
-    if kind == "dynamic":  # follows the length by itself
-        scaling = RopeScaling(kind, multiplier, original_length=l_train)
-    elif kind in BY_FACTOR:
-        factor = max(1.0, multiplier * longest / l_train)
-        original = 0 if kind in ("linear", "ntk") else l_train
-        scaling = RopeScaling(kind, factor, original_length=original)
-    elif kind == "truncated":
-        scaling = RopeScaling(kind, original_length=l_train)
-    elif kind == "power":
-        scaling = RopeScaling(kind)
-    return replace(
-        scaling,
-        ceiling=l_train - 1 if "ceiling" in names else 0,  # the longest distance in training
-        shift=longest if "string" in names else 0,
-        shift_kept=near if "string" in names else 0,
-        log_n=l_train if "log_n" in names else 0,
-    )
-
-
-def _mask(names: tuple[str, ...], l_train: int, sinks: int) -> Mask:
-    """A mask that never shows more than L_train keys."""
-    if "window" in names:
-        return Mask(window=l_train)
-    if "chunks" in names:
-        return Mask(chunk=l_train)
-    if "lambda" in names:
-        if not 0 <= sinks < l_train:
-            raise UserError(
-                f"eval.sinks is {sinks}, but the Lambda mask shows {l_train} tokens in all; "
-                f"choose 0 to {l_train - 1}"
-            )
-        return Mask(window=l_train - sinks, sinks=sinks)
-    return CAUSAL
+    lengths = Lengths(context, l_train, context, multiplier, sinks)
+    joined = parts(name, where)
+    for part in joined:
+        shorter = min(lengths.longest, part.longest(lengths))
+        lengths = lengths._replace(longest=shorter)
+    fields = {k: v for part in joined for k, v in part.scaling(lengths).items()}
+    masks = [mask for part in joined if (mask := part.mask(lengths)) is not None]
+    return Setting(scaling=RopeScaling(**fields), mask=masks[0] if masks else CAUSAL)

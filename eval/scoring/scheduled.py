@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from lengthwise.data.store.splits import Split
-from lengthwise.eval.inference.scorer import ScorerFactory
-from lengthwise.eval.losses.methods import plain_method
+from lengthwise.eval.inference.scorer import Method, ScorerFactory
+from lengthwise.eval.losses.methods import PLAIN, method, plain_method, setting
 from lengthwise.eval.prompts.registry import task_names
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench
@@ -23,8 +23,9 @@ from lengthwise.eval.statistics.resampling import resample
 
 
 class ScheduledScorers:
-    """Scorers of eval.during, for the plain model. A figure is named scorer@length, with the task's
-    own name where RULER's was given.
+    """Scorers of eval.during, for the plain model or, beyond the training length, by
+    eval.during_method. A figure is named scorer@length, with the task's own name where RULER's was
+    given.
 
     Raises UserError: an unknown name, or a scorer that these settings don't serve.
     """
@@ -49,6 +50,8 @@ class ScheduledScorers:
             bench, config=self._config, lengths=lengths, split=Split.SELECTION, controls=False
         )
         self._scorers = make_scorers(selection)
+        self._l_train = bench.l_train
+        self._method(None)  # a wrong one is told of before anything is computed
         # Tasks that can't be asked, and why.
         self.left_out = {
             each.name: each.reason for each in self._scorers if isinstance(each, LeftOut)
@@ -63,12 +66,21 @@ class ScheduledScorers:
         figures: dict[str, dict[str, Any]] = {}
         for scorer in self._scorers:
             begin = time.perf_counter()
-            curves = scorer([plain_method(make_scorer)]).curves
+            curves = scorer([self._method(make_scorer)]).curves
             seconds = time.perf_counter() - begin
             for curve in curves:
                 if curve.primary and curve.control == PLAIN_CONTROL:
                     figures |= self._of_curve(curve, seconds)
         return figures
+
+    def _method(self, make_scorer: Any) -> Method:
+        """How the model is run; figures don't name it."""
+        name, config, l_train = self._config.during_method, self._config, self._l_train
+        if name in ("", PLAIN):
+            return plain_method(make_scorer)
+        setting(name, 1.0, l_train + 1, l_train, config.sinks, "eval.during_method")
+        found = method(name, 1.0, l_train, config.sinks, make_scorer)
+        return dataclasses.replace(found, name=PLAIN)
 
     def _of_curve(self, curve: Curve, seconds: float) -> dict[str, dict[str, Any]]:
         """Figures of a curve, with the intervals that the card would give them."""

@@ -30,16 +30,21 @@ truncated:  f_i where f_i >= b; 2 pi / (16 L) where b > f_i > b / 8; 0 below; b 
 power:      f_i (1 - 2i/C)^exponent (Giraffe).
 base:       theta^(-2i/C) of another theta, whatever there was before ("adjusted base frequency",
             ABF, Xiong et al., arXiv:2309.16039). For a phase of training.
+hope:       f_i where r_i >= 1, 0 below: pairs that never came round in training don't turn (the
+            position-independent low band of HoPE, arXiv:2410.21216).
 
 "Logits times a^2" is a factor a on cos and sin of queries and of keys.
 
-Three more settings go with every kind; the first two change distances, which attention does by
+More settings go with every kind; all but the last change distances, which attention does by
 other queries and keys for the pairs that are far apart (`biases.FarField`):
 
 ceiling:    distances of `ceiling` tokens and more count as `ceiling` (LM-Infinite,
             arXiv:2308.16137).
 shift:      distances d >= `shift` count as d - shift + shift_kept (STRING, arXiv:2410.18745, its
             equation 5 with S and W): those that training saw often take the place of the rest.
+grouped:    distances from `near` = W on count as floor(i/G) - floor(j/G) + W - floor(W/G), with
+            G = grouped (SelfExtend, arXiv:2401.01325).
+leak:       distances d from `near` = w on count as w + (d - w) / leak (Su, Leaky ReRoPE, 2023).
 log_n:      queries at position n - 1 are multiplied by max(1, ln n / ln log_n), so that attention
             over more keys than `log_n` stays as sharp (Chiang & Cholak, arXiv:2202.12172; Su,
             "Entropy invariance of softmax", 2021); for every position scheme.
@@ -74,6 +79,9 @@ class RopeScaling:
     ceiling: int = 0  # tokens that distances count as, at most; 0: as they are
     shift: int = 0  # distances from so many tokens on count as ...
     shift_kept: int = 0  # ... so many tokens and more; shift 0: as they are
+    near: int = 0  # distances from so many tokens on are grouped, or leak; 0: as they are
+    grouped: int = 0  # tokens a group
+    leak: float = 0.0  # divisor of what a distance has beyond `near`
     log_n: int = 0  # keys beyond which queries grow by ln n / ln log_n; 0: not
 
     def __post_init__(self) -> None:
@@ -116,13 +124,28 @@ class RopeScaling:
             )
         if self.kind == "base" and not self.theta > 1:
             raise UserError(f"rope scaling 'base' needs a theta above 1, got {self.theta}")
-        if self.ceiling and self.shift:
-            raise UserError("rope scaling has a ceiling or a shift, not both; drop one of them")
+        self._check_distances()
+        if self.log_n == 1:
+            raise UserError("rope scaling's log_n must be at least 2, or 0 for none")
+
+    def _check_distances(self) -> None:
+        maps = [name for name in ("ceiling", "shift", "near") if getattr(self, name)]
+        if len(maps) > 1:
+            raise UserError(f"rope scaling has {' or '.join(maps)}, not both; drop one of them")
         if self.shift_kept and not self.shift > self.shift_kept:
             shifts = f"shift_kept={self.shift_kept} must be below shift={self.shift}"
             raise UserError(f"rope scaling's {shifts}")
-        if self.log_n == 1:
-            raise UserError("rope scaling's log_n must be at least 2, or 0 for none")
+        if bool(self.near) != (bool(self.grouped) != bool(self.leak)):
+            raise UserError(
+                f"rope scaling has near={self.near}, grouped={self.grouped}, leak={self.leak}; "
+                "give near with either of the others, or none"
+            )
+        if self.grouped and not 2 <= self.grouped <= self.near:
+            raise UserError(
+                f"rope scaling's grouped={self.grouped} must lie between 2 and near={self.near}"
+            )
+        if self.leak and self.leak < 1:
+            raise UserError(f"rope scaling's leak={self.leak} must be at least 1")
 
     @property
     def turns(self) -> tuple[float, float]:
@@ -138,9 +161,14 @@ class RopeScaling:
     def far(self) -> "FarPositions | None":
         """The far field: what large distances count as; None: as they are."""
         if self.ceiling:
-            return FarPositions(boundary=self.ceiling, ceiling=True, counted_as=self.ceiling)
+            return FarPositions(self.ceiling, "ceiling", self.ceiling)
         if self.shift:
-            return FarPositions(boundary=self.shift, ceiling=False, counted_as=self.shift_kept)
+            return FarPositions(self.shift, "shift", self.shift_kept)
+        if self.grouped:
+            near, size = self.near, self.grouped
+            return FarPositions(near, "grouped", near - near // size, size)
+        if self.leak:
+            return FarPositions(self.near, "leak", self.near)
         return None
 
     @property
@@ -151,6 +179,10 @@ class RopeScaling:
             words.append(f"distances up to {self.ceiling}")
         if self.shift:
             words.append(f"distances from {self.shift} on shifted to {self.shift_kept}")
+        if self.grouped:
+            words.append(f"distances from {self.near} on in groups of {self.grouped}")
+        if self.leak:
+            words.append(f"distances from {self.near} on divided by {self.leak:g}")
         if self.log_n:
             words.append(f"queries scaled by log n beyond {self.log_n}")
         return ", ".join(words)
@@ -172,11 +204,12 @@ class RopeScaling:
 
 @dataclass(frozen=True)
 class FarPositions:
-    """Distances in tokens from `boundary` on, as RoPE counts them."""
+    """Distances in tokens from `boundary` on, as RoPE counts them; static."""
 
     boundary: int
-    ceiling: bool  # all count as `counted_as`; else d counts as d - boundary + counted_as
-    counted_as: int
+    kind: str  # ceiling | shift | grouped | leak, see above
+    counted_as: int  # the distance `boundary`, or what a query's grouped position is raised by
+    group: int = 1  # tokens a position
 
 
 def check_on_top(own: RopeScaling, added: RopeScaling) -> None:
@@ -198,11 +231,14 @@ def static_scaling(scaling: RopeScaling, trained: RopeScaling) -> RopeScaling:
         ceiling=source.ceiling,
         shift=source.shift,
         shift_kept=source.shift_kept,
+        near=source.near,
+        grouped=source.grouped,
+        leak=1.0 if source.leak else 0.0,
         log_n=2 if scaling.log_n or trained.log_n else 0,
     )
 
 
-_OF_ALL = ("ceiling", "shift", "shift_kept", "log_n")
+_OF_ALL = ("ceiling", "shift", "shift_kept", "near", "grouped", "leak", "log_n")
 _PARTS = ("factor", "original_length", "low_turns", "high_turns")
 
 
@@ -225,6 +261,7 @@ SCALINGS = {
     "truncated": _Kind(("original_length",)),
     "power": _Kind(("exponent",)),
     "base": _Kind(("theta",)),
+    "hope": _Kind(("original_length",)),
 }
 
 UNSCALED = RopeScaling("none")

@@ -9,6 +9,7 @@ formulas join them. The tables are operands of the compiled step, never constant
 or theta reuses the same executable.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import flax.struct
@@ -33,6 +34,17 @@ class RopeTables:
     cos_high: np.ndarray  # [1025, C/2]
     sin_high: np.ndarray
     far: FarPositions | None = flax.struct.field(pytree_node=False, default=None)
+    leaking: "LeakTables | None" = None  # for the far pairs of a leak
+
+
+@flax.struct.dataclass
+class LeakTables:
+    """Positions of far pairs under a leak k from the distance w on: i / k + w (1 - 1 / k) of
+    queries, j / k of keys."""
+
+    tables: RopeTables  # of the frequencies divided by k
+    # cos and sin of frequency * w (1 - 1 / k), float32 [C/2]
+    offset: tuple[np.ndarray, np.ndarray]
 
 
 class RopeAngles(NamedTuple):
@@ -80,6 +92,17 @@ def rope_tables(
     """
     frequencies = rope_frequencies(head_dim, theta, scaling, trained, own=own, length=length)
     temperature = own.temperature * trained.temperature * scaling.temperature
+    source = scaling if scaling.far else trained
+    tables = _tables(frequencies, temperature)
+    leaking = None
+    if source.leak:
+        offset = frequencies * source.near * (1 - 1 / source.leak)
+        turned = np.cos(offset).astype(np.float32), np.sin(offset).astype(np.float32)
+        leaking = LeakTables(_tables(frequencies / source.leak, temperature), turned)
+    return dataclasses.replace(tables, far=source.far, leaking=leaking)
+
+
+def _tables(frequencies: np.ndarray, temperature: float) -> RopeTables:
     low = np.arange(_LOW)[:, None] * frequencies
     high = (_LOW * np.arange(MAX_POSITION // _LOW + 1))[:, None] * frequencies
     return RopeTables(
@@ -87,8 +110,29 @@ def rope_tables(
         sin_low=np.sin(low).astype(np.float32),
         cos_high=(temperature * np.cos(high)).astype(np.float32),
         sin_high=(temperature * np.sin(high)).astype(np.float32),
-        far=scaling.far or trained.far,
     )
+
+
+def far_angles(positions_BL: jax.Array, tables: RopeTables) -> tuple[RopeAngles, RopeAngles]:
+    """Angles of queries and keys for pairs `tables.far.boundary` tokens or more apart."""
+    far = tables.far
+    assert far is not None
+    if far.kind == "leak":
+        assert tables.leaking is not None
+        keys = rope_angles(positions_BL, tables.leaking.tables)
+        cos, sin = (jnp.asarray(x)[None, None] for x in tables.leaking.offset)
+        queries = RopeAngles(keys.cos * cos - keys.sin * sin, keys.sin * cos + keys.cos * sin)
+        return queries, keys
+    if far.kind == "ceiling":
+        of_queries, of_keys = jnp.full_like(positions_BL, far.counted_as), positions_BL * 0
+    elif far.kind == "grouped":
+        of_keys = positions_BL // far.group
+        of_queries = of_keys + far.counted_as
+    else:
+        # A query that has far keys is at `boundary` or later.
+        of_keys = positions_BL
+        of_queries = jnp.maximum(positions_BL - far.boundary + far.counted_as, 0)
+    return rope_angles(of_queries, tables), rope_angles(of_keys, tables)
 
 
 def rope_angles(positions_BL: jax.Array, tables: RopeTables) -> RopeAngles:

@@ -114,6 +114,10 @@ def _base(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndar
     return np.asarray(scaling.theta ** (-np.arange(pairs) / pairs))
 
 
+def _hope(frequencies: np.ndarray, scaling: RopeScaling, length: int) -> np.ndarray:
+    return np.where(_turns(frequencies, scaling) >= 1, frequencies, 0.0)
+
+
 _KINDS: dict[str, Callable[[np.ndarray, RopeScaling, int], np.ndarray]] = {
     "none": lambda frequencies, *_: frequencies,
     "linear": _linear,
@@ -126,4 +130,5 @@ _KINDS: dict[str, Callable[[np.ndarray, RopeScaling, int], np.ndarray]] = {
     "truncated": _truncated,
     "power": _power,
     "base": _base,
+    "hope": _hope,
 }

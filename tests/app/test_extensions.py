@@ -36,6 +36,7 @@ CHOSEN = {
     "optimizer": ("optimizer.name=mine", "optimizer.mine.beta2=0.98"),
     "stopping score": ("stopping.score=mine", "stopping.mine.weight=0.75"),
     "tracker": ("tracking.trackers=('tensorboard','mine')", "tracking.mine.digits=2"),
+    "part of a method": ("eval.methods=('mine:share=0.25',)",),
     "prompt task": ("eval.tasks=('last_code',)", "eval.prompts=4"),
 }
 RUN = (
@@ -92,7 +93,8 @@ def test_recipes_are_short() -> None:
 def test_a_run_of_parts_from_outside_is_trained_and_scored(trained: Path) -> None:
     rows = [row for row in read_rows(trained / "metrics.jsonl") if row["kind"] == "train"]
     assert [row["step"] for row in rows] == [*range(1, 9)]
-    assert json.loads((trained / "eval" / "results.json").read_text())
+    results = json.loads((trained / "eval" / "results.json").read_text())
+    assert "mine:share=0.25" in {row["method"] for row in results["rows"]}
     config = json.loads((trained / "config.json").read_text())
     assert config["model"]["positions"]["mine"] == {"slope": 0.1, "power": 2.0}
     assert config["optimizer"]["mine"] == {"beta1": 0.9, "beta2": 0.98}

@@ -112,6 +112,16 @@ def test_a_trained_checkpoint_writes_on_from_prompts(lengthwise, refused, data, 
     assert first != second
     assert (trained / "config.json").read_bytes() == config
 
+    # Longer than the training, as it is and by a method; then what can't be.
+    long = (f"--config.generate.prompt={'abc ' * 30}", "--config.generate.max_tokens=2")
+    for method in ("", "self_extend:window=8"):
+        assert lengthwise(*mode, *long, f"--config.generate.method={method}")[0] == 0
+    for method, word in (
+        ("yarm", "generate.method names 'yarm', which is unknown"),
+        ("self_extend:window=8,group_size=9", "groups of 9 tokens, more than window=8"),
+    ):
+        assert word in refused(*mode, *drawn, f"--config.generate.method={method}")
+
     assert "either generate.prompt" in refused(*mode)
     assert "generate.top_p is 0" in refused(*mode, *drawn, "--config.generate.top_p=0.0")
     nowhere = "cannot read generate.prompts='nowhere.txt': No such file or directory; name a text"
@@ -218,6 +228,22 @@ def test_a_task_of_the_harness_scores_as_the_model_does(trained, tmp_path, monke
     (rolling,) = known.loglikelihood_rolling(requests(("abcd",)), disable_tqdm=True)
     (behind_end,) = known.loglikelihood(requests(("", "abcd")), disable_tqdm=True)
     assert rolling == pytest.approx(behind_end[0])
+
+    # A method runs the requests that are longer than the training, and those alone.
+    at = checkpoint.l_train
+    setting = checkpoint.setting("rerope:window=8", 64, "--method")
+    assert setting.scaling.ceiling == 8
+    assert checkpoint.setting("rerope:window=8", at, "--method") == Setting()
+    beyond = {at: checkpoint.model.cached(setting)}
+    by_method = CheckpointLM(cached, tokenizer, 64, checkpoint.start_token, beyond)
+    both = requests(("abc" * 4, "de"), ("abc" * 19, "de"))
+    (short, _), (long, _) = by_method.loglikelihood(both, disable_tqdm=True)
+    (plain_short, _), (plain_long, _) = model.loglikelihood(both, disable_tqdm=True)
+    assert short == pytest.approx(plain_short, abs=1e-5)
+    tokens = np.frombuffer(both[1].args[0].encode() + b"de", np.uint8).astype(np.int64)[None]
+    nats = checkpoint.model(setting)(np.pad(tokens, ((0, 0), (0, 65 - tokens.shape[1]))))
+    assert long == pytest.approx(-nats[0, 56:58].sum(), abs=1e-4)
+    assert abs(long - plain_long) > 1e-3
 
     for call, arguments in (
         (model.loglikelihood, ("a" * 62, "bcd")),

@@ -4,7 +4,7 @@ from lengthwise.common import registry
 from lengthwise.common.settings import declarations
 from lengthwise.common.synonyms import CHOICES, FIELDS, called_here, field_synonyms
 from lengthwise.configs.base import RunConfig
-from lengthwise.eval.losses.methods import GROUPS
+from lengthwise.eval.methods.part import METHODS
 from lengthwise.eval.prompts.registry import TASKS
 
 DECLARED = dict(declarations(RunConfig))
@@ -17,7 +17,7 @@ def test_every_synonym_leads_to_a_field_or_flag():
 def test_every_choice_is_one_of_some_field():
     choices = {each for declared in DECLARED.values() for each in declared.choices}
     choices |= {name for each in registry._ALL for name in each.names()}
-    choices |= {part for group in GROUPS for part in group} | set(TASKS.names())
+    choices |= set(METHODS.names()) | set(TASKS.names())
     comments = " ".join(declared.comment for declared in DECLARED.values())
     missing = {each for each in CHOICES if each not in choices and each not in comments}
     assert missing == set()

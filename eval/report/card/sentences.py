@@ -68,7 +68,7 @@ def _best_sentence(
     if (useful.tokens or 0) > (plain[1].tokens or 0):
         return (
             f"{ways}, that {in_sentence(best.curve.method)} makes use of most context, "
-            f"{_up_to(useful, entry.l_train)}."
+            f"{_up_to(useful, entry.l_train)}: --config.generate.method={best.curve.method}."
         )
     keeps, _ = max(losses, key=lambda pair: pair[0].holds.tokens or 0)
     if (keeps.holds.tokens or 0) > (plain[0].holds.tokens or 0):

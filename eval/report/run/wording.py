@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from lengthwise.eval.losses.results import GAIN, SAME_TARGET_NLL, ResultRow, Results
 from lengthwise.eval.report.estimate_text import IntervalCell, cell, decimals, number, ratio_text
 from lengthwise.eval.report.method_words import (
-    PARTS,
     PLAIN_NOTE,
     in_sentence,
+    method_note,
     method_title,
+    part_title,
     parts_of,
 )
 from lengthwise.eval.report.style import token_count
@@ -42,8 +43,8 @@ class MethodRow:
 def method_notes(results: Results) -> list[tuple[str, str]]:
     """(title, what it does) of every part of the methods, in their order."""
     used = [part for name in method_names(results) for part in parts_of(name)]
-    known = [part for part in dict.fromkeys(used) if part in PARTS]
-    return [("Plain", PLAIN_NOTE), *((PARTS[part][0], PARTS[part][2]) for part in known)]
+    known = [part for part in dict.fromkeys(used) if method_note(part)]
+    return [("Plain", PLAIN_NOTE), *((part_title(part), method_note(part)) for part in known)]
 
 
 def method_names(results: Results) -> list[str]:

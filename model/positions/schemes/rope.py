@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import flax.struct
 import jax
-import jax.numpy as jnp
 
 from lengthwise.common.errors import UserError
 from lengthwise.common.settings import setting
@@ -15,6 +14,7 @@ from lengthwise.model.positions.rope_scaling import UNSCALED, RopeScaling
 from lengthwise.model.positions.rotation import (
     RopeAngles,
     RopeTables,
+    far_angles,
     rope_angles,
     rope_tables,
     rotate,
@@ -80,16 +80,9 @@ class Rope(LayerScheme):
         span: int,
     ) -> RopeShared:
         near = rope_angles(positions_BL, tables)
-        far = tables.far
-        if far is None:
+        if tables.far is None:
             return RopeShared(near, None, None, 0)
-        if far.ceiling:
-            far_q = rope_angles(jnp.full_like(positions_BL, far.counted_as), tables)
-            far_k = rope_angles(jnp.zeros_like(positions_BL), tables)
-            return RopeShared(near, far_q, far_k, far.boundary)
-        # A query that has far keys is at `boundary` or later.
-        shifted_BL = jnp.maximum(positions_BL - far.boundary + far.counted_as, 0)
-        return RopeShared(near, rope_angles(shifted_BL, tables), near, far.boundary)
+        return RopeShared(near, *far_angles(positions_BL, tables), tables.far.boundary)
 
     def terms(
         self, params: dict[str, jax.Array], shared: RopeShared, q_BLHC: jax.Array, k_BLKC: jax.Array

@@ -389,7 +389,7 @@ def test_the_outcome_in_sentences():
         "Trained on up to 128 tokens and run as it is, this checkpoint makes use of context, and "
         "keeps its loss, up to its training length alone.",
         "Of 3 ways to run it, that with NTK-aware RoPE scaling makes use of most context, up to "
-        "512 tokens (4x).",
+        "512 tokens (4x): --config.generate.method=ntk.",
         "Run as it is with 1,024 tokens of context (8x), it loses 1.200",
         "Of 3 tasks it is above chance at 2 within its training length and at none at the longest",
         "it solves 1 (85.6 %",

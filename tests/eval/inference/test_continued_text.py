@@ -159,7 +159,7 @@ def test_a_run_of_the_harness_goes_on_and_counts_them(tmp_path):
             [Continuation(np.ones(len(c)), np.ones(len(c))) for c in each] for each in continuations
         ]
 
-    checkpoint._scorer = score
+    checkpoint._scorers = {0: score}
     pairs = requests(("gag", "g"), ("g", "g"), ("", "gag"), (" ", "g"))
     scores = checkpoint.loglikelihood(pairs, disable_tqdm=True)
     assert [nats for nats, _ in scores] == [-1, -1, -1, -2]

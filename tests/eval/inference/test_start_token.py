@@ -151,7 +151,7 @@ def harness(start):
         ]
 
     model = harness_model.CheckpointLM(Model(0), BYTES, 512, start)
-    model._scorer = score
+    model._scorers = {0: score}
     return model, asked
 
 

@@ -1,9 +1,9 @@
 import pytest
 
-from lengthwise.eval.losses.methods import GROUPS
 from lengthwise.eval.losses.results import GAIN, SAME_TARGET_NLL
+from lengthwise.eval.methods.part import METHODS
 from lengthwise.eval.report.estimate_text import cell, ratio_text
-from lengthwise.eval.report.method_words import PARTS, method_title
+from lengthwise.eval.report.method_words import method_note, method_title
 from lengthwise.eval.report.run.wording import (
     best_first,
     headline,
@@ -105,7 +105,10 @@ def test_names_of_joined_methods():
 
 
 def test_every_part_of_a_method_has_its_words():
-    assert set(PARTS) == {part for group in GROUPS for part in group}
+    for name in METHODS.names():
+        assert method_title(name) != name
+        assert method_note(f"{name}:factor=2")
+    assert method_title("yarn:factor=4,low_turns=2+log_n") == "YaRN (factor=4, low_turns=2) + log n"
 
 
 def test_charts_tell_the_plain_model_and_the_best_apart():

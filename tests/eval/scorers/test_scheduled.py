@@ -9,10 +9,11 @@ from lengthwise.common.errors import UserError
 from lengthwise.data.store.splits import Split
 from lengthwise.data.store.tokenizers import IdsTokenizer
 from lengthwise.eval.inference.dry_run import stand_in
-from lengthwise.eval.inference.scorer import TargetScores
+from lengthwise.eval.inference.scorer import Setting, TargetScores
 from lengthwise.eval.registry import SCORERS
 from lengthwise.eval.scoring.bench import Bench
 from lengthwise.eval.scoring.scheduled import ScheduledScorers
+from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.train.rules.score import stopping_score
 from lengthwise.train.rules.stopping import StoppingConfig
 from tests.eval.planted import (
@@ -53,6 +54,17 @@ def test_figures_are_of_the_plain_prompts_at_the_training_length_and_twice_that(
     lost = scores.figures(lambda setting: Reader("passkey", 512))
     assert lost["passkey@512"]["value"] == 1.0
     assert lost["passkey@1024"]["value"] < 1.0
+
+
+def test_they_are_run_by_a_method_beyond_the_training_length():
+    settings = []
+    scores = scheduled("passkey", l_train=512, during_method="self_extend:window=128+log_n")
+    scores.figures(lambda setting: settings.append(setting) or Reader("passkey"))
+    scaling = RopeScaling("none", near=128, grouped=3, log_n=512)  # 1023 // 3 + 128 - 42 < 512
+    assert set(settings) == {Setting(), Setting(scaling)}
+    for wrong in ("yarm", "yarn:factor"):
+        with pytest.raises(UserError, match=r"eval\.during_method"):
+            scheduled("passkey", l_train=512, during_method=wrong)
 
 
 @pytest.mark.parametrize("name", SCORERS.names())

@@ -89,6 +89,10 @@ CASES = {
     "llama3": (RopeScaling("llama3", S, original_length=LENGTH), lambda i: llama3(i, 1, 4)),
     "longrope": (LONGROPE, lambda i: base(i) / DIVISORS[i]),
     "truncated": (RopeScaling("truncated", original_length=LENGTH), truncated),
+    "hope": (
+        RopeScaling("hope", original_length=LENGTH),
+        lambda i: base(i) if wavelength(i) <= LENGTH else 0.0,
+    ),
     "power": (RopeScaling("power"), lambda i: base(i) * (1 - 2 * i / CHANNELS) ** 0.5),
     "base": (RopeScaling("base", theta=500.0), lambda i: 500.0 ** (-2 * i / CHANNELS)),
     "power, own exponent": (
@@ -202,6 +206,12 @@ def test_scalings_come_on_top_of_each_other():
         ({"kind": "none", "shift": 4, "shift_kept": 4}, "below shift"),
         ({"kind": "none", "shift_kept": 4}, "below shift"),
         ({"kind": "none", "log_n": 1}, "at least 2"),
+        ({"kind": "none", "near": 4, "ceiling": 4, "grouped": 2}, "not both"),
+        ({"kind": "none", "near": 4}, "give near with"),
+        ({"kind": "none", "grouped": 2}, "give near with"),
+        ({"kind": "none", "near": 4, "grouped": 2, "leak": 2.0}, "give near with"),
+        ({"kind": "none", "near": 4, "grouped": 5}, "between 2 and near=4"),
+        ({"kind": "none", "near": 4, "leak": 0.5}, "at least 1"),
     ],
 )
 def test_settings_without_meaning_are_refused(fields, word):

@@ -1,0 +1,1 @@
+"""Methods of running a checkpoint beyond its training length: contract, registry, kinds."""

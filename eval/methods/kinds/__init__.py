@@ -1,0 +1,1 @@
+"""Parts of methods, by what they change: frequencies, masks, distances, queries."""
