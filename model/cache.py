@@ -1,7 +1,8 @@
 """KV cache of a decoder: layout, capacity, sharding, and the models that can't have one.
 
 A row's token i has its keys in slot i, whatever the lengths of other rows: the causal mask hides
-slots behind a row's last token until they are written.
+slots behind a row's last token until they are written. Layers that see a window or a chunk alone
+keep its last tokens, and sinks, where it is known how many tokens a pass has: see `Ring`.
 """
 
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lengthwise.model.attention.backends.cached import CachedKeys
-from lengthwise.model.attention.masks import Mask
+from lengthwise.model.attention.backends.ring import ring_slots
+from lengthwise.model.attention.masks import CAUSAL, Mask
 from lengthwise.model.parallel.mesh import ROWS, current_mesh
 from lengthwise.model.positions.scheme import LayerScheme
 from lengthwise.model.spec import ModelSpec
@@ -28,7 +30,7 @@ class KVCache:
     By layer of a period of the layer pattern: the k-th has those of the k-th layer of each period.
     """
 
-    layers: tuple[CachedKeys, ...]  # arrays [periods, B, K, S, C]
+    layers: tuple[CachedKeys, ...]  # arrays [periods, B, K, S, C], or with fewer slots
     positions_BS: jax.Array  # int32 [B or 1, S]: what the position schemes see in each slot
     # Ids, int32 [B, lookback + S]; None where no scheme reads a token's neighbours.
     inputs_BS: jax.Array | None
@@ -61,26 +63,38 @@ def cache_capacity(config: ModelSpec, length: int) -> int:
 
 
 def empty_cache(
-    config: ModelSpec, tables: dict[str, Any], batch: int, positions_BS: jax.Array
+    config: ModelSpec,
+    tables: dict[str, Any],
+    batch: int,
+    positions_BS: jax.Array,
+    mask: Mask = CAUSAL,
+    step: int = 0,
 ) -> KVCache:
     """A new cache for rows of up to S tokens, to be called inside a compiled function.
 
     Args:
       tables: see `transformer.position_tables`; of the longest row.
       positions_BS: int32 [B or 1, S], what schemes see: best arange(S). S: see `cache_capacity`.
+      mask: of the passes.
+      step: tokens of a pass, at most, and by how many it begins before the end of the tokens so
+        far; 0: unknown, so that no layer forgets.
 
     Raises ValueError for an S that blocks don't divide.
     """
     S = positions_BS.shape[1]
     if cache_capacity(config, S) != S:
         raise ValueError(f"a capacity of {S} tokens is no multiple of {config.cache_block}")
+    masks = config.layer_masks(mask)
     lookback = 0 if config.input_scheme is None else config.input_scheme.lookback
 
     def layer(place: int) -> CachedKeys:
         scheme = config.layer_schemes[place]
+        slots = S
+        if scheme.bias != "context":  # which counts all keys back from the query
+            slots = ring_slots(masks[place], S, step, config.cache_block)
         return jax.tree.map(
             lambda one: jnp.zeros(
-                (config.layers_at(place), batch, one.shape[2], S, one.shape[3]), one.dtype
+                (config.layers_at(place), batch, one.shape[2], slots, one.shape[3]), one.dtype
             ),
             _one_token(config, scheme, tables.get(config.key_of(scheme))),
         )

@@ -114,6 +114,7 @@ class Decoder(nnx.Module):
         *,
         tables: dict[str, Any],
         mask: Mask,
+        count_B: jax.Array | None,
     ) -> tuple[jax.Array, KVCache]:
         """Hidden states after the final norm of the next Q tokens, [B, Q, D], and the cache with
         them in it.
@@ -123,6 +124,7 @@ class Decoder(nnx.Module):
             before it are filled, and first_B + Q is at most the capacity, which a compiled
             function can't check.
           tables: of the longest row, see `transformer.position_tables`.
+          count_B: int32, tokens of each row, where some of the next ones may be padding.
         """
         learned = self._learned()
         index_BQ = first_B[:, None] + jnp.arange(inputs_BQ.shape[1])[None]
@@ -141,7 +143,7 @@ class Decoder(nnx.Module):
         context = self._context(learned, tables, positions_BQ, cache.capacity)
         context = context._replace(
             follows_BL=follows(mask, index_BQ) if self.config.smeared_keys else None,
-            slots=CacheSlots(first_B, cache.positions_BS),
+            slots=CacheSlots(first_B, cache.positions_BS, count_B),
         )
         x_BQD, layers = run_layers(
             self.config,

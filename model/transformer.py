@@ -144,6 +144,7 @@ def extend(
     *,
     tables: Tables,
     mask: Mask,
+    count_B: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array, int], KVCache]:
     """A pass over the next Q tokens of rows; see `Decoder.extend`.
 
@@ -154,7 +155,9 @@ def extend(
     # There is no backward pass to recompute for.
     config = dataclasses.replace(config, remat="none")
     decoder = nnx.merge(nnx.graphdef(_abstract(config)), params)
-    x_BQD, cache = decoder.extend(inputs_BQ, cache, first_B, tables=tables, mask=mask)
+    x_BQD, cache = decoder.extend(
+        inputs_BQ, cache, first_B, tables=tables, mask=mask, count_B=count_B
+    )
     return x_BQD, decoder.unembedding_weight(), cache
 
 

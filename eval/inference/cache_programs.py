@@ -26,6 +26,8 @@ class CacheKind(NamedTuple):
     mask: Mask
     scaling: RopeScaling  # see model.positions.rope_scaling.static_scaling
     own_positions: bool  # each row has positions of its own
+    # tokens of a pass, at most, by which layers with a window forget; 0: they keep all
+    step: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,7 +51,9 @@ class NewCache(NamedTuple):
 
 
 class FillCache(NamedTuple):
-    """(params, cache, inputs int32 [B, tokens], first [1], tables) -> cache."""
+    """(params, cache, inputs int32 [B, tokens], first [1], count [B], tables) -> cache.
+
+    count: tokens of each row, behind which there is padding."""
 
     kind: CacheKind
     tokens: int
@@ -66,14 +70,23 @@ class FillCache(NamedTuple):
             cache: KVCache,
             inputs_BQ: jax.Array,
             first_B: jax.Array,
+            count_B: jax.Array,
             tables: transformer.Tables,
         ) -> KVCache:
             return transformer.extend(
-                model, params, inputs_BQ, cache, first_B, tables=tables, mask=kind.mask
+                model,
+                params,
+                inputs_BQ,
+                cache,
+                first_B,
+                tables=tables,
+                mask=kind.mask,
+                count_B=count_B,
             )[2]
 
         cache, inputs = _abstract_cache(kind, view), view.ints(kind.batch, self.tokens)
-        operands = (view.params, cache, inputs, view.ints(1), view.like(_tables(kind, view)))
+        rows = view.ints(1), view.ints(kind.batch)
+        operands = (view.params, cache, inputs, *rows, view.like(_tables(kind, view)))
         return Definition(fill, operands, _shardings(cache), donated=(1,))
 
 
@@ -158,7 +171,8 @@ def _tables(kind: CacheKind, view: View) -> transformer.Tables:
 
 def _new_cache(kind: CacheKind, view: View, positions_BS: jax.Array) -> KVCache:
     model = view.architecture.model
-    return empty_cache(model, _tables(kind, view), kind.batch, positions_BS)
+    tables = _tables(kind, view)
+    return empty_cache(model, tables, kind.batch, positions_BS, kind.mask, kind.step)
 
 
 def _abstract_cache(kind: CacheKind, view: View) -> KVCache:

@@ -41,9 +41,13 @@ class CachedModel:
         expected = max(least, min(self.longest, _SHARED))
         return min(power_of_two(expected), -(-expected // _SHARED) * _SHARED)
 
-    def kind(self, rows: int, capacity: int, length: int) -> CacheKind:
-        """Kind of a cache for `rows` rows or a few more, see `Inference.cache_kind`."""
-        return self.inference.cache_kind(rows, capacity, self.setting, self.trained, length)
+    def kind(self, rows: int, capacity: int, length: int, step: int = 1) -> CacheKind:
+        """Kind of a cache for `rows` rows or a few more, see `Inference.cache_kind`.
+
+        step: tokens of the passes behind the filled prefix, at most.
+        """
+        step = max(step, PREFIX_CHUNK)
+        return self.inference.cache_kind(rows, capacity, self.setting, self.trained, length, step)
 
     def view(self, kind: CacheKind) -> View:
         """The mesh view of a cache and of the arrays [B, tokens] that go with it."""
@@ -94,7 +98,7 @@ class CachedModel:
 
         rows: int [n] each, of any lengths, none included.
         """
-        longest = max(map(len, rows))
+        longest, count = max(map(len, rows)), np.array(list(map(len, rows)), np.int32)
         chunk = min(PREFIX_CHUNK, kind.capacity)
         run, place = self.inference.programs.get(FillCache(kind, chunk)), self.view(kind).place
         for first in range(0, longest, chunk):
@@ -105,7 +109,7 @@ class CachedModel:
             for row, tokens in enumerate(rows):
                 here = tokens[first : first + chunk]
                 part[row, : len(here)] = here
-            cache = run(self.params, cache, place(part), np.array([first], np.int32), tables)
+            cache = run(self.params, cache, place(part), np.array([first], np.int32), count, tables)
         return cache
 
 

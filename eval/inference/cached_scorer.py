@@ -189,7 +189,7 @@ class CachedScorer:
         shortest = min(
             len(p) - 1 + min(map(len, cs)) for p, cs in zip(prefixes, continuations, strict=True)
         )
-        kind = model.kind(power_of_two(rows), capacity, max(longest))
+        kind = model.kind(power_of_two(rows), capacity, max(longest), width)
         members = batch_rows(0, kind.batch, rows)
         if length is None:
             tables = model.steady_tables(shortest, max(longest))

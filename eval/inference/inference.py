@@ -167,10 +167,16 @@ class Inference:
         return cache_refusal(self.architecture.model, mask)
 
     def cache_kind(
-        self, rows: int, capacity: int, setting: Setting, trained: RopeScaling, length: int
+        self,
+        rows: int,
+        capacity: int,
+        setting: Setting,
+        trained: RopeScaling,
+        length: int,
+        step: int,
     ) -> CacheKind:
         """Kind of a cache for `rows` rows or a few more, of up to `length` tokens padded to
-        `capacity`.
+        `capacity`, written `step` tokens at a time at most.
 
         Raises:
           UserError: the model can't run over a cache, or has no positions for that length.
@@ -183,7 +189,9 @@ class Inference:
         capacity = cache_capacity(self.architecture.model, capacity)
         batch = self._whole_rows(rows)
         own_positions = setting.shuffled or self.randomized > 0
-        return CacheKind(batch, capacity, setting.mask, scaling, own_positions)
+        masks = self.architecture.model.layer_masks(setting.mask)
+        step = step if any(mask.limited for mask in masks) else 0
+        return CacheKind(batch, capacity, setting.mask, scaling, own_positions, step)
 
     def row_kind(self, length: int, setting: Setting, trained: RopeScaling) -> CacheKind:
         """Kind of the cache over which rows are scored chunk by chunk.
@@ -194,9 +202,8 @@ class Inference:
         chunk = self.batching.chunk
         capacity = -(-max(self.batching.longest, length) // chunk) * chunk
         try:
-            return self.cache_kind(
-                self.batching.cached_rows(capacity), capacity, setting, trained, length
-            )
+            rows = self.batching.cached_rows(capacity)
+            return self.cache_kind(rows, capacity, setting, trained, length, chunk)
         except UserError as error:
             raise UserError(
                 f"{error}; rows of {length} tokens are longer than eval.chunk={chunk}, "

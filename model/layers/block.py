@@ -12,6 +12,7 @@ from flax import nnx
 
 from lengthwise.model.attention.attention import attend
 from lengthwise.model.attention.backends.cached import CachedKeys, FarQueries, cached_attention
+from lengthwise.model.attention.backends.ring import Ring, ring_of
 from lengthwise.model.attention.masks import Mask
 from lengthwise.model.attention.softplus import normalizer, unit_queries_and_keys
 from lengthwise.model.layers.norms import Norm, head_norm, normalized, residual_norm
@@ -48,6 +49,7 @@ class CacheSlots(NamedTuple):
 
     first_B: jax.Array  # int32 [B], or [1] for all rows: the slot of the first
     positions_BS: jax.Array  # of all slots, see `KVCache`
+    count_B: jax.Array | None  # int32: tokens of the rows, see `CachedKeys.write`
 
 
 class LayerCache(NamedTuple):
@@ -123,7 +125,7 @@ class Attention(nnx.Module):
         v_BLKC = self._heads(x_BLD, self.value, self.value_bias, None)
         plain_k_BLKC = k_BLKC if config.smeared_keys else None
         if config.smeared_keys:
-            k_BLKC = self._smeared(k_BLKC, context, cache)
+            k_BLKC = self._smeared(k_BLKC, context, mask, cache)
         if config.qk_norm == "head":
             q_BLHC = normalized(self.query_norm, q_BLHC)
             k_BLKC = normalized(self.key_norm, k_BLKC)
@@ -167,7 +169,7 @@ class Attention(nnx.Module):
         return projected.reshape(*x_BLD.shape[:2], -1, self.config.head_dim)
 
     def _smeared(
-        self, k_BLKC: jax.Array, context: BlockContext, cache: LayerCache | None
+        self, k_BLKC: jax.Array, context: BlockContext, mask: Mask, cache: LayerCache | None
     ) -> jax.Array:
         """Keys mixed with those of the preceding tokens of the row, in the cache or not."""
         assert context.follows_BL is not None
@@ -175,10 +177,16 @@ class Attention(nnx.Module):
             before_BLKC = preceding_columns(k_BLKC)
         else:
             assert context.slots is not None
+            ring, first_B = self._ring(cache, context.slots, mask), context.slots.first_B
             rows = k_BLKC.shape[0]
-            last_B1KC = cache.keys.plain_key_before(cache.layer, context.slots.first_B, rows)
+            last_B1KC = cache.keys.plain_key_before(cache.layer, first_B, rows, ring)
             before_BLKC = jnp.concatenate([last_B1KC, k_BLKC[:, :-1]], axis=1)
         return smear(k_BLKC, before_BLKC, self.key_gate[...], context.follows_BL)
+
+    def _ring(self, cache: LayerCache, slots: CacheSlots, mask: Mask) -> Ring | None:
+        """Where the layer's cache has the tokens."""
+        capacity, block = slots.positions_BS.shape[1], self.config.cache_block
+        return ring_of(mask, cache.keys.v.shape[3], capacity, block)
 
     def _over_cache(
         self,
@@ -190,10 +198,13 @@ class Attention(nnx.Module):
         cache: LayerCache,
     ) -> tuple[jax.Array, CachedKeys]:
         assert context.slots is not None
-        first_B, positions_BS = context.slots
+        first_B, positions_BS, count_B = context.slots
+        ring = self._ring(cache, context.slots, mask)
+        if ring is not None:
+            ring.check(mask, v_BLKC.shape[1])
         far = terms.far
         new = CachedKeys(terms.k_BLKC, v_BLKC, None if far is None else far.k_BLKC, plain_k_BLKC)
-        updated = cache.keys.write(cache.layer, first_B, new)
+        updated = cache.keys.write(cache.layer, first_B, new, ring, count_B)
         out_BLHC = cached_attention(
             terms.q_BLHC,
             updated,
@@ -205,6 +216,7 @@ class Attention(nnx.Module):
             far=None if far is None else FarQueries(far.q_BLHC, far.boundary),
             softcap=self.config.attention_softcap,
             block=self.config.cache_block,
+            ring=ring,
         )
         return out_BLHC, updated
 

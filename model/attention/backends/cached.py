@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from lengthwise.model.attention.backends.dense import MASKED
+from lengthwise.model.attention.backends.ring import Ring
 from lengthwise.model.attention.biases import Bias, ContextBias
 from lengthwise.model.attention.mask_blocks import key_blocks
 from lengthwise.model.attention.masks import Mask
@@ -36,21 +37,43 @@ class CachedKeys(NamedTuple):
     far_k: jax.Array | None
     plain_k: jax.Array | None
 
-    def write(self, layer: jax.Array | int, first_B: jax.Array, new: "CachedKeys") -> "CachedKeys":
-        """A cache with a layer's keys and values of Q tokens in the slots first_B, first_B + 1, ...
+    def write(
+        self,
+        layer: jax.Array | int,
+        first_B: jax.Array,
+        new: "CachedKeys",
+        ring: Ring | None,
+        count_B: jax.Array | None,
+    ) -> "CachedKeys":
+        """A cache with a layer's keys and values of the tokens first_B, first_B + 1, ...
 
-        new: [B, Q, K, C] each; first_B: int32 [B], or [1] where all rows begin at one slot. The
-        caller must keep slots below the capacity: a compiled function can't check it.
+        The caller must keep tokens below the capacity: a compiled function can't check it.
+
+        Args:
+          new: [B, Q, K, C] each.
+          first_B: int32 [B], or [1] where all rows begin at one token.
+          count_B: int32 [B], tokens of each row: later ones are not written to a ring, where they
+            would take the slots of real ones; None: all are real.
         """
-        return jax.tree.map(partial(_write, layer, first_B), self, new)
+        if ring is None:
+            return jax.tree.map(partial(_write, layer, first_B), self, new)
+        rows, tokens = new.v.shape[:2]
+        index_BQ = jnp.broadcast_to(_index(first_B, tokens), (rows, tokens))
+        slots_BQ = ring.slots(index_BQ)
+        if count_B is not None:
+            slots_BQ = jnp.where(index_BQ < count_B[:, None], slots_BQ, self.v.shape[3])
+        return jax.tree.map(partial(_scatter, layer, slots_BQ), self, new)
 
-    def plain_key_before(self, layer: jax.Array | int, first_B: jax.Array, rows: int) -> jax.Array:
-        """Keys before they were smeared of the slots first_B - 1, [rows, 1, K, C].
+    def plain_key_before(
+        self, layer: jax.Array | int, first_B: jax.Array, rows: int, ring: Ring | None
+    ) -> jax.Array:
+        """Keys before they were smeared of the tokens first_B - 1, [rows, 1, K, C].
 
         Where first_B is 0 they have no meaning.
         """
         assert self.plain_k is not None
         slot_B = jnp.broadcast_to(jnp.maximum(first_B - 1, 0), rows)
+        slot_B = slot_B if ring is None else ring.slots(slot_B)
         return self.plain_k[layer, jnp.arange(rows), :, slot_B][:, None]
 
 
@@ -61,9 +84,16 @@ def _write(
     if first_B.shape[0] == 1:
         slots = (layer, 0, 0, first_B[0], 0)
         return jax.lax.dynamic_update_slice(cache, new.swapaxes(1, 2)[None], slots)
-    index_BQ = first_B[:, None] + jnp.arange(new.shape[1])[None]
+    index_BQ = _index(first_B, new.shape[1])
     row_B1 = jnp.arange(new.shape[0])[:, None]
     return cache.at[layer, row_B1, :, index_BQ].set(new, mode="drop", unique_indices=True)
+
+
+def _scatter(
+    layer: jax.Array | int, slots_BQ: jax.Array, cache: jax.Array, new: jax.Array
+) -> jax.Array:
+    row_B1 = jnp.arange(new.shape[0])[:, None]
+    return cache.at[layer, row_B1, :, slots_BQ].set(new.astype(cache.dtype), mode="drop")
 
 
 class FarQueries(NamedTuple):
@@ -85,6 +115,7 @@ def cached_attention(
     far: FarQueries | None,
     softcap: float,
     block: int,
+    ring: Ring | None,
 ) -> jax.Array:
     """Attention output [B, Q, H, C] of the tokens first_B, first_B + 1, ... of each row.
 
@@ -96,6 +127,7 @@ def cached_attention(
       mask: without a prefix.
       positions_BS: int [B or 1, S], what the bias sees.
       block: tokens of the cache, and queries, at a time; divides S where S is longer.
+      ring: where tokens are, None: token i in slot i.
     """
     if mask.prefix:
         raise ValueError("a cache has no keys of later tokens, which a prefix shows")
@@ -123,6 +155,7 @@ def cached_attention(
             bias=bias,
             boundary=None if far is None else far.boundary,
             key_block=min(block, S),
+            tokens_BS=None if ring is None else ring.tokens(first_B + Q - 1),
         )
     firsts_IB = first_B[None] + q_block * jnp.arange(blocks)[:, None]
     xs = (firsts_IB, in_blocks(q_BQHC), None if far is None else in_blocks(far.q_BQHC))
@@ -147,14 +180,21 @@ def _online(
     boundary: int | None,
     softcap: float,
     key_block: int,
+    tokens_BS: jax.Array | None,
 ) -> jax.Array:
-    """One block of queries, float32 [B, K, G, Q, C]; the keys block by block."""
+    """One block of queries, float32 [B, K, G, Q, C]; the keys block by block.
+
+    tokens_BS: int32 [B or 1, S], tokens of the slots of a ring, of which all are visited.
+    """
     B, K, G, Q, _ = q_BKGQC.shape
     S, C = cache.v.shape[3:]
     q_index_BQ = _index(first_B, Q)
     # Queries that pad a block may lie behind the last slot.
-    lowest, highest = q_index_BQ.min(), jnp.minimum(q_index_BQ.max(), S - 1)
+    last = positions_BS.shape[1] - 1
+    lowest, highest = q_index_BQ.min(), jnp.minimum(q_index_BQ.max(), last)
     visited = key_blocks(mask, key_block, lowest, highest)
+    if tokens_BS is not None:
+        visited = visited._replace(leading=0, near=0, stop=S // key_block)
     q_positions_BQ = _at(positions_BS, q_index_BQ)
     q_NQC, far_q_NQC = _merged(q_BKGQC), None if far_q_BKGQC is None else _merged(far_q_BKGQC)
 
@@ -170,21 +210,26 @@ def _online(
     def visit(n: jax.Array, carry: tuple) -> tuple:
         highest_NQ, total_NQ, sum_NQC = carry
         j = jnp.where(n < visited.leading, n, visited.near + n - visited.leading)
-        k_index_1T = j * key_block + jnp.arange(key_block)[None]
+        k_index_BT = j * key_block + jnp.arange(key_block)[None]
+        if tokens_BS is not None:
+            k_index_BT = jax.lax.dynamic_slice_in_dim(tokens_BS, j * key_block, key_block, axis=1)
         scores = grouped(_product("nqc,ntc->nqt", q_NQC, keys(cache.k, j)))
         if boundary is not None and far_q_NQC is not None and cache.far_k is not None:
             far_scores = grouped(_product("nqc,ntc->nqt", far_q_NQC, keys(cache.far_k, j)))
-            beyond_BQT = q_index_BQ[:, :, None] - k_index_1T[:, None] >= boundary
+            beyond_BQT = q_index_BQ[:, :, None] - k_index_BT[:, None] >= boundary
             scores = jnp.where(beyond_BQT[:, None, None], far_scores, scores)
         if softcap:
             scores = softcap * jnp.tanh(scores / softcap)
         if bias is not None:
-            k_positions = jax.lax.dynamic_slice_in_dim(
-                positions_BS, j * key_block, key_block, axis=1
-            )
+            if tokens_BS is None:
+                k_positions = jax.lax.dynamic_slice_in_dim(
+                    positions_BS, j * key_block, key_block, axis=1
+                )
+            else:
+                k_positions = _at(positions_BS, jnp.clip(k_index_BT, 0, last))
             added = bias(q_positions_BQ, k_positions)
             scores = scores + added.reshape(-1, K, G, Q, key_block)
-        visible_BQT = mask.allowed(q_index_BQ[:, :, None], k_index_1T[:, None])
+        visible_BQT = mask.allowed(q_index_BQ[:, :, None], k_index_BT[:, None])
         scores = jnp.where(visible_BQT[:, None, None], scores, MASKED)
         scores_NQT = scores.reshape(B * K, G * Q, key_block)
         new_NQ = jnp.maximum(highest_NQ, scores_NQT.max(-1))
