@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from lengthwise.app.method import setting_by_name
 from lengthwise.app.scoring import Checkpoint, Subject
 from lengthwise.common.errors import UserError
 from lengthwise.configs.base import RunConfig
@@ -13,8 +14,6 @@ from lengthwise.data.store.token_store import TokenStore
 from lengthwise.data.store.tokenizers import IdsTokenizer, Tokenizer
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.eval.inference.scorer import Setting
-from lengthwise.eval.losses.methods import PLAIN, parts, setting
-from lengthwise.eval.losses.results import load_results
 from lengthwise.train.checkpoint.average import average_params, steps_to_average
 from lengthwise.train.checkpoint.checkpoints import Checkpoints
 from lengthwise.train.checkpoint.pretrained import named_folder
@@ -96,27 +95,10 @@ class Trained:
         self._workdir, self._sinks = workdir, experiment.eval.sinks
 
     def setting(self, name: str, longest: int, field: str) -> Setting:
-        """How a method of `field` runs texts of up to `longest` tokens: plain up to L_train.
-
-        Its multiplier is that which scoring chose, else 1.
-
-        Raises:
-          UserError: the model can't be run by it.
-        """
-        if name in ("", PLAIN):
-            return Setting()
-        needs_rope = any(part.needs_rope for part in parts(name, field))
-        if needs_rope and not any(s.scalable for s in self.spec.schemes):
-            raise UserError(
-                f"{field}={name!r} changes RoPE, which {self.spec.position_scheme!r} is not; "
-                "choose a mask or log_n, or leave it empty"
-            )
-        path = self._workdir / "eval" / "results.json"
-        chosen = load_results(path).multipliers.get(name, 1.0) if path.is_file() else 1.0
-        beyond = max(longest, self.l_train + 1)  # a wrong one is told of at any length
-        found = setting(name, chosen, beyond, self.l_train, self._sinks, field)
-        self.spec.check(beyond, found.mask, found.scaling)
-        return found if longest > self.l_train else Setting()
+        """See `setting_by_name`."""
+        return setting_by_name(
+            name, longest, field, self.spec, self.l_train, self._workdir, self._sinks
+        )
 
     def text_tokenizer(self) -> Tokenizer:
         """Raises UserError where documents came as ids."""

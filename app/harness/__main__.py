@@ -79,11 +79,6 @@ def run(
             "--tasks names some of Lengthwise's own, which are made of the text of a run; score "
             "the folder by --mode=eval first, then its --workdir here"
         )
-    if model and method:
-        raise UserError(
-            "--method is for a run whose scores chose its multiplier; score the folder by "
-            "--mode=eval first, then its --workdir here"
-        )
     # Reading the thousands of tasks that the harness comes with takes seconds.
     manager = TaskManager(include_path=include_path, include_defaults=False)
     if not all(manager.match_tasks([name]) for name in others):
@@ -132,10 +127,8 @@ def run(
                 print(f"note: left out: {error}")
         requested: list[Any] = [own.get(name, name) for name in tasks if name not in left_out]
         plain = trained.model.cached(Setting())
-        ways = {}
-        if isinstance(trained, Trained):
-            found = trained.setting(method, longest, "--method")
-            ways[trained.l_train] = trained.model.cached(found)
+        beyond_training = trained.model.cached(trained.setting(method, longest, "--method"))
+        ways = {trained.l_train: beyond_training}
         scored = CheckpointLM(plain, tokenizer, longest, trained.start_token, beyond=ways)
         output = simple_evaluate(
             scored,

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import jax
 
+from lengthwise.app.method import setting_by_name
 from lengthwise.common.errors import UserError
 from lengthwise.configs.base import RunConfig
 from lengthwise.data.store.tokenizers import Tokenizer, begin_of_text, load_tokenizer
 from lengthwise.eval.inference.inference import Batching, Inference, device_tokens
 from lengthwise.eval.inference.model_scorer import BoundModel
 from lengthwise.eval.inference.programs import Architecture
+from lengthwise.eval.inference.scorer import Setting
 from lengthwise.eval.inference.start_token import StartToken
 from lengthwise.train.checkpoint.pretrained import named_folder, weights_of_folder
 from lengthwise.train.config import PhaseConfig
@@ -68,6 +70,7 @@ class Pretrained:
         # Models of others have seen the end of one text before the next.
         self.start_token = StartToken.of(begin, self._tokenizer.end_of_text, joined=True)
         config = experiment.eval
+        self._workdir, self._sinks = workdir, config.sinks
         architecture = Architecture(
             blueprint.model, blueprint.abstract_params, blueprint.data_sharding
         )
@@ -81,6 +84,12 @@ class Pretrained:
         )
         inference = Inference(architecture, batching)
         self.model = BoundModel(inference, self.params, self.scaling)
+
+    def setting(self, name: str, longest: int, field: str) -> Setting:
+        """See `setting_by_name`."""
+        return setting_by_name(
+            name, longest, field, self.spec, self.l_train, self._workdir, self._sinks
+        )
 
     def text_tokenizer(self) -> Tokenizer:
         return self._tokenizer

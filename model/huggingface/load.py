@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from lengthwise.model.huggingface.folder import WeightFolder
-from lengthwise.model.huggingface.table import Part
+from lengthwise.model.huggingface.table import LeafRows
 
 Index = tuple[slice, ...]
 
@@ -22,7 +22,7 @@ def load_params(folder: WeightFolder, abstract: Any) -> dict[str, Any]:
     Raises:
       UserError: see `WeightFolder.tensors`.
     """
-    sources: dict[str, dict[int | None, tuple[str, Part]]] = {}
+    sources: dict[str, dict[int | None, tuple[str, LeafRows]]] = {}
     for name, tensor in folder.tensors.items():
         for part in tensor.parts:
             sources.setdefault(part.entry.ours, {})[part.layer] = name, part
@@ -52,7 +52,7 @@ def _sizes(index: Index, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _read(
-    folder: WeightFolder, name: str, part: Part, index: Index, shape: tuple[int, ...]
+    folder: WeightFolder, name: str, part: LeafRows, index: Index, shape: tuple[int, ...]
 ) -> np.ndarray:
     """A part of one layer of a leaf, float32."""
     rows, columns = (index[-1], index[0]) if part.entry.transposed else (index[0], index[-1])

@@ -34,7 +34,7 @@ def matrix(ours: str, theirs: str, rows: np.ndarray | None = None) -> Entry:
     return Entry(ours, theirs, rows, transposed=True)
 
 
-class Part(NamedTuple):
+class LeafRows(NamedTuple):
     """The rows of one tensor that are one leaf's, in one layer of it."""
 
     entry: Entry
@@ -46,7 +46,7 @@ class Tensor(NamedTuple):
     """A tensor as a table expects it."""
 
     shape: tuple[int, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[LeafRows, ...]
 
 
 def tensors_of(entries: Sequence[Entry], shapes: Shapes) -> dict[str, Tensor]:
@@ -78,7 +78,7 @@ def tensors_of(entries: Sequence[Entry], shapes: Shapes) -> dict[str, Tensor]:
             raise ValueError(f"the leaves of {name} have different columns or layers")
         layers = range(shapes[group[0].ours][0]) if group[0].stacked else (None,)
         for layer in layers:
-            parts = tuple(Part(e, layer, r) for e, r in zip(group, rows, strict=True))
+            parts = tuple(LeafRows(e, layer, r) for e, r in zip(group, rows, strict=True))
             tensors[name.format(layer)] = Tensor((count, *whole[0][1:]), parts)
     return tensors
 
