@@ -55,7 +55,7 @@ QUESTIONS = (
             TextClaim("natural", "chunks", nll(1), 0.02),
             TextClaim("natural", "chunks", SHORT, 0.02),
         ),
-        seeds=8,
+        seeds=14,
     ),
     TextQuestion(
         "training_length",
