@@ -66,7 +66,7 @@ def _write_metrics(workdir: Path) -> None:
     figures = dict.fromkeys(
         ("seconds", "tokens_per_second", "flops_per_second", "peak_share", "data_wait_seconds"), 0.5
     )
-    about = {"loss": 3.0, "grad_norm": 1.0, "bucket": 64, "time": 1.0}
+    about = {"phase": 0, "loss": 3.0, "grad_norm": 1.0, "bucket": 64, "time": 1.0}
     for step in (1, 2, 3):
         writer.write({"kind": "train", "step": step, "tokens": 64 * step, **about, **figures})
     writer.write({"kind": "eval", "step": 3, "score": 2.5, "seconds": 0.1, "scores": {}})

@@ -163,7 +163,7 @@ def test_what_is_refused_waits_for_no_jax(tmp_path):
 
 
 def test_an_interrupt_is_one_line_and_its_status(monkeypatch, capsys):
-    def interrupted(argv):
+    def interrupted(argv, meeting):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "main", interrupted)

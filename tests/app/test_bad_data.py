@@ -75,7 +75,7 @@ def test_a_document_with_no_tokens_is_named(prepare, mode):
         ("eval.sinks=32", "eval.sinks is 32, but the Lambda mask shows 32"),
         (
             "eval.methods=('yarm',)",
-            "eval.methods names 'yarm', which is unknown; choose from linear",
+            "eval.methods names 'yarm', which is unknown; choose from .*yarn",
         ),
         ("model.num_kv_heads=3", "model.num_heads=2 must be a multiple of model.num_kv_heads=3"),
         ("train.stage_directory=x", "needs sampling.shuffle_blocks of every phase"),

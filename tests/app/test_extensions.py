@@ -43,7 +43,6 @@ RUN = (
     "--config.phase.steps=8",
     "--config.train.checkpoint_every=4",
     "--config.train.eval_every=4",
-    "--config.eval.methods=()",
     "--config.eval.ratios=(1.0,2.0)",
 )
 

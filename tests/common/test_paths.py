@@ -14,6 +14,7 @@ from lengthwise.configs.resolve import load
 PATHS = (
     *("data.path", "data.store", "data.tokenizer", "train.init_from", "train.stage_directory"),
     *("eval.haystack", "eval.qa_1", "eval.qa_2", "eval.compare", "generate.prompts"),
+    "export.path",
 )
 
 

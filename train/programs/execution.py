@@ -12,6 +12,7 @@ from lengthwise.common.files import write_json
 from lengthwise.common.settings import default_tree
 from lengthwise.common.trees import flatten, values_of
 from lengthwise.model.config import ModelConfig
+from lengthwise.model.positions.rope_scaling import RopeScaling
 from lengthwise.train.config import MeshConfig, TrainConfig
 from lengthwise.train.mesh import ViewShape, default_view
 from lengthwise.train.phases import PhaseShape
@@ -69,7 +70,7 @@ def default_executions(
 def plan_fingerprint(config: TrainConfig, vocab_size: int, devices: int) -> str:
     """Fingerprint of what a plan is valid for: model, optimizer state, batches and devices."""
     batches = [
-        (p.tokens_per_step, values_of(p.layout, p.layout.name), repr(p.rope_scaling))
+        (p.tokens_per_step, values_of(p.layout, p.layout.name), _changed(p.rope_scaling))
         for p in config.phases
     ]
     # By names and values of fields that aren't the default: a field more leaves plans valid.
@@ -80,6 +81,12 @@ def plan_fingerprint(config: TrainConfig, vocab_size: int, devices: int) -> str:
     parts = (model, config.optimizer.name, repr(batches), mesh.slices, mesh.tensor)
     content = repr((parts, vocab_size, devices))
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+def _changed(scaling: RopeScaling) -> dict[str, Any]:
+    """Fields that aren't the default."""
+    defaults = vars(RopeScaling())
+    return {name: value for name, value in vars(scaling).items() if value != defaults[name]}
 
 
 def write_plan(path: Path, plan: Mapping[str, Any]) -> None:

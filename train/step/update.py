@@ -34,10 +34,10 @@ class StepInputs:
     tables: Tables  # of the position schemes
     offset: jax.Array | np.int32 | None = None  # scalar: how far positions are moved, if at all
     positions: jax.Array | np.ndarray | None = None  # int32 [L]: those of a row, if drawn outside
-    # scalar: whether a phase that renews some of the optimizer's state begins; None: it renews none
-    begins: jax.Array | np.bool_ | None = None
     loss_limit: jax.Array | np.float32 = np.float32(np.inf)  # scalar; see StepConfig.guarded
     grad_norm_limit: jax.Array | np.float32 = np.float32(np.inf)  # scalar
+    # scalar: whether a phase that renews some of the optimizer's state begins; None: it renews none
+    begins: jax.Array | np.bool_ | None = None
 
 
 @dataclasses.dataclass(frozen=True)
