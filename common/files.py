@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lengthwise.common.errors import UserError
+from lengthwise.common.errors import UserError, reason
 
 TEMPORARY = ".tmp"  # suffix of files being written; leftovers of a killed writer carry it
 
@@ -83,3 +83,16 @@ def write_json(path: Path, value: object) -> None:
       ValueError: a number is not finite.
     """
     atomic_write(path, [(json.dumps(value, indent=1, allow_nan=False) + "\n").encode("ascii")])
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises UserError: it can't be read, or is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {reason(error)}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON; copy or download it again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON object; copy or download it again")
+    return content

@@ -4,12 +4,12 @@ Read from tokenizer.json, whose template is what transformers follows; tokenizer
 otherwise and isn't asked, but for the name of an end of text that no id tells.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lengthwise.common.errors import UserError, reason
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import read_json_object
 from lengthwise.data.store.tokenizers import NO_TOKEN
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -39,7 +39,7 @@ def folder_tokenizer(folder: Path, end_of_text: int | None, template: bool) -> F
             f"{folder} has no {TOKENIZER}; AutoTokenizer.from_pretrained(FOLDER).save_pretrained("
             "FOLDER) of transformers writes it"
         )
-    content = _json(path)
+    content = read_json_object(path)
     names = dict(_tokens(content))
     ends = names.get(-1 if end_of_text is None else end_of_text) or _named_end(folder)
     if ends is None:
@@ -50,18 +50,6 @@ def folder_tokenizer(folder: Path, end_of_text: int | None, template: bool) -> F
         )
     begins = next(_first_tokens(content.get("post_processor")), None) if template else None
     return FolderTokenizer(str(path), ends, begins or NO_TOKEN)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {reason(error)}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON; copy or download it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is no JSON object; copy or download it again")
-    return content
 
 
 def _tokens(content: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
@@ -79,7 +67,7 @@ def _tokens(content: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
 def _named_end(folder: Path) -> str | None:
     """The end of text of tokenizer_config.json, where there is one."""
     path = folder / TOKENIZER_CONFIG
-    named = _json(path).get("eos_token") if path.is_file() else None
+    named = read_json_object(path).get("eos_token") if path.is_file() else None
     if isinstance(named, Mapping):
         named = named.get("content")
     return named if isinstance(named, str) else None

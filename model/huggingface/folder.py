@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lengthwise.common.errors import UserError, reason
+from lengthwise.common.errors import UserError
+from lengthwise.common.files import read_json_object
 from lengthwise.common.trees import as_tree, build
 from lengthwise.model import transformer
 from lengthwise.model.config import ModelConfig
@@ -22,19 +23,6 @@ from lengthwise.model.spec import ModelSpec
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises UserError: it can't be read, or is none."""
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {reason(error)}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON; copy or download it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is no JSON object; copy or download it again")
-    return content
 
 
 def is_weight_folder(path: Path) -> bool:
@@ -60,7 +48,7 @@ class WeightFolder:
             raise UserError(f"{path} is no folder; name one with config.json and *.safetensors")
         if not (path / CONFIG).is_file():
             raise UserError(f"{path} has no {CONFIG}; name a folder as transformers saves it")
-        self.fields = Fields(read_json(path / CONFIG), path / CONFIG)
+        self.fields = Fields(read_json_object(path / CONFIG), path / CONFIG)
         self.family = self._family()
         if self.fields.content.get("quantization_config"):
             raise UserError(
@@ -90,7 +78,7 @@ class WeightFolder:
 
     def _paths(self) -> list[Path]:
         if (self.path / INDEX).is_file():
-            names = read_json(self.path / INDEX).get("weight_map")
+            names = read_json_object(self.path / INDEX).get("weight_map")
             if not isinstance(names, Mapping) or not all(map(_is_file_name, names.values())):
                 raise UserError(f"{self.path / INDEX} has no weight_map; download it again")
             return [self.path / name for name in sorted(set(names.values()))]
